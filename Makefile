@@ -1,0 +1,67 @@
+# Needs python3 with pip, and nothing else; everything is installed into .venv, at the versions in
+# constraints.txt. `make` alone lists what there is.
+
+PYTHON ?= python3
+# Worker processes for the tests.
+WORKERS ?= 2
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+CODE := $(wildcard src tests tools benchmarks examples)
+ACTIVATIONS := relu,leaky_relu,elu,selu,gelu,silu,mish,hardswish,softplus,softsign,tanh,sigmoid
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check format docs bench exhaustive clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+# The environment. A stamp says what was installed; a second call starts at once.
+
+$(PY):
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt | $(PY)
+	@echo "Installing softknee and what it needs into $(VENV) (a few minutes the first time)"
+	@$(PIP) --editable '.[compare]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(PY)
+	@echo "Installing softknee and the tools of its development into $(VENV) (a few minutes the first time)"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/run.stamp
+
+run: $(VENV)/run.stamp ## compare twelve activations on digits; the report goes to runs/first
+	@$(VENV)/bin/softknee compare --data digits --activations "$(ACTIVATIONS)" --seeds 10 --depth 2,12 --out runs/first
+
+test: $(VENV)/dev.stamp ## run the tests
+	@$(PY) -m pytest --numprocesses $(WORKERS) -m "not exhaustive"
+
+check: $(VENV)/dev.stamp ## format, lint, types, generated files, documentation: change nothing
+	@$(PY) -m ruff format --quiet --check $(CODE)
+	@$(PY) -m ruff check --quiet $(CODE)
+	@$(PY) -m mypy --no-error-summary
+	@$(PY) tools/generate.py --check
+	@$(PY) -m mkdocs build --quiet --strict
+
+format: $(VENV)/dev.stamp ## format the code, repair what can be repaired, write the generated files
+	@$(PY) -m ruff check --quiet --fix-only $(CODE)
+	@$(PY) -m ruff format --quiet $(CODE)
+	@$(PY) tools/generate.py
+
+docs: $(VENV)/dev.stamp ## build the documentation into site/
+	@$(PY) -m mkdocs build --quiet --strict
+	@echo "Open site/index.html"
+
+bench: $(VENV)/dev.stamp ## measure against torch; the results go to benchmarks/results
+	@$(PY) benchmarks/forward.py
+
+exhaustive: $(VENV)/dev.stamp ## run the tests that take hours, too
+	@$(PY) -m pytest --numprocesses $(WORKERS)
+
+clean: ## remove what was built and measured here, .venv included; runs/ stays
+	@rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
