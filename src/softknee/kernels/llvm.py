@@ -1,0 +1,634 @@
+"""The CPU backend: a `Kernel` is spelled as LLVM IR, in explicit vectors.
+
+One function a kernel, `@kernel(operands, scalars, geometry, slot, first, last)`, and one entry that
+Python calls, `@call`. The iteration space is a set of rows (all dimensions but the innermost)
+cut into chunks; a *unit* is one chunk of one row. `geometry` describes it at run time (see
+`Geometry`), so one kernel serves every shape; only how an operand moves along a row (`Access`) is
+compiled in.
+
+The loop body is emitted once. The last, partial vector of a chunk is computed in a padded buffer on
+the stack by that same body, so every element gets the same treatment and there is no scalar loop.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from softknee.kernels.program import Instruction, Program, Value
+
+__all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "to_llvm"]
+
+Storage = Literal["float32", "float64", "float16", "bfloat16"]
+#: how an operand moves along a row: element by element, not at all, or (an output) summed along
+#: the row into one element, or summed over the rows into a row
+Access = Literal["row", "splat", "sum_row", "sum_rows"]
+
+SIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
+MEMORY = {"float32": "float", "float64": "double", "float16": "half", "bfloat16": "i16"}
+LLVM = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor that a kernel reads (or writes, as an output)."""
+
+    storage: Storage
+    access: Access = "row"
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A number given at the call, as float64."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What is compiled: a program, where its inputs come from and where its results go.
+
+    inputs[k] is what the program's `input(k)` reads; results are (value, operand) pairs. Summed
+    outputs are float64 partial sums, one slot a group of units.
+    """
+
+    program: Program
+    inputs: tuple[Operand | Scalar, ...]
+    results: tuple[tuple[Value, Operand], ...]
+    lanes: int = 16
+    header: str = ""
+
+    @property
+    def operands(self) -> list[Operand]:
+        return [i for i in self.inputs if isinstance(i, Operand)] + [o for _, o in self.results]
+
+    @property
+    def scalars(self) -> int:
+        return sum(isinstance(i, Scalar) for i in self.inputs)
+
+
+class _Text:
+    """Lines of one function, with fresh names."""
+
+    def __init__(self, lanes: int, features: frozenset[str]) -> None:
+        self.lanes = lanes
+        self.features = features
+        self.lines: list[str] = []
+        self.globals: dict[str, str] = {}
+        self.declared: set[str] = set()
+        self._count = 0
+        self._reciprocals: dict[tuple[str, str], str] = {}
+
+    def fresh(self, hint: str = "t") -> str:
+        self._count += 1
+        return f"%{hint}.{self._count}"
+
+    def put(self, text: str, hint: str = "t") -> str:
+        name = self.fresh(hint)
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def do(self, text: str) -> None:
+        self.lines.append(f"  {text}")
+
+    def label(self, name: str) -> None:
+        self.lines.append(f"{name}:")
+
+    def vector(self, kind: str) -> str:
+        return f"<{self.lanes} x {LLVM.get(kind, kind)}>"
+
+    def intrinsic(self, name: str, kind: str, *args: str) -> str:
+        """A call of an LLVM intrinsic whose operands and result are of one vector type."""
+        v = self.vector(kind)
+        full = f"@llvm.{name}.v{self.lanes}{kind}"
+        self.declared.add(f"declare {v} {full}({', '.join([v] * len(args))})")
+        return self.put(f"call {v} {full}({', '.join(f'{v} {a}' for a in args)})")
+
+    def const(self, number: float | int, kind: str) -> str:
+        return f"splat ({LLVM[kind]} {literal(number, kind)})"
+
+
+def literal(number: float | int, kind: str) -> str:
+    if kind in ("i32", "i64"):
+        return str(number)
+    if kind == "f32" and number == number and abs(number) != float("inf"):
+        number = struct.unpack("f", struct.pack("f", number))[0]
+    return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
+
+
+Speller = Callable[[_Text, Instruction, list[str]], str]
+
+
+def _binary(opcode: str) -> Speller:
+    return lambda t, i, a: t.put(f"{opcode} {t.vector(i.args[0].type)} {a[0]}, {a[1]}")
+
+
+def _call(name: str) -> Speller:
+    return lambda t, i, a: t.intrinsic(name, i.type, *a)
+
+
+def _compare(code: str) -> Speller:
+    return lambda t, i, a: t.put(f"fcmp {code} {t.vector(i.args[0].type)} {a[0]}, {a[1]}")
+
+
+def _cast(opcode: str) -> Speller:
+    return lambda t, i, a: t.put(f"{opcode} {t.vector(i.args[0].type)} {a[0]} to {t.vector(i.type)}")
+
+
+def _select(t: _Text, i: Instruction, a: list[str]) -> str:
+    v = t.vector(i.type)
+    return t.put(f"select {t.vector('bool')} {a[0]}, {v} {a[1]}, {v} {a[2]}")
+
+
+def _not(t: _Text, i: Instruction, a: list[str]) -> str:
+    return t.put(f"xor {t.vector('bool')} {a[0]}, splat (i1 true)")
+
+
+def _quotient(t: _Text, i: Instruction, a: list[str]) -> str:
+    """a/b by the machine's reciprocal estimate (14 bits), refined; else a true division."""
+    if "avx512f" not in t.features or t.lanes % (8 if i.type == "f64" else 16):
+        return t.put(f"fdiv {t.vector(i.type)} {a[0]}, {a[1]}")
+    one, v = t.const(1.0, i.type), t.vector(i.type)
+    minus = t.put(f"fneg {v} {a[1]}")
+    key = (i.type, a[1])
+    if key not in t._reciprocals:
+        r = _estimate(t, i.type, a[1])
+        if i.type == "f64":  # one Newton step: 14 bits -> 28
+            r = t.intrinsic("fma", i.type, t.intrinsic("fma", i.type, minus, r, one), r, r)
+        t._reciprocals[key] = r
+    r = t._reciprocals[key]
+    q = t.put(f"fmul {v} {a[0]}, {r}")
+    rest = t.intrinsic("fma", i.type, minus, q, a[0])
+    return t.intrinsic("fma", i.type, rest, r, q)
+
+
+def _estimate(t: _Text, kind: str, value: str) -> str:
+    """rcp14 of a vector, 512 bits at a time"""
+    width, suffix, mask = (8, "pd", "i8") if kind == "f64" else (16, "ps", "i16")
+    part_type, v = f"<{width} x {LLVM[kind]}>", t.vector(kind)
+    name = f"@llvm.x86.avx512.rcp14.{suffix}.512"
+    t.declared.add(f"declare {part_type} {name}({part_type}, {part_type}, {mask})")
+    parts = []
+    for start in range(0, t.lanes, width):
+        part = _shuffle(t, value, v, value, range(start, start + width))
+        parts.append(t.put(f"call {part_type} {name}({part_type} {part}, {part_type} zeroinitializer, {mask} -1)"))
+    size = width
+    while len(parts) > 1:
+        joined = f"<{size} x {LLVM[kind]}>"
+        parts = [_shuffle(t, p, joined, q, range(2 * size)) for p, q in zip(parts[::2], parts[1::2], strict=True)]
+        size *= 2
+    return parts[0]
+
+
+def _shuffle(t: _Text, a: str, kind: str, b: str, lanes: Sequence[int] | range) -> str:
+    mask = ", ".join(f"i32 {k}" for k in lanes)
+    return t.put(f"shufflevector {kind} {a}, {kind} {b}, <{len(lanes)} x i32> <{mask}>")
+
+
+def _gather(t: _Text, i: Instruction, a: list[str]) -> str:
+    table = tuple(i.payload)  # type: ignore[arg-type]
+    name = f"@table.{abs(hash(table)):x}"
+    values = ", ".join(f"double {literal(x, 'f64')}" for x in table)
+    t.globals[name] = f"{name} = private unnamed_addr constant [{len(table)} x double] [{values}], align 64"
+    pointers = t.put(f"getelementptr double, ptr {name}, {t.vector('i64')} {a[0]}")
+    v = t.vector("f64")
+    full = f"@llvm.masked.gather.v{t.lanes}f64.v{t.lanes}p0"
+    p, m = f"<{t.lanes} x ptr>", t.vector("bool")
+    t.declared.add(f"declare {v} {full}({p}, {m}, {v})")
+    return t.put(f"call {v} {full}({p} align 8 {pointers}, {m} splat (i1 true), {v} zeroinitializer)")
+
+
+#: how each operation of a Program is written in LLVM IR
+SPELLING: dict[str, Speller] = {
+    "add": _binary("fadd"), "sub": _binary("fsub"), "mul": _binary("fmul"), "div": _binary("fdiv"),
+    "quotient": _quotient, "fma": _call("fma"),
+    "neg": lambda t, i, a: t.put(f"fneg {t.vector(i.type)} {a[0]}"),
+    "abs": _call("fabs"), "sqrt": _call("sqrt"), "rint": _call("rint"), "copysign": _call("copysign"),
+    "lt": _compare("olt"), "le": _compare("ole"), "gt": _compare("ogt"), "ge": _compare("oge"),
+    "eq": _compare("oeq"), "ne": _compare("une"), "and": _binary("and"), "or": _binary("or"),
+    "not": _not, "select": _select, "bits": _cast("bitcast"), "from_bits": _cast("bitcast"),
+    "iadd": _binary("add"), "isub": _binary("sub"), "iand": _binary("and"), "ior": _binary("or"),
+    "ixor": _binary("xor"), "ishl": _binary("shl"), "ilshr": _binary("lshr"), "iashr": _binary("ashr"),
+    "to_int": _cast("fptosi"), "to_float": _cast("sitofp"), "widen": _cast("fpext"),
+    "narrow": _cast("fptrunc"), "gather": _gather,
+}  # fmt: skip
+
+
+def _load(t: _Text, storage: Storage, pointer: str, kind: str) -> str:
+    """A vector from memory, widened to the type it is computed in. Exact."""
+    memory = t.vector(MEMORY[storage])
+    raw = t.put(f"load {memory}, ptr {pointer}, align {SIZE[storage]}")
+    return _widen(t, storage, raw, kind, t.vector)
+
+
+def _widen(t: _Text, storage: Storage, raw: str, kind: str, shaped: Callable[[str], str]) -> str:
+    if storage == "bfloat16":
+        wide = t.put(f"zext {shaped('i16')} {raw} to {shaped('i32')}")
+        sixteen = "splat (i32 16)" if shaped("i32").startswith("<") else "16"
+        high = t.put(f"shl {shaped('i32')} {wide}, {sixteen}")
+        raw = t.put(f"bitcast {shaped('i32')} {high} to {shaped('f32')}")
+    elif storage == "float16":
+        raw = t.put(f"fpext {shaped('half')} {raw} to {shaped('f32')}")
+    if storage != "float64" and kind == "f64":
+        raw = t.put(f"fpext {shaped('f32')} {raw} to {shaped('f64')}")
+    return raw
+
+
+def _store(t: _Text, storage: Storage, pointer: str, value: str, kind: str) -> None:
+    """Rounds once to the storage type, to nearest even, and stores."""
+    if storage == "float32" and kind == "f64":
+        value = t.put(f"fptrunc {t.vector('f64')} {value} to {t.vector('f32')}")
+    elif storage in ("float16", "bfloat16"):
+        if kind == "f64":
+            value = _to_odd(t, value)
+        if storage == "float16":
+            value = t.put(f"fptrunc {t.vector('f32')} {value} to {t.vector('half')}")
+        else:
+            value = _to_bfloat16(t, value)
+    memory = t.vector(MEMORY[storage])
+    t.do(f"store {memory} {value}, ptr {pointer}, align {SIZE[storage]}")
+
+
+def _to_odd(t: _Text, value: str) -> str:
+    """float64 -> float32 rounded to odd, so that a second rounding to 16 bits is right.
+
+    (Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums".)
+    """
+    f64, f32, i32, b = t.vector("f64"), t.vector("f32"), t.vector("i32"), t.vector("bool")
+    near = t.put(f"fptrunc {f64} {value} to {f32}")
+    back = t.put(f"fpext {f32} {near} to {f64}")
+    bits = t.put(f"bitcast {f32} {near} to {i32}")
+    above = t.put(f"fcmp ogt {f64} {t.intrinsic('fabs', 'f64', back)}, {t.intrinsic('fabs', 'f64', value)}")
+    inexact = t.put(f"fcmp one {f64} {back}, {value}")
+    lower = t.put(f"sub {i32} {bits}, {t.put(f'zext {b} {above} to {i32}')}")
+    odd = t.put(f"or {i32} {lower}, {t.put(f'zext {b} {inexact} to {i32}')}")
+    return t.put(f"bitcast {i32} {odd} to {f32}")
+
+
+def _to_bfloat16(t: _Text, value: str) -> str:
+    f32, i32, i16, b = t.vector("f32"), t.vector("i32"), t.vector("i16"), t.vector("bool")
+    bits = t.put(f"bitcast {f32} {value} to {i32}")
+    last = t.put(f"and {i32} {t.put(f'lshr {i32} {bits}, splat (i32 16)')}, splat (i32 1)")
+    up = t.put(f"add {i32} {t.put(f'add {i32} {bits}, splat (i32 32767)')}, {last}")
+    nan = t.put(f"fcmp uno {f32} {value}, {value}")
+    quiet = t.put(f"or {i32} {bits}, splat (i32 4194304)")
+    chosen = t.put(f"select {b} {nan}, {i32} {quiet}, {i32} {up}")
+    return t.put(f"trunc {i32} {t.put(f'lshr {i32} {chosen}, splat (i32 16)')} to {i16}")
+
+
+def _body(t: _Text, kernel: Kernel, inputs: list[str]) -> dict[Value, str]:
+    """Every instruction of the program, in order; returns the name of each value."""
+    names: dict[Value, str] = {}
+    for value, instruction in kernel.program:
+        if instruction.op == "const":
+            names[value] = t.const(instruction.payload, value.type)  # type: ignore[arg-type]
+        elif instruction.op == "input":
+            names[value] = inputs[instruction.payload]  # type: ignore[index]
+        else:
+            spell = SPELLING[instruction.op]
+            names[value] = spell(t, instruction, [names[a] for a in instruction.args])
+    return names
+
+
+def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
+    """The text of a module with @kernel (the loop) and @call (what Python calls)."""
+    t = _Text(kernel.lanes, features)
+    lanes, operands = kernel.lanes, kernel.operands
+    n_in = sum(isinstance(i, Operand) for i in kernel.inputs)
+    sums = [k for k, o in enumerate(operands) if o.access.startswith("sum")]
+    kinds = {i.payload: v.type for v, i in kernel.program if i.op == "input"}
+
+    t.label("entry")
+    for k in range(len(operands)):
+        t.do(f"%at.{k} = getelementptr ptr, ptr %operands, i64 {k}")
+        t.do(f"%base.{k} = load ptr, ptr %at.{k}")
+        if operands[k].access == "row" or operands[k].access == "sum_rows":
+            t.do(f"%spare.{k} = alloca {t.vector(MEMORY[operands[k].storage])}, align 64")
+            t.do(f"store {t.vector(MEMORY[operands[k].storage])} zeroinitializer, ptr %spare.{k}")
+    for k, name in enumerate(("length", "chunk", "chunks", "outer")):
+        t.do(f"%g.{name} = getelementptr i64, ptr %geometry, i64 {k}")
+        t.do(f"%{name} = load i64, ptr %g.{name}")
+    inputs: list[str] = [""] * len(kernel.inputs)
+    scalar = 0
+    for k, source in enumerate(kernel.inputs):
+        if isinstance(source, Scalar) and k in kinds:
+            pointer = t.put(f"getelementptr double, ptr %scalars, i64 {scalar}")
+            raw = t.put(f"load double, ptr {pointer}")
+            if kinds[k] == "f32":
+                raw = t.put(f"fptrunc double {raw} to float")
+            inputs[k] = _splat(t, raw, kinds[k])
+        scalar += isinstance(source, Scalar)
+    t.do("br label %unit")
+
+    # one unit: a chunk of a row
+    t.label("unit")
+    t.do("%u = phi i64 [ %first, %entry ], [ %u.next, %unit.end ]")
+    t.do("%u.more = icmp ult i64 %u, %last")
+    t.do("br i1 %u.more, label %where, label %done")
+    t.label("where")
+    t.do("%row = udiv i64 %u, %chunks")
+    t.do("%row.first = mul i64 %row, %chunks")
+    t.do("%part = sub i64 %u, %row.first")
+    t.do("%begin = mul i64 %part, %chunk")
+    t.do("%left = sub i64 %length, %begin")
+    t.do("%short = icmp ult i64 %left, %chunk")
+    t.do("%n = select i1 %short, i64 %left, i64 %chunk")
+    t.do("br label %offset")
+    t.label("offset")  # the row's place in every operand, dimension by dimension
+    t.do("%d = phi i64 [ 0, %where ], [ %d.next, %offset.step ]")
+    t.do("%r = phi i64 [ %row, %where ], [ %r.next, %offset.step ]")
+    for k in range(len(operands)):
+        t.do(f"%off.{k} = phi i64 [ 0, %where ], [ %off.next.{k}, %offset.step ]")
+    t.do("%d.more = icmp ult i64 %d, %outer")
+    t.do("br i1 %d.more, label %offset.step, label %placed")
+    t.label("offset.step")
+    t.do("%size.i = add i64 %d, 4")
+    t.do("%size.p = getelementptr i64, ptr %geometry, i64 %size.i")
+    t.do("%size = load i64, ptr %size.p")
+    t.do("%r.next = udiv i64 %r, %size")
+    t.do("%r.whole = mul i64 %r.next, %size")
+    t.do("%index = sub i64 %r, %r.whole")
+    for k in range(len(operands)):
+        t.do(f"%st.a.{k} = mul i64 %outer, {k + 1}")
+        t.do(f"%st.b.{k} = add i64 %st.a.{k}, %size.i")
+        t.do(f"%st.p.{k} = getelementptr i64, ptr %geometry, i64 %st.b.{k}")
+        t.do(f"%st.{k} = load i64, ptr %st.p.{k}")
+        t.do(f"%st.m.{k} = mul i64 %st.{k}, %index")
+        t.do(f"%off.next.{k} = add i64 %off.{k}, %st.m.{k}")
+    t.do("%d.next = add i64 %d, 1")
+    t.do("br label %offset")
+    t.label("placed")
+    place = 0
+    for k, o in enumerate(operands):
+        size = 8 if k in sums else SIZE[o.storage]
+        moving = o.access in ("row", "sum_rows")
+        element = t.put(f"add i64 %off.{k}, %begin") if moving else f"%off.{k}"
+        if k in sums:  # every group of units has a slot of partial sums of its own
+            t.do(f"%slot.i.{k} = mul i64 %slot, %slotsize.{k}")
+            element = t.put(f"add i64 {element}, %slot.i.{k}")
+        byte = t.put(f"mul i64 {element}, {size}")
+        t.do(f"%start.{k} = getelementptr i8, ptr %base.{k}, i64 {byte}")
+    for k, source in enumerate(kernel.inputs):
+        if isinstance(source, Operand):
+            if source.access == "splat" and k in kinds:
+                memory = MEMORY[source.storage]
+                raw = t.put(f"load {memory}, ptr %start.{place}")
+                inputs[k] = _splat(
+                    t, _widen(t, source.storage, raw, kinds[k], lambda s: LLVM.get(s, s)), kinds[k]
+                )
+            place += 1
+    t.do("br label %vector")
+
+    # one vector
+    t.label("vector")
+    t.do("%i = phi i64 [ 0, %placed ], [ %i.next, %vector.end ]")
+    for k in sums:
+        if operands[k].access == "sum_row":
+            t.do(f"%acc.{k} = phi {t.vector('f64')} [ zeroinitializer, %placed ], [ %acc.next.{k}, %vector.end ]")
+    t.do("%rest = sub i64 %n, %i")
+    t.do("%more = icmp sgt i64 %rest, 0")
+    t.do("br i1 %more, label %begin.vector, label %unit.end")
+    t.label("begin.vector")
+    moving_rows = [k for k, o in enumerate(operands) if o.access in ("row", "sum_rows")]
+    for k in moving_rows:
+        size = 8 if k in sums else SIZE[operands[k].storage]
+        t.do(f"%mem.i.{k} = mul i64 %i, {size}")
+        t.do(f"%mem.{k} = getelementptr i8, ptr %start.{k}, i64 %mem.i.{k}")
+    t.do(f"%full = icmp uge i64 %rest, {lanes}")
+    t.do("br i1 %full, label %compute, label %partial")
+    t.label("partial")
+    copied_in = [k for k in moving_rows if k < n_in or k in sums]
+    _copy(t, "in", "partial", "compute", [(k, f"%mem.{k}", f"%spare.{k}", operands[k], k in sums) for k in copied_in])
+    t.label("compute")
+    came = "in.head" if copied_in else "partial"
+    for k in moving_rows:
+        t.do(f"%p.{k} = phi ptr [ %mem.{k}, %begin.vector ], [ %spare.{k}, %{came} ]")
+    place = 0
+    for k, source in enumerate(kernel.inputs):
+        if isinstance(source, Operand):
+            if source.access == "row" and k in kinds:
+                inputs[k] = _load(t, source.storage, f"%p.{place}", kinds[k])
+            place += 1
+    names = _body(t, kernel, inputs)
+    if sums:
+        step = ", ".join(f"i64 {k}" for k in range(lanes))
+        limit = _splat(t, "%rest", "i64")
+        inside = t.put(f"icmp slt {t.vector('i64')} <{step}>, {limit}")
+    for (value, operand), k in zip(kernel.results, range(n_in, len(operands)), strict=True):
+        if operand.access == "row":
+            _store(t, operand.storage, f"%p.{k}", names[value], value.type)
+            continue
+        term = names[value]
+        if value.type == "f32":
+            term = t.put(f"fpext {t.vector('f32')} {term} to {t.vector('f64')}")
+        v = t.vector("f64")
+        term = t.put(f"select {t.vector('bool')} {inside}, {v} {term}, {v} zeroinitializer")
+        if operand.access == "sum_row":
+            t.do(f"%acc.next.{k} = fadd {v} %acc.{k}, {term}")
+        else:
+            before = t.put(f"load {v}, ptr %p.{k}, align 8")
+            t.do(f"store {v} {t.put(f'fadd {v} {before}, {term}')}, ptr %p.{k}, align 8")
+    t.do("%i.next = add i64 %i, " + str(lanes))
+    t.do("br i1 %full, label %vector.end, label %copy.back")
+    t.label("copy.back")
+    copied_out = [k for k in moving_rows if k >= n_in]
+    _copy(t, "out", "copy.back", "vector.end", [(k, f"%spare.{k}", f"%mem.{k}", operands[k], k in sums) for k in copied_out])
+    t.label("vector.end")
+    t.do("br label %vector")
+    t.label("unit.end")
+    for k in sums:
+        if operands[k].access == "sum_row":
+            total = f"@llvm.vector.reduce.fadd.v{lanes}f64"
+            t.declared.add(f"declare double {total}(double, {t.vector('f64')})")
+            part = t.put(f"call reassoc double {total}(double 0.0, {t.vector('f64')} %acc.{k})")
+            old = t.put(f"load double, ptr %start.{k}")
+            t.do(f"store double {t.put(f'fadd double {old}, {part}')}, ptr %start.{k}")
+    t.do("%u.next = add i64 %u, 1")
+    t.do("br label %unit")
+    t.label("done")
+    t.do("ret void")
+
+    slots = []
+    for position, k in enumerate(sums):  # the size of a slot follows the strides in the geometry
+        slots += [f"  %ss.a.{k} = mul i64 %outer, {len(operands) + 1}", f"  %ss.b.{k} = add i64 %ss.a.{k}, {4 + position}",
+                  f"  %ss.p.{k} = getelementptr i64, ptr %geometry, i64 %ss.b.{k}", f"  %slotsize.{k} = load i64, ptr %ss.p.{k}"]  # fmt: skip
+    entry_end = t.lines.index("  br label %unit")
+    t.lines[entry_end:entry_end] = slots
+    head = "".join(f"; {line}\n" for line in kernel.header.splitlines())
+    function = (
+        "define void @kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %slot, i64 %first, i64 %last) #0 {\n"
+        + "\n".join(t.lines)
+        + "\n}\n"
+    )
+    return "\n".join(
+        [head, *t.globals.values(), function, _entry(kernel), *sorted(t.declared),
+         'attributes #0 = { nounwind "no-frame-pointer-elim"="false" }', ""]  # fmt: skip
+    )
+
+
+def _splat(t: _Text, scalar: str, kind: str) -> str:
+    v, element = t.vector(kind), LLVM[kind]
+    one = t.put(f"insertelement {v} poison, {element} {scalar}, i64 0")
+    return t.put(f"shufflevector {v} {one}, {v} poison, <{t.lanes} x i32> zeroinitializer")
+
+
+def _copy(
+    t: _Text, name: str, origin: str, then: str, what: list[tuple[int, str, str, Operand, bool]]
+) -> None:
+    """A short loop that copies %rest elements of each operand, from -> to."""
+    if not what:
+        t.do(f"br label %{then}")
+        return
+    t.do(f"br label %{name}.head")
+    t.label(f"{name}.head")
+    t.do(f"%{name}.j = phi i64 [ 0, %{origin} ], [ %{name}.j.next, %{name}.step ]")
+    t.do(f"%{name}.more = icmp slt i64 %{name}.j, %rest")
+    t.do(f"br i1 %{name}.more, label %{name}.step, label %{then}")
+    t.label(f"{name}.step")
+    for _, source, target, operand, summed in what:
+        memory = "double" if summed else MEMORY[operand.storage]
+        a = t.put(f"getelementptr {memory}, ptr {source}, i64 %{name}.j")
+        b = t.put(f"getelementptr {memory}, ptr {target}, i64 %{name}.j")
+        t.do(f"store {memory} {t.put(f'load {memory}, ptr {a}')}, ptr {b}")
+    t.do(f"%{name}.j.next = add i64 %{name}.j, 1")
+    t.do(f"br label %{name}.head")
+
+
+#: addresses the entry needs at run time, in this order; `native.py` fills the table
+RUNTIME = (
+    "PyLong_AsVoidPtr", "PyLong_AsSsize_t", "PyFloat_AsDouble", "PyEval_SaveThread",
+    "PyEval_RestoreThread", "Py_IncRef", "_Py_NoneStruct", "GOMP_parallel", "omp_get_thread_num",
+    "omp_get_num_threads",
+)  # fmt: skip
+
+
+def _entry(kernel: Kernel) -> str:
+    """@call(self, args, nargs), of CPython's METH_FASTCALL type.
+
+    Arguments: size, groups, threads, one address an operand, one float a scalar. size >= 0: one
+    contiguous row of that many elements; size < 0: -size is the address of a geometry. The units
+    are cut into `groups` (partial sums have one slot each), which `threads` threads share; with one
+    thread the interpreter lock is kept unless the work is long.
+    """
+    n, m = len(kernel.operands), kernel.scalars
+    lines = ["define ptr @call(ptr %self, ptr %args, i64 %nargs) #0 {", "entry:"]
+    put = lines.append
+    for k, name in enumerate(RUNTIME):
+        put(f"  %rt.p.{k} = getelementptr ptr, ptr @runtime, i64 {k}")
+        put(f"  %rt.{name} = load ptr, ptr %rt.p.{k}")
+    put(f"  %work = alloca [{7 + n + m} x i64], align 16")
+    put("  %flat = alloca [4 x i64], align 16")
+
+    def argument(k: int) -> str:
+        put(f"  %arg.p.{k} = getelementptr ptr, ptr %args, i64 {k}")
+        put(f"  %arg.{k} = load ptr, ptr %arg.p.{k}")
+        return f"%arg.{k}"
+
+    for k, name in enumerate(("size", "groups", "threads")):
+        put(f"  %{name} = call i64 %rt.PyLong_AsSsize_t(ptr {argument(k)})")
+    for k in range(n):
+        put(f"  %address.{k} = call ptr %rt.PyLong_AsVoidPtr(ptr {argument(3 + k)})")
+        put(f"  %to.{k} = getelementptr i64, ptr %work, i64 {7 + k}")
+        put(f"  store ptr %address.{k}, ptr %to.{k}")
+    for k in range(m):
+        put(f"  %scalar.{k} = call double %rt.PyFloat_AsDouble(ptr {argument(3 + n + k)})")
+        put(f"  %to.s.{k} = getelementptr i64, ptr %work, i64 {7 + n + k}")
+        put(f"  store double %scalar.{k}, ptr %to.s.{k}")
+    put(f"""  %is.flat = icmp sge i64 %size, 0
+  br i1 %is.flat, label %one.row, label %many.rows
+one.row:
+  store i64 %size, ptr %flat
+  %f.1 = getelementptr i64, ptr %flat, i64 1
+  store i64 {CHUNK}, ptr %f.1
+  %f.up = add i64 %size, {CHUNK - 1}
+  %f.chunks = udiv i64 %f.up, {CHUNK}
+  %f.2 = getelementptr i64, ptr %flat, i64 2
+  store i64 %f.chunks, ptr %f.2
+  %f.3 = getelementptr i64, ptr %flat, i64 3
+  store i64 0, ptr %f.3
+  br label %ready
+many.rows:
+  %given = sub i64 0, %size
+  %given.p = inttoptr i64 %given to ptr
+  %units.p = getelementptr i64, ptr %given.p, i64 -1
+  %given.units = load i64, ptr %units.p
+  br label %ready
+ready:
+  %geometry = phi ptr [ %flat, %one.row ], [ %given.p, %many.rows ]
+  %units = phi i64 [ %f.chunks, %one.row ], [ %given.units, %many.rows ]
+  %w.1 = getelementptr i64, ptr %work, i64 1
+  %w.2 = getelementptr i64, ptr %work, i64 2
+  %operands = getelementptr i64, ptr %work, i64 7
+  %scalars = getelementptr i64, ptr %work, i64 {7 + n}
+  store ptr %geometry, ptr %work
+  store i64 %units, ptr %w.1
+  store i64 %groups, ptr %w.2
+  %alone = icmp sle i64 %threads, 1
+  br i1 %alone, label %serial, label %parallel
+serial:
+  %brief = icmp sle i64 %units, 4
+  br i1 %brief, label %keep, label %release
+keep:
+  call void @share(ptr %work, i64 0, i64 1)
+  br label %end
+release:
+  %state.1 = call ptr %rt.PyEval_SaveThread()
+  call void @share(ptr %work, i64 0, i64 1)
+  call void %rt.PyEval_RestoreThread(ptr %state.1)
+  br label %end
+parallel:
+  %threads.32 = trunc i64 %threads to i32
+  %state.2 = call ptr %rt.PyEval_SaveThread()
+  call void %rt.GOMP_parallel(ptr @region, ptr %work, i32 %threads.32, i32 0)
+  call void %rt.PyEval_RestoreThread(ptr %state.2)
+  br label %end
+end:
+  call void %rt.Py_IncRef(ptr %rt._Py_NoneStruct)
+  ret ptr %rt._Py_NoneStruct
+}}
+
+define internal void @region(ptr %work) #0 {{
+  %r.p.8 = getelementptr ptr, ptr @runtime, i64 8
+  %r.8 = load ptr, ptr %r.p.8
+  %r.p.9 = getelementptr ptr, ptr @runtime, i64 9
+  %r.9 = load ptr, ptr %r.p.9
+  %me = call i32 %r.8()
+  %all = call i32 %r.9()
+  %me.64 = zext i32 %me to i64
+  %all.64 = zext i32 %all to i64
+  call void @share(ptr %work, i64 %me.64, i64 %all.64)
+  ret void
+}}
+
+; one thread's share: groups me, me + all, me + 2 all, ...
+define internal void @share(ptr %work, i64 %me, i64 %all) #0 {{
+entry:
+  %geometry = load ptr, ptr %work
+  %w.1 = getelementptr i64, ptr %work, i64 1
+  %units = load i64, ptr %w.1
+  %w.2 = getelementptr i64, ptr %work, i64 2
+  %groups = load i64, ptr %w.2
+  %operands = getelementptr i64, ptr %work, i64 7
+  %scalars = getelementptr i64, ptr %work, i64 {7 + n}
+  br label %head
+head:
+  %g = phi i64 [ %me, %entry ], [ %g.next, %step ]
+  %more = icmp ult i64 %g, %groups
+  br i1 %more, label %step, label %done
+step:
+  %a = mul i64 %g, %units
+  %first = udiv i64 %a, %groups
+  %g.one = add i64 %g, 1
+  %b = mul i64 %g.one, %units
+  %last = udiv i64 %b, %groups
+  call void @kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %g, i64 %first, i64 %last)
+  %g.next = add i64 %g, %all
+  br label %head
+done:
+  ret void
+}}""")  # noqa: S608
+    return "@runtime = external global [10 x ptr]\n\n" + "\n".join(lines) + "\n"
+
+
+#: elements of a row in one unit of work
+CHUNK = 4096
