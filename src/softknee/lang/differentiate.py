@@ -110,6 +110,12 @@ def _derivative(root: Node, wrt: str) -> Node:
             a, b = n.args
             tangent[id(n)] = _select(a < b if n.op == "minimum" else a > b, *slopes)
         else:
+            if n.op == "div" and all(s is not _ZERO for s in slopes):
+                # (u' v - u v') / v^2: the terms of the numerator often cancel exactly
+                u, v = n.args
+                top = simplify(simplify(slopes[0] * v) - simplify(u * slopes[1]))
+                tangent[id(n)] = simplify(top / (v * v))
+                continue
             total: Node | None = None
             for partial, slope in zip(RULES[n.op](n), slopes, strict=True):
                 if slope is not _ZERO:

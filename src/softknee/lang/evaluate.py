@@ -16,7 +16,7 @@ from softknee.lang.nodes import Node, walk
 
 __all__ = ["BACKENDS", "compiled", "evaluate", "evaluate_mp"]
 
-Backend = Literal["numpy", "mpmath", "torch"]
+Backend = Literal["float", "numpy", "mpmath", "torch"]
 
 
 def _numpy_table() -> dict[str, Any]:
@@ -34,6 +34,67 @@ def _numpy_table() -> dict[str, Any]:
         "detach": lambda a: a, "lt": np.less, "le": np.less_equal, "gt": np.greater,
         "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal, "and": np.logical_and,
         "or": np.logical_or, "not": np.logical_not, "number": np.float64, "constant": lambda _: np.pi,
+    }  # fmt: skip
+
+
+def _ieee(function: Callable[..., float], overflow: float = math.inf) -> Callable[..., float]:
+    """A function of math with IEEE's results where Python raises."""
+
+    def call(*args: float) -> float:
+        try:
+            return function(*args)
+        except OverflowError:
+            return overflow
+        except ValueError:
+            return math.nan
+
+    return call
+
+
+def _float_table() -> dict[str, Any]:
+    """Python floats with IEEE semantics and nothing to import; scalars only."""
+    nan, inf = math.nan, math.inf
+
+    def divide(a: float, b: float) -> float:
+        if b == 0:
+            return nan if a == 0 or a != a else math.copysign(inf, a) * math.copysign(1, b)
+        return a / b
+
+    def power(a: float, b: float) -> float:
+        if a == 0 and b < 0:
+            return inf
+        return _ieee(math.pow)(a, b)
+
+    exp = _ieee(math.exp)
+
+    def sigmoid(a: float) -> float:
+        return 1 / (1 + exp(-a)) if a >= 0 else exp(a) / (1 + exp(a)) if a == a else a
+
+    def log(a: float) -> float:
+        return -inf if a == 0 else _ieee(math.log)(a)
+
+    def either_nan(choose: Callable[[float, float], float]) -> Callable[[float, float], float]:
+        return lambda a, b: nan if a != a or b != b else choose(a, b)
+
+    def rounded(value: Any) -> float:
+        return float(value)
+
+    return {
+        "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": divide,
+        "neg": lambda a: -a, "pow": power, "sqrt": _ieee(math.sqrt), "exp": exp,
+        "expm1": _ieee(math.expm1), "log": log,
+        "log1p": lambda a: -inf if a == -1 else _ieee(math.log1p)(a), "tanh": math.tanh,
+        "sigmoid": sigmoid, "softplus": lambda a: (a if a > 0 else a * 0 if a != a else 0.0)
+        + math.log1p(exp(-abs(a))), "erf": math.erf,
+        "normal_cdf": lambda a: 0.5 * math.erfc(-a / math.sqrt(2)),
+        "normal_pdf": lambda a: exp(-0.5 * a * a) / math.sqrt(2 * math.pi), "sin": _ieee(math.sin),
+        "cos": _ieee(math.cos), "atan": math.atan, "asinh": math.asinh, "abs": abs,
+        "sign": lambda a: a if a != a else float((a > 0) - (a < 0)), "minimum": either_nan(min),
+        "maximum": either_nan(max), "where": lambda c, a, b: a if c else b, "detach": lambda a: a,
+        "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b,
+        "ge": lambda a, b: a >= b, "eq": lambda a, b: a == b, "ne": lambda a, b: a != b,
+        "and": lambda a, b: a and b, "or": lambda a, b: a or b, "not": lambda a: not a,
+        "number": rounded, "constant": lambda _: math.pi,
     }  # fmt: skip
 
 
@@ -104,6 +165,7 @@ def _torch_table() -> dict[str, Any]:
 
 #: backend -> its spelling table, made on first use (each imports a library)
 BACKENDS: dict[str, Callable[[], dict[str, Any]]] = {
+    "float": _float_table,
     "numpy": _numpy_table,
     "mpmath": _mpmath_table,
     "torch": _torch_table,

@@ -156,6 +156,10 @@ def _sub(n: Node) -> Node | None:
         return -(a.args[0] + b)
     if b.op == "number" and _negative(b):
         return a + -b
+    if a.op == "add" and (a.args[0] is b or a.args[1] is b):
+        return a.args[1] if a.args[0] is b else a.args[0]
+    if a.op == "sqrt" and b.op == "div" and b.args[1] is a:  # r - q/r = (r^2 - q) / r
+        return (a.args[0] - b.args[0]) / a
     return _merge_where(n) or _common_factor(n)
 
 
@@ -201,6 +205,13 @@ def _mul(n: Node) -> Node | None:
         return a / b.args[1]
     if a.op == "div" and _is(a.args[0], 1):
         return b / a.args[1]
+    if a is b and a.op == "sqrt":
+        return a.args[0]
+    for one, other in ((a, b), (b, a)):
+        if one.op == "sign" and one.args[0] is other:
+            return make("abs", (other,))
+        if one.op == "div" and one.args[1].op == "sqrt" and one.args[1] is not other and other.op != "number":
+            return (one.args[0] * other) / one.args[1]
     for one, other in ((a, b), (b, a)):  # a product with a branch that is 0 or 1
         if one.op == "where" and all(k.op == "number" and k.payload in (0, 1, -1) for k in one.args[1:]):
             return make("where", (one.args[0], one.args[1] * other, one.args[2] * other))

@@ -1,0 +1,364 @@
+"""Stability: named rewrites after which an expression keeps its digits in floating point.
+
+`rewrite` applies identities (`IDENTITIES`, each with an example): before differentiation, because
+the derivative of a stable form is stable. `stabilise` is the last step before a backend: it adds
+guards against overflow (`GUARDS`), a Taylor polynomial where terms cancel at 0 (`series_at_zero`),
+and finite inputs in place of infinite ones where the arithmetic would meet inf * 0, inf - inf or
+inf / inf on the way to a limit that exists (`tame`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from itertools import product
+
+from softknee.lang.evaluate import compiled
+from softknee.lang.nodes import (
+    Node, absolute, exp, expm1, log, log1p, logical_and, make, normal_cdf, number, rebuild, sigmoid,
+    softplus, sqrt, substitute, symbol, symbols_in, tanh, where,
+)  # fmt: skip
+from softknee.lang.simplify import simplify
+
+__all__ = ["EXAMPLES", "GUARDS", "IDENTITIES", "rewrite", "series_at_zero", "stabilise", "tame"]
+
+Rule = Callable[[Node], Node | None]
+#: name -> rule; `EXAMPLES` has an expression that each one changes
+IDENTITIES: dict[str, Rule] = {}
+GUARDS: dict[str, Rule] = {}
+EXAMPLES: dict[str, Node] = {}
+_x = symbol("x")
+
+
+def _rule(example: Node, table: dict[str, Rule] = IDENTITIES) -> Callable[[Rule], Rule]:
+    def register(function: Rule) -> Rule:
+        name = function.__name__.strip("_")
+        table[name] = function
+        EXAMPLES[name] = example
+        return function
+
+    return register
+
+
+def _is_one(n: Node) -> bool:
+    return n.op == "number" and n.payload == 1
+
+
+def _one_plus(n: Node) -> Node | None:
+    """The u of 1 + u or u + 1."""
+    if n.op != "add":
+        return None
+    a, b = n.args
+    return b if _is_one(a) else a if _is_one(b) else None
+
+
+def _one_minus(n: Node) -> Node | None:
+    """The u of 1 - u."""
+    return n.args[1] if n.op == "sub" and _is_one(n.args[0]) else None
+
+
+def _square_of(n: Node) -> Node | None:
+    return n.args[0] if n.op == "mul" and n.args[0] is n.args[1] else None
+
+
+@_rule(exp(_x) - 1)
+def _exp_minus_one(n: Node) -> Node | None:
+    """e^u - 1 = expm1(u): no cancellation near 0"""
+    if n.op == "sub" and n.args[0].op == "exp" and _is_one(n.args[1]):
+        return expm1(n.args[0].args[0])
+    u = _one_minus(n)
+    if u is not None and u.op == "exp":
+        return -expm1(u.args[0])
+    if n.op == "add" and n.args[0].op == "exp" and n.args[1].op == "number" and n.args[1].payload == -1:
+        return expm1(n.args[0].args[0])
+    return None
+
+
+@_rule(log(1 + absolute(_x)))
+def _log_of_one_plus(n: Node) -> Node | None:
+    """log(1 + u) = log1p(u)"""
+    u = _one_plus(n.args[0]) if n.op == "log" else None
+    return None if u is None else log1p(u)
+
+
+@_rule(log1p(exp(_x)))
+def _log_of_one_plus_exp(n: Node) -> Node | None:
+    """log(1 + e^u) = softplus(u): no overflow"""
+    if n.op == "log1p" and n.args[0].op == "exp":
+        return softplus(n.args[0].args[0])
+    return None
+
+
+@_rule(1 / (1 + exp(-_x)))
+def _logistic(n: Node) -> Node | None:
+    """a / (1 + e^u) = a s(-u) and e^u / (1 + e^u) = s(u), with the sigmoid s: no overflow"""
+    u = _one_plus(n.args[1]) if n.op == "div" else None
+    if u is None or u.op != "exp":
+        return None
+    if n.args[0] is u:
+        return sigmoid(u.args[0])
+    return n.args[0] * sigmoid(-u.args[0])
+
+
+@_rule(log(sigmoid(_x)))
+def _log_of_sigmoid(n: Node) -> Node | None:
+    """log s(u) = -softplus(-u)"""
+    if n.op == "log" and n.args[0].op == "sigmoid":
+        return -softplus(-n.args[0].args[0])
+    return None
+
+
+@_rule(1 - sigmoid(_x))
+def _complement(n: Node) -> Node | None:
+    """1 - s(u) = s(-u), 1 - Phi(u) = Phi(-u), 1 -+ erf(u) = 2 Phi(-+ sqrt(2) u): the tail survives"""
+    u = _one_minus(n)
+    if u is not None:
+        if u.op == "sigmoid":
+            return sigmoid(-u.args[0])
+        if u.op == "normal_cdf":
+            return normal_cdf(-u.args[0])
+        if u.op == "erf":
+            return 2 * normal_cdf(-(sqrt(number(2)) * u.args[0]))
+    u = _one_plus(n)
+    if u is not None and u.op == "erf":
+        return 2 * normal_cdf(sqrt(number(2)) * u.args[0])
+    return None
+
+
+@_rule(1 + tanh(_x))
+def _one_plus_tanh(n: Node) -> Node | None:
+    """1 + tanh u = 2 s(2u), 1 - tanh u = 2 s(-2u), 1 - tanh^2 u = 4 s(2u) s(-2u)"""
+    u = _one_plus(n)
+    if u is not None and u.op == "tanh":
+        return 2 * sigmoid(2 * u.args[0])
+    u = _one_minus(n)
+    if u is not None and u.op == "tanh":
+        return 2 * sigmoid(-(2 * u.args[0]))
+    root = _square_of(u) if u is not None else None
+    if root is not None and root.op == "tanh":
+        return 4 * sigmoid(2 * root.args[0]) * sigmoid(-(2 * root.args[0]))
+    return None
+
+
+@_rule(sigmoid(-_x) - sigmoid(_x))
+def _difference_of_sigmoids(n: Node) -> Node | None:
+    """s(-u) - s(u) = -tanh(u / 2): no cancellation near 0"""
+    if n.op == "sub" and n.args[0].op == n.args[1].op == "sigmoid":
+        a, b = n.args[0].args[0], n.args[1].args[0]
+        if simplify(-a) is b:
+            return tanh(a / 2)
+    return None
+
+
+@_rule((exp(_x) - exp(-_x)) / (exp(_x) + exp(-_x)))
+def _ratio_of_exponentials(n: Node) -> Node | None:
+    """(e^u - e^-u) / (e^u + e^-u) = tanh u"""
+    if n.op != "div" or n.args[0].op != "sub" or n.args[1].op != "add":
+        return None
+    (a, b), (c, d) = n.args[0].args, n.args[1].args
+    if a.op == b.op == "exp" and a is c and b is d and simplify(a.args[0] + b.args[0]).payload == 0:
+        return tanh(a.args[0])
+    return None
+
+
+def _root_of_square_plus(n: Node) -> tuple[Node, Node] | None:
+    """u and c of sqrt(u^2 + c), c without x"""
+    if n.op != "sqrt" or n.args[0].op != "add":
+        return None
+    for square, c in (n.args[0].args, n.args[0].args[::-1]):
+        u = _square_of(square)
+        if u is not None and "x" not in symbols_in(c):
+            return u, c
+    return None
+
+
+@_rule(_x + sqrt(_x * _x + 4))
+def _conjugate(n: Node) -> Node | None:
+    """u + sqrt(u^2 + c) = c / (sqrt(u^2 + c) - u) for u < 0: no cancellation"""
+    if n.op != "add":
+        return None
+    for u, r in (n.args, n.args[::-1]):
+        parts = _root_of_square_plus(r)
+        if parts is not None and parts[0] is u:
+            # written r + u in its own branch, and differently from n: the rule ends there
+            return where(u > 0, r - (-u), parts[1] / (r - u))
+    return None
+
+
+_HUGE = number(2**60)
+
+
+@_rule(sqrt(_x * _x + 4), GUARDS)
+def _root_without_overflow(n: Node) -> Node | None:
+    """sqrt(u^2 + c) = |u| to the last bit where |u| > 2^60: u^2 may overflow there"""
+    parts = _root_of_square_plus(n)
+    return None if parts is None else where(absolute(parts[0]) > _HUGE, absolute(parts[0]), n)
+
+
+def _applied(root: Node, rules: Mapping[str, Rule]) -> Node:
+    def apply(n: Node) -> Node | None:
+        for rule in rules.values():
+            changed = rule(n)
+            if changed is not None:
+                n = changed
+        return n
+
+    return simplify(rebuild(root, apply))
+
+
+@lru_cache(maxsize=4096)
+def rewrite(root: Node) -> Node:
+    """The expression after all `IDENTITIES`, bottom up, until nothing changes."""
+    root = simplify(root)
+    for _ in range(8):
+        better = _applied(root, IDENTITIES)
+        if better is root:
+            break
+        root = better
+    return root
+
+
+def guard_dead_branches(root: Node) -> Node:
+    """where(u > c, a, b) with e^u or expm1(u) in b: min(u, c) goes into the exponential.
+
+    The branch that is not taken then stays finite, so that a library that differentiates the
+    emitted operations itself meets no 0 * inf.
+    """
+
+    def rule(n: Node) -> Node | None:
+        if n.op != "where" or n.args[0].op not in ("gt", "ge", "lt", "le"):
+            return None
+        (u, c), upper = n.args[0].args, n.args[0].op in ("gt", "ge")
+        if c.op != "number":
+            return None
+        dead = 2 if upper else 1
+
+        def inner(m: Node) -> Node | None:
+            if m.op in ("exp", "expm1") and m.args[0] is u:
+                return make(m.op, (make("minimum", (u, c)),))
+            return None
+
+        args = list(n.args)
+        args[dead] = rebuild(args[dead], inner)
+        return make("where", tuple(args))
+
+    return rebuild(root, rule)
+
+
+# Cancellation at 0
+
+
+def series_at_zero(root: Node, name: str = "x") -> Node:
+    """A factor of the expression that is a sum of x alone whose terms cancel at 0 becomes its Taylor
+    polynomial near 0.
+
+    x - tanh(x), evaluated as written, has no right digit below 1e-6; its series has them all.
+    """
+
+    if root.op in ("mul", "div", "neg"):
+        return make(root.op, tuple(series_at_zero(a, name) for a in root.args))
+    if root.op == "where":
+        return where(root.args[0], *(series_at_zero(a, name) for a in root.args[1:]))
+    if root.op not in ("add", "sub") or symbols_in(root) != [name]:
+        return root
+    f, a, b = compiled((root, *root.args), (name,), "float")(1e-5)
+    if not math.isfinite(a) or abs(f) > 1e-4 * min(abs(a), abs(b)):
+        return root
+    polynomial, radius = _taylor(root, name)
+    return root if polynomial is None else where(absolute(symbol(name)) < radius, polynomial, root)
+
+
+@lru_cache(maxsize=256)
+def _taylor(n: Node, name: str) -> tuple[Node | None, Node]:
+    import mpmath as mp
+
+    function = compiled((n,), (name,), "mpmath")
+    with mp.workdps(60):
+        try:
+            terms = mp.taylor(lambda v: function(v)[0], 0, 27)
+        except (ValueError, ZeroDivisionError, TypeError):
+            return None, number(0)
+        terms = [t if abs(t) > mp.mpf(10) ** -40 else mp.mpf(0) for t in terms]
+        late = [abs(t) ** (mp.mpf(1) / k) for k, t in enumerate(terms) if k > 15 and t]
+        if not late or not any(terms):
+            return None, number(0)
+        radius = Fraction(1, 2 ** max(2, math.ceil(math.log2(6 * float(max(late))))))
+        exact = [Fraction(int(mp.nint(t * mp.mpf(2) ** 180)), 2**180) for t in terms]
+    x = symbol(name)
+    lowest = next(k for k, t in enumerate(exact) if t)
+    step = 2 if not any(exact[lowest + 1 :: 2]) else 1
+    u = x * x if step == 2 else x
+    total: Node | None = None
+    for coefficient in reversed(exact[lowest::step]):
+        if total is not None or coefficient:
+            total = number(coefficient) if total is None else total * u + number(coefficient)
+    assert total is not None
+    for _ in range(lowest):
+        total = total * x
+    return total, number(radius)
+
+
+# Infinite and huge inputs
+
+#: from here on a value at the far point counts as growing without bound
+_GROWN = 2.0**31
+
+
+def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Sequence[float]] | None = None) -> Node:
+    """The expression with its limits at infinity, where plain arithmetic gives NaN.
+
+    Evaluated in IEEE arithmetic at +-inf and +-1e300; where an input gives NaN there although the
+    values at 2^61 and 2^62 agree (or both grow), the input is replaced by +-2^62 on that side, and
+    a value that grows is made infinite. samples: values to try for the other symbols.
+    """
+    inputs = [name for name in inputs if name in symbols_in(root)]
+    others = [s for s in symbols_in(root) if s not in inputs]
+    samples = samples or {}
+    choices = [tuple(samples.get(name, (1.0, -1.0, 0.5))) for name in others]
+    rest = [(0.7, -0.7, 1e300, -1e300, math.inf, -math.inf)] * (len(inputs) - 1)
+    function = compiled((root,), (*inputs, *others), "float")
+    tamed: dict[str, Node] = {}
+    grown: list[Node] = []
+    for position, name in enumerate(inputs):
+        x = symbol(name)
+        for side in (1, -1):
+            infinite = huge = growing = False
+            for given in product(*rest, *choices):
+                head, tail = given[:position], given[position:]
+
+                def at(value: float, head: tuple[float, ...] = head, tail: tuple[float, ...] = tail) -> float:
+                    return float(function(*head, side * value, *tail)[0])  # noqa: B023
+
+                far, nearer = at(2.0**62), at(2.0**61)
+                grows = math.isfinite(far) and abs(far) >= _GROWN and abs(nearer) >= _GROWN / 2
+                settled = abs(far - nearer) <= 1e-9 * abs(far) or max(abs(far), abs(nearer)) < 1e-9
+                if grows or settled:  # else there is no limit to be seen
+                    infinite |= math.isnan(at(math.inf))
+                    growing |= grows
+                    huge |= math.isnan(at(1e300)) and not grows
+            edge = number(side * 2**62)
+            infinity = x == number(side * math.inf)
+            if huge:
+                tamed[name] = (make("minimum" if side > 0 else "maximum", (tamed.get(name, x), edge)))
+            elif infinite:
+                tamed[name] = where(infinity, edge, tamed.get(name, x))
+            if growing and infinite:
+                grown.append(infinity)
+    result = substitute(root, tamed) if tamed else root
+    for infinity in grown:
+        at_infinity = logical_and(infinity, absolute(result) >= number(_GROWN))
+        result = where(at_infinity, result * number(math.inf), result)
+    return result
+
+
+def stabilise(
+    root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Sequence[float]] | None = None
+) -> Node:
+    """What a backend should evaluate: `rewrite`, `GUARDS`, `series_at_zero` and `tame`, in this order."""
+    inputs = tuple(inputs)
+    root = _applied(rewrite(root), GUARDS)
+    for name in inputs:
+        root = series_at_zero(root, name)
+    return tame(root, inputs, samples)
