@@ -40,7 +40,8 @@ class Parameter:
 
     learnable: its module holds it as a `torch.nn.Parameter` of `num_parameters` values that
     broadcast along the channel dimension (1). spelled: the default as torch's signature spells it,
-    where that differs from its mathematics (softplus spells "no threshold" as 20).
+    where that differs from its mathematics (softplus spells "no threshold" as 20). example: a value
+    to plot, document and test a parameter with that has no default.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Parameter:
     learnable: bool = False
     init_name: str | None = None  # the module argument that sets its initial value (PReLU: init)
     spelled: float | None = None
+    example: Number | None = None
     doc: str = ""
 
     @property

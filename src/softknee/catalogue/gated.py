@@ -1,0 +1,4 @@
+"""."""
+
+FAMILY = "gated"
+DEFINITIONS = ()

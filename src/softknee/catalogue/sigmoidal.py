@@ -1,0 +1,4 @@
+"""."""
+
+FAMILY = "sigmoidal"
+DEFINITIONS = ()

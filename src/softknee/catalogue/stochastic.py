@@ -1,0 +1,4 @@
+"""."""
+
+FAMILY = "stochastic"
+DEFINITIONS = ()
