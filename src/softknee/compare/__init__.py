@@ -1,0 +1,59 @@
+"""Experiments: which activation to use, with evidence.
+
+`softknee.compare(...)` runs a comparison; the package is callable, so that the function and the package may share
+their name. `tasks -> protocol -> engine -> store -> statistics -> records`, one module each.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+__all__ = [
+    "CompareError",
+    "Comparison",
+    "DataError",
+    "Progress",
+    "Specification",
+    "SpecificationError",
+    "StoreError",
+    "Task",
+    "compare",
+    "load",
+    "parse",
+]
+
+_HOMES = {
+    "CompareError": "errors",
+    "Comparison": "records",
+    "DataError": "errors",
+    "Progress": "experiment",
+    "Specification": "specification",
+    "SpecificationError": "errors",
+    "StoreError": "errors",
+    "Task": "data",
+    "compare": "experiment",
+    "load": "data",
+    "parse": "specification",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Callable(ModuleType):
+    """The package as its function."""
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        from softknee.compare.experiment import compare
+
+        return compare(*args, **keywords)
+
+
+sys.modules[__name__].__class__ = _Callable

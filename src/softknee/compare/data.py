@@ -55,8 +55,10 @@ def load(data: str | Path) -> Task:
             f"no data set called {str(data)!r}; nearest: {', '.join(nearest(str(data), BUILT_IN))}; "
             "or give a file ending in .npz or .csv"
         )
-    import sklearn.datasets
-
+    try:
+        import sklearn.datasets
+    except ImportError:
+        raise DataError(f"{data} comes with scikit-learn: pip install 'softknee[compare]'") from None
     bunch = getattr(sklearn.datasets, f"load_{data}")()
     return _task(str(data), str(data), bunch.data, bunch.target)
 
@@ -78,7 +80,9 @@ def _npz(path: Path) -> Task:
         )
     if features.dtype.kind not in "fiub":
         raise DataError(f"{path}: the inputs have dtype {features.dtype}; they must be numbers")
-    return _task(path.name, str(path), features.reshape(len(features), -1) if features.ndim else features, labels)
+    return _task(
+        path.name, str(path), features.reshape(len(features), -1) if features.ndim else features, labels
+    )
 
 
 def _csv(path: Path) -> Task:
@@ -146,7 +150,7 @@ def _task(name: str, where: str, inputs: NDArray, labels: NDArray) -> Task:
         few = [f"{c} ({n})" for c, n in zip(classes, counts, strict=True) if n < 5]
         raise DataError(
             f"{where}: {len(labels)} samples in {len(classes)} classes, and fewer than 5 of {_some(few)}; "
-            "each class needs 5 to be in training, validation and test data"
+            "each class needs 5, to be shared out to training, validation and test data"
         )
     return Task(name, inputs, index.astype(np.int64), tuple(str(c) for c in classes))
 

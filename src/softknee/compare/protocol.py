@@ -8,6 +8,7 @@ activation's own by definition; the standard normal numbers that it scales are s
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -55,24 +56,20 @@ class Partition:
 
 def partition(task: Task, protocol: Protocol, seed: int) -> Partition:
     """The seed's split; its sizes are the same for every seed."""
-    from sklearn.model_selection import train_test_split
-
-    samples = np.arange(len(task.labels))
-    classes = task.classes
-    tests = max(classes, round(protocol.test * len(samples)))
-    validations = max(classes, round(protocol.validation * len(samples)))
-    state = int(_random(seed, "split").integers(2**31))
-    rest, test = train_test_split(samples, test_size=tests, stratify=task.labels, random_state=state)
-    train, validation = train_test_split(
-        rest, test_size=validations, stratify=task.labels[rest], random_state=state
-    )
+    random = _random(seed, "split")
+    place = np.empty(len(task.labels))  # of each sample in its class, in [0, 1), in a random order
+    for label in range(task.classes):
+        members = np.flatnonzero(task.labels == label)
+        place[members] = (random.permutation(len(members)) + random.random()) / len(members)
+    tests, validations = (round(share * len(place)) for share in (protocol.test, protocol.validation))
+    test, validation, train = np.split(np.argsort(place, kind="stable"), [tests, tests + validations])
     return Partition(train, validation, test)
 
 
 def shapes(task: Task, protocol: Protocol, depth: int) -> list[tuple[int, int]]:
     """(fan in, fan out) of every layer: `depth` hidden ones and the output."""
     sizes = [task.inputs.shape[1], *[protocol.width] * depth, task.classes]
-    return list(zip(sizes, sizes[1:], strict=False))
+    return list(itertools.pairwise(sizes))
 
 
 def weights(task: Task, protocol: Protocol, depth: int, seed: int, gain: float) -> list[NDArray[np.float64]]:

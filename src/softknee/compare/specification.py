@@ -56,7 +56,9 @@ def specifications(activations: str | Iterable[str | Specification]) -> list[Spe
     if isinstance(activations, str):
         found = parse(activations)
     else:
-        found = [s for item in activations for s in ([item] if isinstance(item, Specification) else parse(item))]
+        found = [
+            s for item in activations for s in ([item] if isinstance(item, Specification) else parse(item))
+        ]
     for index, one in enumerate(found):
         if one in found[:index]:
             raise SpecificationError(f"{one} is named twice; name each activation once")
@@ -73,7 +75,8 @@ class _Parser:
 
     def advance(self) -> None:
         match = _TOKEN.match(self.text, self.position)
-        assert match is not None and match.lastgroup is not None  # `other` and `end` match anything
+        assert match is not None  # `other` and `end` match anything
+        assert match.lastgroup is not None
         self.kind, self.token = match.lastgroup, match[match.lastgroup]
         self.start, self.position = match.start(match.lastgroup), match.end()
 

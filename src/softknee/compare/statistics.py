@@ -1,0 +1,147 @@
+"""Which differences between activations are real: paired, exact where possible, corrected for their number.
+
+Scores come as a matrix (seeds, contestants); a row is one seed, the same split, initial numbers and order for all,
+so the differences within a row are what is judged. Nothing is assumed normal.
+
+- An interval is BCa bootstrap over seeds (Efron 1987, doi:10.1080/01621459.1987.10478410).
+- A test flips signs: were two activations equally good, a seed's difference could as well have had the other sign.
+  All 2^n joint flips are tried for up to 14 seeds, 9,999 drawn ones beyond. One flip turns a whole row, so the
+  dependence between the pairs is kept, and the family-wise error over all pairs is controlled by the step-down
+  max-T procedure (Westfall & Young 1993, Resampling-Based Multiple Testing, algorithm 2.8). Assumed: under the
+  hypothesis a row of differences is jointly symmetric about 0.
+- A difference is claimed only where the corrected p is at most ALPHA and the interval excludes 0.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float64]
+
+ALPHA = 0.05
+CONFIDENCE = 0.95
+EXACT = 14  # seeds up to which all sign flips are enumerated
+DRAWN = 9_999  # flips drawn beyond
+RESAMPLES = 9_999
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Contestants `a` and `b` (columns): the mean of a - b, the p of its sign-flip test corrected for all pairs
+    tested together, the share of seeds on which a beats b (ties count half)."""
+
+    a: int
+    b: int
+    difference: Interval
+    p: float
+    wins: float
+
+    @property
+    def distinguishable(self) -> bool:
+        return self.p <= ALPHA and self.difference.excludes_zero
+
+
+def intervals(samples: Scores, confidence: float = CONFIDENCE, seed: int = 0) -> list[Interval]:
+    """The mean of every column with its BCa interval; nan bounds from a single row, the mean where nothing varies."""
+    from scipy.stats import bootstrap
+
+    samples = np.asarray(samples, np.float64)
+    means = samples.mean(0)
+    low = high = np.where(np.ptp(samples, axis=0) == 0, means, np.nan)
+    varies = np.flatnonzero(np.isnan(low))
+    if len(samples) == 1:
+        low = high = np.full_like(means, np.nan)
+    elif len(varies):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # columns that vary only in the last bit: nan bounds say so
+            found = bootstrap(
+                (samples[:, varies],),
+                np.mean,
+                axis=0,
+                method="BCa",
+                confidence_level=confidence,
+                n_resamples=RESAMPLES,
+                batch=max(1, 4_000_000 // samples[:, varies].size),
+                random_state=np.random.default_rng(seed),  # scipy before 1.15 has no rng
+            ).confidence_interval
+        low, high = low.copy(), high.copy()
+        low[varies], high[varies] = found.low, found.high
+    return [Interval(*map(float, row)) for row in zip(means, low, high, strict=True)]
+
+
+def flips(seeds: int, seed: int = 0) -> NDArray[np.float64]:
+    """Joint sign flips (flips, seeds) of +-1, the identity first.
+
+    The test's statistic is the same for a flip and its opposite: with all enumerated, one of each is enough.
+    """
+    if seeds <= EXACT:
+        numbers = np.arange(2 ** (seeds - 1))[:, None]
+        return 1.0 - 2.0 * (numbers >> np.arange(seeds) & 1)
+    drawn = np.random.default_rng(seed).choice([-1.0, 1.0], (DRAWN, seeds))
+    return np.vstack([np.ones(seeds), drawn])
+
+
+def max_t(differences: Scores, signs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Step-down max-T p-values of the columns of paired differences (seeds, pairs), two-sided.
+
+    The statistic is |sum d| / sqrt(n sum d^2), from 0 to 1: a monotone function of Student's |t|, which needs no
+    care where all differences are equal. A column of zeros has p = 1.
+    """
+    size = np.sqrt(len(differences) * (differences**2).sum(0))
+    statistics = np.abs(signs @ differences) / np.where(size > 0, size, np.inf)
+    order = np.argsort(-statistics[0], kind="stable")
+    # the largest statistic among a column and all that look less significant, flip by flip
+    largest = np.maximum.accumulate(statistics[:, order[::-1]], axis=1)[:, ::-1]
+    p = (largest >= statistics[0, order] - 1e-12).mean(0)
+    corrected = np.empty(len(order))
+    corrected[order] = np.maximum.accumulate(p)
+    return corrected
+
+
+def compare_pairs(groups: list[Scores], seed: int = 0) -> list[list[Pair]]:
+    """All pairs within each group of contestants (seeds, contestants), corrected over all groups together.
+
+    The groups (depths, data sets) share their seeds row by row.
+    """
+    indices = [[(a, b) for a in range(g.shape[1]) for b in range(a + 1, g.shape[1])] for g in groups]
+    differences = [
+        np.stack([g[:, a] - g[:, b] for a, b in ab], 1) for g, ab in zip(groups, indices, strict=True) if ab
+    ]
+    if not differences:
+        return [[] for _ in groups]
+    together = np.hstack(differences)
+    p = max_t(together, flips(len(together), seed))
+    rows = zip(intervals(together, seed=seed), p, (np.sign(together) / 2 + 0.5).mean(0), strict=True)
+    return [[Pair(a, b, *_plain(next(rows))) for a, b in ab] for ab in indices]
+
+
+def _plain(row: tuple[Interval, float, float]) -> tuple[Interval, float, float]:
+    return row[0], float(row[1]), float(row[2])
+
+
+def smallest_p(seeds: int) -> float:
+    """The smallest p that so many seeds can give: 2/2^n while all flips are tried, else one in those drawn."""
+    return 2.0 ** (1 - seeds) if seeds <= EXACT else 1 / (DRAWN + 1)
+
+
+def seeds_needed(alpha: float = ALPHA) -> int:
+    """The fewest seeds that can give p <= alpha at all."""
+    return 1 + math.ceil(-math.log2(alpha))
