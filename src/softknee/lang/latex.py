@@ -1,9 +1,9 @@
 r"""An expression as LaTeX, the way a paper prints it.
 
-    >>> from softknee.lang import symbol, tanh, softplus
-    >>> x = symbol("x")
-    >>> to_latex(x * tanh(softplus(x)))
-    'x \\tanh(\\operatorname{softplus}(x))'
+>>> from softknee.lang import symbol, tanh, softplus
+>>> x = symbol("x")
+>>> to_latex(x * tanh(softplus(x)))
+'x \\tanh(\\operatorname{softplus}(x))'
 
 Nothing but amsmath is needed. Sums and products are brought to a form one would write by hand: like
 terms and equal factors collected, one fraction, literals first. Literals whose decimals never end,
@@ -16,6 +16,8 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from itertools import pairwise
+from typing import Any
 
 from softknee.lang.nodes import Node, exp, log, make, number, rebuild, walk
 from softknee.lang.text import decimal
@@ -38,7 +40,6 @@ _FUNCTION = {
     "erf": r"\operatorname{erf}", "normal_cdf": r"\Phi", "normal_pdf": r"\varphi", "sin": r"\sin",
     "cos": r"\cos", "atan": r"\arctan", "asinh": r"\operatorname{arsinh}",
     "sign": r"\operatorname{sgn}", "minimum": r"\min", "maximum": r"\max",
-    "detach": r"\operatorname{const}",
 }  # fmt: skip
 _RELATION = {"lt": "<", "le": r"\le", "gt": ">", "ge": r"\ge", "eq": "=", "ne": r"\ne"}
 _OPPOSITE = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt", "eq": "ne", "ne": "eq"}
@@ -79,12 +80,15 @@ def _finite(node: Node) -> bool:
     return node.op == "number" and math.isfinite(node.payload)
 
 
+def _whole_power(node: Node) -> bool:
+    return node.op == "pow" and type(node.args[1].payload) is int and node.args[0].op != "number"
+
+
 def _term(node: Node, exponent: int = 1) -> tuple[Fraction, Powers]:
     if _finite(node) and (exponent > 0 or node.payload != 0):
         return Fraction(node.payload) ** exponent, {}
-    if node.op == "pow" and _finite(node.args[1]) and isinstance(node.args[1].payload, int):
-        if node.args[0].op != "number":
-            return _term(node.args[0], exponent * node.args[1].payload)
+    if _whole_power(node):
+        return _term(node.args[0], exponent * node.args[1].payload)
     if node.op not in ("neg", "mul", "div"):
         return Fraction(1), {id(node): (node, exponent)}
     signs = (1, -1 if node.op == "div" else 1)
@@ -165,8 +169,8 @@ def _side_by_side(coefficient: str, powers: list[tuple[Node, int]], done: Done) 
 
 def _join(parts: list[str]) -> str:
     text = parts[0]
-    for previous, part in zip(parts, parts[1:], strict=False):
-        wordy = re.search(r"\\mathrm\{[^{}]+\}$", previous) or (previous[-1] == ")" and part[0] not in "(")
+    for previous, part in pairwise(parts):
+        wordy = re.search(r"\\mathrm\{[^{}]+\}$", previous) or (previous[-1] == ")" and part[0] != "(")
         text += (r" \cdot " if part[0].isdigit() else r" \, " if wordy else " ") + part
     return text
 
@@ -188,7 +192,7 @@ def _product(coefficient: Fraction, powers: Powers, done: Done) -> Tex:
         over, under = str(size.numerator), str(size.denominator)
     else:  # 1 / 0.3 is not 10 / 3
         over, under = (literal, "1") if len(literal) <= len(inverse) else ("1", inverse)
-    numerator, last = _side_by_side(over, top, done)
+    numerator, _ = _side_by_side(over, top, done)
     return rf"\frac{{{numerator}}}{{{_side_by_side(under, bottom, done)[0]}}}", _PRODUCT
 
 
@@ -231,7 +235,7 @@ def _exp(node: Node, done: Done) -> Tex:
 
 def _power(node: Node, done: Done) -> Tex:
     base, exponent = node.args
-    if _finite(exponent) and isinstance(exponent.payload, int) and base.op != "number":
+    if _whole_power(node):
         return _arithmetic(node, done)
     return f"{_bare(done[id(base)], _ATOM)}^{{{_flattened(done[id(exponent)][0])}}}", _POWER
 
@@ -254,7 +258,7 @@ def _logic(node: Node, done: Done) -> Tex:
     a, b = node.args
     if node.op == "and" and {a.op, b.op} <= {"lt", "le", "gt", "ge"}:  # a < b and b < c is a < b < c
         ways = [((n.op, *n.args), (_MIRRORED[n.op], *reversed(n.args))) for n in (a, b)]
-        chains = [(p, q) for p in ways[0] for q in ways[1]] + [(q, p) for p in ways[0] for q in ways[1]]
+        chains: list[Any] = [(p, q) for p in ways[0] for q in ways[1]] + [(q, p) for p in ways[0] for q in ways[1]]
         for (r, low, middle), (s, other, high) in chains:
             if r[0] == s[0] == "l" and middle is other:
                 t = [done[id(n)][0] for n in (low, middle, high)]
@@ -280,18 +284,24 @@ def _rows(node: Node, done: Done, given: tuple[str, ...] = ()) -> list[tuple[str
 
 
 def _cases(node: Node, done: Done) -> Tex:
-    merged: list[list[str]] = []
+    rows: list[tuple[str, str]] = []  # (value, condition), equal neighbours merged
+    fails = ""
     for value, conditions in _rows(node, done):
         text = r" \text{ and } ".join(conditions)
-        if merged and merged[-1][0] == value:
-            merged[-1][1] += rf" \text{{ or }} {text}"
+        if rows and rows[-1][0] == value:
+            rows[-1] = value, rf"{rows[-1][1]} \text{{ or }} {text}"
         else:
-            merged.append([value, text])
+            rows.append((value, text))
+        if text and text == fails:  # the rows before leave nothing to what follows
+            break
+        fails = _otherwise(node.args[0], done)
     condition, a, b = node.args
-    plain = len(merged) == 2 and "where" not in (a.op, b.op) and condition.op in _OPPOSITE
-    merged[-1][1] = _otherwise(condition, done) if plain else ""
-    rows = [rf"{value} & {rf'{chr(92)}text{{if }} {c}' if c else rf'{chr(92)}text{{otherwise}}'}" for value, c in merged]
-    return rf"\begin{{cases}} {(' ' + chr(92) * 2 + ' ').join(rows)} \end{{cases}}", _OPEN
+    if len(rows) == 2 and "where" not in (a.op, b.op) and condition.op in _OPPOSITE:
+        rows[-1] = rows[-1][0], fails
+    lines = [rf"{value} & \text{{if }} {c}" for value, c in rows[:-1]]
+    last = rf"\text{{if }} {rows[-1][1]}" if rows[-1][1] == fails else r"\text{otherwise}"
+    body = r" \\ ".join([*lines, f"{rows[-1][0]} & {last}"])
+    return rf"\begin{{cases}} {body} \end{{cases}}", _OPEN
 
 
 #: operation -> (node, what its operands became) -> LaTeX; covers the language
@@ -304,6 +314,7 @@ SPELLING: dict[str, Callable[[Node, Done], Tex]] = {
     "expm1": lambda n, done: (_exp(n, done)[0] + " - 1", _SUM),
     "log1p": lambda n, done: (rf"\ln{_paren('1 + ' + _bare(done[id(n.args[0])], _PRODUCT))}", _ATOM),
     "sqrt": lambda n, done: (rf"\sqrt{{{done[id(n.args[0])][0]}}}", _ATOM),
+    "detach": lambda n, done: done[id(n.args[0])],
     "abs": lambda n, done: (rf"\left|{done[id(n.args[0])][0]}\right|", _ATOM),
     **dict.fromkeys(_FUNCTION, _call),
     **dict.fromkeys(_RELATION, _compare),

@@ -1,9 +1,9 @@
 """An expression as one readable line that is also Python over the names of softknee.lang.
 
-    >>> from softknee.lang import symbol, where, expm1
-    >>> x, alpha = symbol("x"), symbol("alpha")
-    >>> to_text(where(x > 0, x, alpha * expm1(x)))
-    'where(x > 0, x, alpha*expm1(x))'
+>>> from softknee.lang import symbol, where, expm1
+>>> x, alpha = symbol("x"), symbol("alpha")
+>>> to_text(where(x > 0, x, alpha * expm1(x)))
+'where(x > 0, x, alpha*expm1(x))'
 """
 
 from __future__ import annotations
