@@ -8,6 +8,8 @@ WORKERS ?= 2
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+# A notice of the theme about its own future.
+export NO_MKDOCS_2_WARNING := 1
 CODE := $(wildcard src tests tools benchmarks examples)
 ACTIVATIONS := relu,leaky_relu,elu,selu,gelu,silu,mish,hardswish,softplus,softsign,tanh,sigmoid
 

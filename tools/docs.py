@@ -1,0 +1,244 @@
+"""The generated part of the documentation, as a hook of mkdocs.
+
+A page for each activation, their overview, the reference of the Python names and of the command line, and
+the tables that stand in hand-written pages as `<!-- generated: NAME -->`. Nothing is written into docs/.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from softknee import catalogue
+from softknee.catalogue import Definition, Parameter, Reference
+from softknee.lang.differentiate import derivative
+from softknee.lang.latex import name_to_latex, to_latex
+from softknee.lang.nodes import Node, rebuild, substitute
+
+sys.path.insert(0, str(Path(__file__).parent))
+import tables
+
+# Mathematics
+
+
+_CASES = re.compile(r'<mo stretchy="true" fence="true" form="prefix">&#x0007B;</mo><mtable>')
+_PRIME = "<msup><mi>f</mi><mi>&#x02032;</mi></msup>"
+_WORD = re.compile(r"<mo>([a-z]{2,})</mo>")
+
+
+@cache
+def mathml(latex: str, display: str) -> str:
+    """MathML, which needs no script; what depends on the reader's fonts is drawn by the style sheet."""
+    text = convert(latex, display=display)
+    text = _CASES.sub(
+        '<mtable class="sk-cases">', text
+    )  # a brace that stretches without a font for mathematics
+    text = text.replace(_PRIME, '<mi>f</mi><mo lspace="0" rspace="0">&#x02032;</mo>')
+    return _WORD.sub(r"<mi>\1</mi>", text)  # words are functions, not operators with space around them
+
+
+def inline(latex: str) -> str:
+    return mathml(latex, "inline")
+
+
+def displayed(latex: str) -> str:
+    return f'<div class="sk-formula">{mathml(latex, "block")}</div>\n'
+
+
+def value(number: object) -> str:
+    if isinstance(number, float):
+        return {"inf": "∞", "-inf": "−∞"}.get(str(number), f"{number:.12g}".replace("-", "−"))
+    return str(number)
+
+
+# One activation
+
+
+def bibtex(reference: Reference) -> str:
+    """A BibTeX entry; the authors are separated by commas in the catalogue."""
+    authors = " and ".join(re.split(r",\s*(?!(?:Jr|Sr)\.)", reference.authors))
+    surname = re.split(r",\s*", reference.authors)[0].split()[-1]
+    plain = unicodedata.normalize("NFKD", surname).encode("ascii", "ignore").decode().lower()
+    key = f"{re.sub(r'[^a-z]', '', plain)}{reference.year}"
+    fields = {"title": f"{{{reference.title}}}", "author": authors, "year": str(reference.year)}
+    if reference.arxiv:
+        fields |= {"eprint": reference.arxiv, "archivePrefix": "arXiv"}
+    if reference.doi:
+        fields["doi"] = reference.doi
+    if reference.url:
+        fields["url"] = reference.url
+    width = max(map(len, fields))
+    body = "".join(f"  {name:<{width}} = {{{text}}},\n" for name, text in fields.items())
+    return f"@{'misc' if reference.arxiv and not reference.doi else 'article'}{{{key},\n{body}}}"
+
+
+def link(reference: Reference) -> str:
+    where = f", {reference.where}" if reference.where else ""
+    if reference.arxiv:
+        target = f"[arXiv:{reference.arxiv}](https://arxiv.org/abs/{reference.arxiv})"
+    elif reference.doi:
+        target = f"[doi:{reference.doi}](https://doi.org/{reference.doi})"
+    elif reference.url:
+        target = f"[link]({reference.url})"
+    else:
+        target = ""
+    return f"{reference.authors} ({reference.year}). *{reference.title}*{where}. {target}".strip()
+
+
+def parameter_row(p: Parameter) -> str:
+    default = "required" if p.default is None else value(p.default)
+    if p.spelled is not None:
+        default += f" (torch writes {value(p.spelled)})"
+    if p.learnable:
+        default += ", learnable"
+    return f"| `{p.name}` | {inline(name_to_latex(p.name))} | {default} | {p.doc} |"
+
+
+def choice_name(d: Definition, key: Any) -> str:
+    chosen = key if isinstance(key, tuple) else (key,)
+    return ", ".join(f"{name}={each!r}" for name, each in zip(d.choices, chosen, strict=False))
+
+
+def _never(node: Node) -> Node | None:
+    """Cases that need something to be above infinity."""
+    if node.op == "where" and node.args[0].op in ("gt", "ge"):
+        bound = node.args[0].args[1]
+        if bound.op == "number" and bound.payload == math.inf:
+            return node.args[2]
+    return None
+
+
+def formulas(d: Definition, name: str, change: Callable[[Node], Node]) -> str:
+    # A parameter that is infinite unless given is a case that never occurs: the formula is without it.
+    infinite = {p.name: p.default for p in d.parameters if p.default in (math.inf, -math.inf)}
+    text = []
+    for key, expression in d.expression.items():
+        if len(d.expression) > 1:
+            text.append(f"`{choice_name(d, key)}`:\n")
+        shown = rebuild(substitute(expression, infinite), _never) if infinite else expression
+        text.append(displayed(f"{name} = {to_latex(change(shown))}"))
+    return "\n".join(text)
+
+
+def page(d: Definition) -> str:
+    also = f"Also called {', '.join(f'`{a}`' for a in d.aliases)}. " if d.aliases else ""
+    parts = [
+        f"---\ntitle: {d.name}\n---\n",
+        f"# {d.name}\n",
+        f"{also}Family: [{d.family}](index.md#{slug(d.family)}).\n",
+        formulas(d, "f(x)", lambda e: e),
+        f"{d.use}\n",
+    ]
+    if d.note:
+        parts.append(f'!!! note ""\n    {d.note}\n')
+    parts += [
+        "## Use\n",
+        f"```python\nfrom softknee import nn, functional as F\n\n{usage(d)}\n```\n",
+    ]
+    if d.parameters:
+        parts += [
+            "| parameter | symbol | default | meaning |\n| --- | --- | --- | --- |",
+            "\n".join(map(parameter_row, d.parameters)) + "\n",
+        ]
+    parts += ["## Derivative\n", formulas(d, "f'(x)", lambda e: derivative(e, "x"))]
+    for place, slope in d.kinks.items():
+        side = {"left": "the slope from the left", "right": "the slope from the right",
+                "mean": "the mean of both one-sided slopes"}.get(slope) if isinstance(slope, str) else None  # fmt: skip
+        used = side or f"the slope {inline(to_latex(slope) if isinstance(slope, Node) else str(slope))}"
+        parts.append(f"At the kink at {inline(f'x = {to_latex(place)}')}, {used} is used.\n")
+    if d.training is not None:
+        noise = "; ".join(f"{inline(name_to_latex(n.name))} {DRAWN[n.distribution]}" for n in d.noise)
+        parts += ["## In training\n"]
+        parts += [displayed(f"f(x) = {to_latex(e)}") for e in list(d.training.values())[:1]]
+        parts.append(f"with {noise}, drawn anew for every element.\n" if noise else "")
+    if d.reference is not None:
+        parts += ["## Source\n", link(d.reference) + "\n", f"```bibtex\n{bibtex(d.reference)}\n```\n"]
+    return "\n".join(parts)
+
+
+DRAWN = {"uniform": "uniform between 0 and 1", "normal": "standard normal"}
+
+
+def usage(d: Definition) -> str:
+    required = [
+        f"{p.name}={value(p.example if p.example is not None else 1.0)}"
+        for p in d.parameters
+        if p.default is None
+    ]
+    call = ", ".join(["x", *required])
+    return f"y = F.{d.name}({call})\nlayer = nn.{d.module}({', '.join(required)})"
+
+
+def slug(family: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", family.lower()).strip("-")
+
+
+def overview() -> str:
+    count = len(catalogue.names())
+    parts = [f"# Activations\n\n{count} functions, from one definition each.\n"]
+    for family, members in by_family().items():
+        parts += [
+            f"## {family[:1].upper()}{family[1:]} {{ #{slug(family)} }}\n",
+            catalogue.FAMILIES.get(family, "") + "\n",
+        ]
+        parts.append("| | f(x) | when to use it |\n| --- | --- | --- |")
+        parts += [
+            f"| [{d.name}]({d.name}.md) | {inline(to_latex(d.chosen({})))} | {d.use} |" for d in members
+        ]
+        parts.append("")
+    return "\n".join(parts)
+
+
+@cache
+def by_family() -> dict[str, list[Definition]]:
+    found: dict[str, list[Definition]] = {family: [] for family in catalogue.FAMILIES}
+    for d in catalogue.all_definitions():
+        found.setdefault(d.family, []).append(d)
+    return {family: members for family, members in found.items() if members}
+
+
+# The hook
+
+
+def pages() -> dict[str, str]:
+    found = {"activations/index.md": overview()}
+    found |= {f"activations/{d.name}.md": page(d) for d in catalogue.all_definitions()}
+    return found
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    families = [
+        {f[:1].upper() + f[1:]: [f"activations/{d.name}.md" for d in members]}
+        for f, members in by_family().items()
+    ]
+    filled = {"activations": {"Activations": ["activations/index.md", *families]}}
+    config.nav = [
+        filled.get(next(iter(entry.values())), entry)
+        if isinstance(next(iter(entry.values())), str)
+        else entry
+        for entry in config.nav or []
+    ]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    for path, content in pages().items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    def fill(match: re.Match[str]) -> str:
+        return tables.TABLES[match[1]]()
+
+    return re.sub(r"<!-- generated: ([a-z-]+) -->", fill, markdown)

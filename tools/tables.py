@@ -1,0 +1,83 @@
+"""Markdown tables out of the recorded measurements in benchmarks/results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+
+def records(name: str) -> list[dict[str, Any]]:
+    """The lines of a file of measurements; the first says what was measured where. None: not measured."""
+    path = RESULTS / f"{name}.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _size(n: int) -> str:
+    return f"{n:,}"
+
+
+def setting(run: dict[str, Any]) -> str:
+    return (
+        f"Measured on {run['date']}: {run['device']}, {run['threads']} threads, torch {run['torch']}, "
+        f"Python {run['python']}, softknee {run['softknee']}; {run['input']} input; peer: {run['peer']}."
+    )
+
+
+def ratios(dtype: str, passes: str, device: str = "cpu", sizes: tuple[int, ...] = ()) -> str:
+    """How many times as fast as torch: median and quartiles."""
+    _, *measured = records(f"forward-{device}") or [{}]
+    rows = [r for r in measured if r["dtype"] == dtype and r["passes"] == passes]
+    shown = sizes or tuple(sorted({r["size"] for r in rows}))
+    lines = [
+        "| function | " + " | ".join(_size(n) for n in shown) + " |",
+        "| --- |" + " ---: |" * len(shown),
+    ]
+    for function in sorted({r["function"] for r in rows}):
+        by_size = {r["size"]: r for r in rows if r["function"] == function}
+        cells = [
+            f"{by_size[n]['ratio']:.2f} ({by_size[n]['ratio_low']:.2f} to {by_size[n]['ratio_high']:.2f})"
+            for n in shown
+        ]
+        lines.append(f"| {function} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def performance() -> str:
+    run, *measured = records("forward-cpu") or [{}]
+    if not measured:
+        return "Not measured yet: `make bench` measures, and writes `benchmarks/results/forward-cpu.jsonl`."
+    parts = [setting(run)]
+    for passes in dict.fromkeys(r["passes"] for r in measured):
+        for dtype in dict.fromkeys(r["dtype"] for r in measured):
+            parts.append(
+                f"### {passes.replace('+', ' and ').capitalize()}, {dtype}\n\n{ratios(dtype, passes)}"
+            )
+    return "\n\n".join(parts)
+
+
+def readme() -> str:
+    run, *measured = records("forward-cpu") or [{}]
+    if not measured:
+        return "Not measured yet: `make bench` measures."
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for r in measured:
+        if r["dtype"] == "float32" and r["size"] == 65_536:
+            rows.setdefault(r["function"], {})[r["passes"]] = r
+    lines = ["| | forward | forward and backward |", "| --- | ---: | ---: |"]
+    for function, by in sorted(rows.items(), key=lambda item: -item[1]["forward"]["ratio"]):
+        cells = [
+            f"{r['ratio']:.2f} ({r['ratio_low']:.2f} to {r['ratio_high']:.2f})"
+            for r in (by["forward"], by["forward+backward"])
+        ]
+        lines.append(f"| {function} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", setting(run)])
+
+
+#: what may stand in a page as `<!-- generated: NAME -->`
+TABLES: dict[str, Callable[[], str]] = {"performance": performance}
