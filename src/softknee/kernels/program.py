@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 __all__ = ["OPERATIONS", "Instruction", "Program", "Value"]
@@ -139,7 +139,7 @@ class Program:
             raise TypeError(f"{name}: expected {expected}, got {[a.type for a in args]}")
         return self._append(name, args, kind, payload)
 
-    def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
+    def __getattr__(self, name: str) -> Callable[..., Value]:
         """`program.fma(a, b, c)` is `program.op("fma", a, b, c)`; `or_` and `and_` and `not_` too."""
         name = name.rstrip("_")
         if name in OPERATIONS:

@@ -1,0 +1,213 @@
+"""Fits every polynomial of `softknee.kernels.primitives` and writes `coefficients.py`.
+
+    python tools/fit_coefficients.py            # write
+    python tools/fit_coefficients.py --check    # fail if the file is not what this script gives
+
+Each entry of `RECIPES` is a function on an interval, in the variable and with the error measure
+that its primitive uses. Coefficients are rounded one after the other, the rest being fitted
+again to what the rounded ones left over: that matters where few bits are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpmath import mp, mpf
+
+from remez import Fit, chebyshev_grid, polynomial, quotient
+
+OUTPUT = Path(__file__).parents[1] / "src" / "softknee" / "kernels" / "coefficients.py"
+
+Function = Callable[[mpf], mpf]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    formula: str
+    function: Function
+    interval: tuple[mpf, mpf]
+    degree: int
+    lower: int = 0  # degree of the denominator
+    kind: str = "f64"  # how coefficients are rounded: f64, f32
+    pairs: int = 0  # the first so many are pairs of f64
+    weight: Function | None = None  # of the absolute error; none: the relative error
+    points: int = 300
+    fixed: tuple[mpf, ...] = ()
+
+
+def _f32(number: mpf) -> float:
+    """To the nearest f32 (through f64: a double rounding that is harmless in a fit)."""
+    return float(struct.unpack("f", struct.pack("f", float(number)))[0])
+
+
+def _pair(number: mpf) -> tuple[float, float]:
+    high = float(number)
+    return high, float(number - mpf(high))
+
+
+def fit(recipe: Recipe) -> tuple[list[object], list[object], mpf]:
+    """The rounded coefficients of both polynomials and the largest error before rounding."""
+    grid = chebyshev_grid(*recipe.interval, recipe.points)
+    target = [recipe.function(x) for x in grid]
+    weight = [1 / t for t in target] if recipe.weight is None else [recipe.weight(x) for x in grid]
+    if recipe.lower:
+        both = quotient(target, weight, grid, recipe.degree, recipe.lower)
+        return [float(c) for c in both.numerator], [float(c) for c in both.denominator], both.error
+    rounded: list[object] = []
+    exact: list[mpf] = []
+    for c in recipe.fixed:
+        rounded.append(float(c))
+        exact.append(c)
+    best: Fit = polynomial(target, weight, grid, recipe.degree, exact)
+    for place in range(len(exact), recipe.degree + 1):
+        c = best.numerator[place]
+        if place < recipe.pairs:
+            high, low = _pair(c)
+            rounded.append((high, low))
+            exact.append(mpf(high) + mpf(low))
+        else:
+            value = _f32(c) if recipe.kind == "f32" else float(c)
+            rounded.append(value)
+            exact.append(mpf(value))
+        # Past the last place that matters the fit no longer moves.
+        best = polynomial(target, weight, grid, recipe.degree, exact)
+    return rounded, [], best.error
+
+
+def _even(function: Function, limit: mpf | int) -> Function:
+    """z -> function(sqrt z) / sqrt z, for an odd function with this slope at 0."""
+
+    def of_square(z: mpf) -> mpf:
+        return mpf(limit) if z == 0 else function(mp.sqrt(z)) / mp.sqrt(z)
+
+    return of_square
+
+
+def _expm1_over(r: mpf) -> mpf:
+    return mpf(1) if r == 0 else mp.expm1(r) / r
+
+
+def _mills(a: mpf) -> mpf:
+    """R(a) with normal_cdf(-a) = exp(-a^2/2) R(a)."""
+    return mp.exp(a * a / 2) * mp.erfc(a / mp.sqrt(2)) / 2
+
+
+def _erf_exponent(a: mpf) -> mpf:
+    """w/a with erf(a) = 1 - exp(-w)."""
+    return 2 / mp.sqrt(mp.pi) if a == 0 else -mp.log(mp.erfc(a)) / a
+
+
+def _erf_exponent_weight(a: mpf) -> mpf:
+    """d erf / erf per unit of w/a."""
+    return mp.sqrt(mp.pi) / 2 if a == 0 else a * mp.erfc(a) / mp.erf(a)
+
+
+def recipes() -> list[Recipe]:
+    half = mp.ln2 / 2
+    # A little slack: the multiple of ln 2 is chosen from a rounded product.
+    slack = mpf("1.0001")
+    tenth = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * slack
+    eighth = (mp.tan(mp.pi / 8) * slack) ** 2
+    quarter = mpf("0.5") ** 2 * slack
+    return [
+        Recipe("EXPM1_DOUBLE", "expm1(r)/r, |r| <= ln2/2", _expm1_over, (-half * slack, half * slack), 8),
+        Recipe(
+            "LOG_DOUBLE",
+            "2 atanh(s)/s in s^2, |s| <= (sqrt2 - 1)/(sqrt2 + 1)",
+            _even(lambda s: 2 * mp.atanh(s), 2),
+            (mpf(0), tenth),
+            5,
+        ),
+        Recipe(
+            "LOG1P_DOUBLE",
+            "2 atanh(s)/s in s^2, 0 <= s <= 1/3",
+            _even(lambda s: 2 * mp.atanh(s), 2),
+            (mpf(0), mpf(1) / 9 * slack),
+            7,
+        ),
+        Recipe(
+            "MILLS_DOUBLE",
+            "exp(a^2/2) normal_cdf(-a), 0 <= a <= 20",
+            _mills,
+            (mpf(0), mpf(20)),
+            7,
+            8,
+            points=400,
+        ),
+        Recipe(
+            "ERF_DOUBLE",
+            "-log(erfc(a))/a, 0 <= a <= 5.6, weighted for erf",
+            _erf_exponent,
+            (mpf(0), mpf("5.6")),
+            6,
+            5,
+            weight=_erf_exponent_weight,
+        ),
+        Recipe(
+            "ATAN_DOUBLE",
+            "atan(t)/t in t^2, |t| <= tan(pi/8)",
+            _even(mp.atan, 1),
+            (mpf(0), eighth),
+            8,
+        ),
+        Recipe(
+            "SIN_DOUBLE",
+            "sin(pi f/2)/f in f^2, |f| <= 1/2",
+            _even(lambda f: mp.sin(mp.pi * f / 2), mp.pi / 2),
+            (mpf(0), quarter),
+            5,
+        ),
+        Recipe(
+            "COS_DOUBLE",
+            "cos(pi f/2) in f^2, |f| <= 1/2",
+            lambda z: mp.cos(mp.pi * mp.sqrt(z) / 2),
+            (mpf(0), quarter),
+            6,
+        ),
+    ]
+
+
+def _write(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"({value[0]!r}, {value[1]!r})"
+    return repr(value)
+
+
+def _table(name: str, values: Sequence[object]) -> list[str]:
+    return [f"{name} = (", *(f"    {_write(v)}," for v in values), ")"]
+
+
+def source() -> str:
+    mp.prec = 160
+    lines = ['"""Made by tools/fit_coefficients.py: do not edit. Constant term first."""', ""]
+    for recipe in recipes():
+        upper, lower, error = fit(recipe)
+        lines.append(f"# {recipe.formula}: 2^{float(mp.log(error, 2)):.1f}")
+        if lower:
+            lines += _table(recipe.name + "_UPPER", upper) + _table(recipe.name + "_LOWER", lower)
+        else:
+            lines += _table(recipe.name, upper)
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare with the file, write nothing")
+    text = source()
+    if not parser.parse_args().check:
+        OUTPUT.write_text(text)
+        return 0
+    if OUTPUT.read_text() == text:
+        return 0
+    print(f"{OUTPUT} is not what the script gives", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
