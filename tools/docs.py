@@ -6,6 +6,7 @@ the tables that stand in hand-written pages as `<!-- generated: NAME -->`. Nothi
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import sys
@@ -33,6 +34,9 @@ import tables
 
 _CASES = re.compile(r'<mo stretchy="true" fence="true" form="prefix">&#x0007B;</mo><mtable>')
 _PRIME = "<msup><mi>f</mi><mi>&#x02032;</mi></msup>"
+_SIGN = re.compile(
+    r"(&#x00028;|&#x0002C;|&#x0003D;|&#x0003C;|&#x0003E;|&#x02264;|&#x02265;)</mo><mo>&#x02212;</mo>"
+)
 _WORD = re.compile(r"<mo>([a-z]{2,})</mo>")
 
 
@@ -43,6 +47,9 @@ def mathml(latex: str, display: str) -> str:
     text = _CASES.sub(
         '<mtable class="sk-cases">', text
     )  # a brace that stretches without a font for mathematics
+    text = _SIGN.sub(
+        r'\1</mo><mo form="prefix">&#x02212;</mo>', text
+    )  # a minus that stands before one number
     text = text.replace(_PRIME, '<mi>f</mi><mo lspace="0" rspace="0">&#x02032;</mo>')
     return _WORD.sub(r"<mi>\1</mi>", text)  # words are functions, not operators with space around them
 
@@ -118,15 +125,18 @@ def _never(node: Node) -> Node | None:
     return None
 
 
-def formulas(d: Definition, name: str, change: Callable[[Node], Node]) -> str:
-    # A parameter that is infinite unless given is a case that never occurs: the formula is without it.
+def printed(d: Definition, expression: Node) -> Node:
+    """Without the cases that only a parameter brings that is infinite unless given (softplus: threshold)."""
     infinite = {p.name: p.default for p in d.parameters if p.default in (math.inf, -math.inf)}
+    return rebuild(substitute(expression, infinite), _never) if infinite else expression
+
+
+def formulas(d: Definition, name: str, change: Callable[[Node], Node]) -> str:
     text = []
     for key, expression in d.expression.items():
         if len(d.expression) > 1:
             text.append(f"`{choice_name(d, key)}`:\n")
-        shown = rebuild(substitute(expression, infinite), _never) if infinite else expression
-        text.append(displayed(f"{name} = {to_latex(change(shown))}"))
+        text.append(displayed(f"{name} = {to_latex(change(printed(d, expression)))}"))
     return "\n".join(text)
 
 
@@ -193,7 +203,8 @@ def overview() -> str:
         ]
         parts.append("| | f(x) | when to use it |\n| --- | --- | --- |")
         parts += [
-            f"| [{d.name}]({d.name}.md) | {inline(to_latex(d.chosen({})))} | {d.use} |" for d in members
+            f"| [{d.name}]({d.name}.md) | {inline(to_latex(printed(d, d.chosen({}))))} | {d.use} |"
+            for d in members
         ]
         parts.append("")
     return "\n".join(parts)
@@ -207,12 +218,80 @@ def by_family() -> dict[str, list[Definition]]:
     return {family: members for family, members in found.items() if members}
 
 
+# The reference
+
+
+def documented(name: str, value: object) -> str:
+    """A heading, the signature and the docstring; of a class, its public methods and attributes, too."""
+    parts = [f"### `{name}` {{ #{slug(name)} }}\n"]
+    if inspect.isclass(value) or inspect.isroutine(value) or callable(value):
+        try:
+            called = value.__call__ if inspect.ismodule(value) else value
+            parts.append(f"```text\n{name}{shown_signature(called)}\n```\n")
+        except (ValueError, TypeError):
+            pass
+    parts.append((inspect.getdoc(value) or "") + "\n")
+    if inspect.isclass(value) and not issubclass(value, BaseException):
+        rows = []
+        for member, each in vars(value).items():
+            doc = inspect.getdoc(each) if callable(each) or isinstance(each, property) else None
+            if doc and not member.startswith("_"):
+                shown = member if isinstance(each, property) else f"{member}{shown_signature(each)}"
+                rows.append(f"| `{shown}` | {first_sentence(doc)} |")
+        if rows:
+            parts.append("| | |\n| --- | --- |\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def shown_signature(function: Any) -> str:
+    signature = inspect.signature(function)
+    kept = [p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name not in {"self", "cls"}]
+    return str(signature.replace(parameters=kept, return_annotation=signature.empty)).replace("|", "\\|")
+
+
+def first_sentence(doc: str) -> str:
+    text = " ".join(doc.split("\n\n")[0].split())
+    return text.replace("|", "\\|")
+
+
+def python_reference() -> str:
+    parts = ["# Python\n", "`import softknee` loads nothing heavy; each name is loaded when it is first used.\n"]
+    for name in softknee.__all__:
+        value = getattr(softknee, name)
+        if not (inspect.ismodule(value) and not callable(value)) and not name.startswith("_"):
+            parts.append(documented(f"softknee.{name}", value))
+    return "\n".join(parts)
+
+
+def command_line_reference() -> str:
+    from softknee.cli import app
+
+    command = typer.main.get_command(app)
+    parts = ["# Command line\n", (command.help or "") + "\n"]
+    for name, each in sorted(getattr(command, "commands", {}).items()):
+        if each.hidden:
+            continue
+        parts += [f"## softknee {name}\n", inspect.cleandoc(each.help or "") + "\n"]
+        arguments = [p.make_metavar(click.Context(each)) for p in each.params if p.param_type_name == "argument"]
+        parts.append(f"```text\nsoftknee {name} {' '.join([*arguments, '[options]'])}\n```\n")
+        rows = []
+        for p in each.params:
+            if p.param_type_name == "option" and "--help" not in p.opts:
+                names = ", ".join(f"`{o}`" for o in (*p.opts, *p.secondary_opts))
+                default = "" if p.default in (None, False) or p.required else f" Default: `{p.default}`."
+                rows.append(f"| {names} | {(p.help or '').rstrip('.')}.{default} |")
+        if rows:
+            parts.append("| option | |\n| --- | --- |\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
 # The hook
 
 
 def pages() -> dict[str, str]:
     found = {"activations/index.md": overview()}
     found |= {f"activations/{d.name}.md": page(d) for d in catalogue.all_definitions()}
+    found |= {"reference/python.md": python_reference(), "reference/command-line.md": command_line_reference()}
     return found
 
 
@@ -222,6 +301,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         for f, members in by_family().items()
     ]
     filled = {"activations": {"Activations": ["activations/index.md", *families]}}
+    filled["reference"] = {"Reference": ["reference/python.md", "reference/command-line.md"]}
     config.nav = [
         filled.get(next(iter(entry.values())), entry)
         if isinstance(next(iter(entry.values())), str)
