@@ -311,7 +311,8 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
 
     Evaluated in IEEE arithmetic at +-inf and +-1e300; where an input gives NaN there although the
     values at 2^61 and 2^62 agree (or both grow), the input is replaced by +-2^62 on that side, and
-    a value that grows is made infinite. samples: values to try for the other symbols.
+    a value that grows is made infinite, one that vanishes 0. samples: values to try for the other
+    symbols.
     """
     inputs = [name for name in inputs if name in symbols_in(root)]
     others = [s for s in symbols_in(root) if s not in inputs]
@@ -321,10 +322,11 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
     function = compiled((root,), (*inputs, *others), "float")
     tamed: dict[str, Node] = {}
     grown: list[Node] = []
+    shrunk: list[Node] = []
     for position, name in enumerate(inputs):
         x = symbol(name)
         for side in (1, -1):
-            infinite = huge = growing = False
+            infinite = huge = growing = shrinking = False
             for given in product(*rest, *choices):
                 head, tail = given[:position], given[position:]
 
@@ -337,6 +339,7 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
                 if grows or settled:  # else there is no limit to be seen
                     infinite |= math.isnan(at(math.inf))
                     growing |= grows
+                    shrinking |= 0 < abs(far) < 1e-9
                     huge |= math.isnan(at(1e300)) and not grows
             edge = number(side * 2**62)
             infinity = x == number(side * math.inf)
@@ -346,10 +349,15 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
                 tamed[name] = where(infinity, edge, tamed.get(name, x))
             if growing and infinite:
                 grown.append(infinity)
+            if shrinking and infinite:
+                shrunk.append(infinity)
     result = substitute(root, tamed) if tamed else root
     for infinity in grown:
         at_infinity = logical_and(infinity, absolute(result) >= number(_GROWN))
         result = where(at_infinity, result * number(math.inf), result)
+    for infinity in shrunk:
+        at_infinity = logical_and(infinity, absolute(result) <= number(1 / _GROWN))
+        result = where(at_infinity, 0, result)
     return result
 
 

@@ -1,0 +1,104 @@
+"""What a kernel is: which expressions, from which operands, in which arithmetic.
+
+The one rule of precision: compute in twice the precision of the result and round once. float32 and
+16-bit results are computed in float64, float64 results in pairs of float64. For speed a float32
+result is computed in float32 where the rounding error of the whole expression, bounded operation
+by operation (`single_error`), stays within `SINGLE_LIMIT`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from softknee.kernels import native
+from softknee.kernels.llvm import Kernel, Operand, Scalar, to_llvm
+from softknee.kernels.lower import lower
+from softknee.kernels import primitives
+from softknee.kernels.primitives import Double
+from softknee.kernels.program import Program
+from softknee.lang.nodes import Node, walk
+
+__all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"]
+
+Precision = Literal["default", "exact"]
+#: largest error, in units in the last place, of a float32 result computed in float32
+SINGLE_LIMIT = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Outputs (an expression each, and where it goes) and inputs (a symbol each, and where from)."""
+
+    outputs: tuple[tuple[Node, Operand], ...]
+    inputs: tuple[tuple[str, Operand | Scalar], ...]
+    precision: Precision = "default"
+
+    def key(self) -> str:
+        """Determines the code: the expressions' structure, the operands, and our own sources."""
+        place: dict[int, int] = {}
+        nodes = []
+        for n in walk(*(e for e, _ in self.outputs)):
+            place[id(n)] = len(place)
+            nodes.append((n.op, [place[id(a)] for a in n.args], repr(n.payload)))
+        ends = [(place[id(e)], o) for e, o in self.outputs]
+        return repr((nodes, ends, self.inputs, self.precision, _sources()))
+
+
+@cache
+def _sources() -> str:
+    """A hash of the code that writes kernels, so that a cached one is never older than it."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for name in ("llvm.py", "lower.py", "plan.py", "primitives.py", "coefficients.py", "program.py"):
+        digest.update((here / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def arithmetic_for(plan: Plan) -> type:
+    """Pair for float64, Single where its error is small enough, else Double."""
+    Pair = getattr(primitives, "Pair", Double)
+    storages = {o.storage for _, o in plan.outputs} | {
+        i.storage for _, i in plan.inputs if isinstance(i, Operand)
+    }
+    if "float64" in storages and not all(o.access.startswith("sum") for _, o in plan.outputs):
+        return Pair
+    if any(isinstance(i, Operand) and i.storage == "float64" for _, i in plan.inputs):
+        return Pair
+    plain = storages == {"float32"} and not any(o.access.startswith("sum") for _, o in plan.outputs)
+    return Double
+
+
+def kernel_of(plan: Plan) -> Kernel:
+    """The kernel a backend spells: the plan's expressions, lowered."""
+    arithmetic = arithmetic_for(plan)
+    program = Program()
+    kind = "f32" if arithmetic.__name__ == "Single" else "f64"
+    values = {name: program.input(k, kind) for k, (name, _) in enumerate(plan.inputs)}
+    results = lower([e for e, _ in plan.outputs], program, arithmetic(program), values)
+    header = "\n".join(
+        f"{o.storage} {o.access}: {e!r}"[:400] for e, o in plan.outputs
+    ) + f"\ncomputed in {arithmetic.__name__} arithmetic"
+    return Kernel(
+        program,
+        tuple(i for _, i in plan.inputs),
+        tuple((value, o) for value, (_, o) in zip(results, plan.outputs, strict=True)),
+        lanes=8 if arithmetic.__name__ == "Pair" else 32,
+        header=header,
+    )
+
+
+def source(plan: Plan, backend: Literal["cpu", "assembly"] = "cpu") -> str:
+    """The text of what runs: LLVM IR ("cpu") or this processor's instructions ("assembly")."""
+    ir = to_llvm(kernel_of(plan), native.features())
+    return ir if backend == "cpu" else native.assembly(ir)
+
+
+def compile_plan(plan: Plan) -> native.NativeCall:
+    return native.load(plan.key(), lambda: to_llvm(kernel_of(plan), native.features()))
+
+

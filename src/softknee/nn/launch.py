@@ -1,0 +1,324 @@
+"""Runs an operator's kernel on torch tensors in CPU memory.
+
+Everything that depends on shapes and types alone is worked out once and kept: the compiled kernel,
+and for shapes that are not one contiguous row the geometry (rows, strides, chunks).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from softknee.kernels import native
+from softknee.kernels.llvm import CHUNK, Operand, Scalar
+from softknee.kernels.plan import Plan, compile_plan
+
+if TYPE_CHECKING:
+    from softknee.nn.pointwise import Call, Pointwise
+
+__all__ = ["eligible", "run"]
+
+STORAGE: dict[torch.dtype, Any] = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+}
+#: below this many elements a call stays on one thread
+SERIAL = 16384
+#: outputs of this many bytes are asked for in huge pages: a page fault costs more than the arithmetic
+HUGE = 4 << 20
+
+_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
+_tracing = getattr(torch._C, "_get_tracing_state", lambda: None)
+_exact = (Tensor, torch.nn.Parameter)
+
+
+def _connect() -> bool:
+    """Takes torch's own OpenMP pool; False where this build of torch has none."""
+    if os.environ.get("SOFTKNEE_THREADS") == "python":
+        return False
+    folder = os.path.join(os.path.dirname(torch.__file__), "lib")
+    name = {"linux": "libtorch_cpu.so", "darwin": "libtorch_cpu.dylib"}.get(sys.platform)
+    if name is None:
+        return False
+    try:
+        return native.connect(ctypes.CDLL(os.path.join(folder, name)))
+    except OSError:
+        return False
+
+
+_pool = _connect()
+
+
+def _after_fork() -> None:
+    # the pool's threads do not exist in the child; torch's own operators would wait for them too
+    global _pool
+    _pool = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def eligible(tensors: tuple[Any, ...]) -> bool:
+    """Plain CPU tensors of a floating type, and nobody watching the operations."""
+    for t in tensors:
+        if type(t) not in _exact or not t.is_cpu or t.dtype not in STORAGE or t.layout is not torch.strided:
+            return False
+        if t.is_neg():
+            return False
+    return not _modes() and _tracing() is None
+
+
+def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | None = None) -> Any:
+    """The operator's results; None where this combination of shapes is left to torch operations."""
+    first = tensors[0]
+    shape, stride, dtype = first.shape, first.stride(), first.dtype
+    flat = all(t.shape == shape and t.stride() == stride and t.dtype is dtype for t in tensors)
+    if flat and all(s is None or s == shape for s in call.shapes):
+        outputs = [torch.empty_like(first) if out is None else out for _ in op.outputs]
+        if outputs[0].stride() == stride:  # dense: one row, whatever the order of dimensions
+            kernel = _flat(op, dtype, call.precision)
+            size = first.numel()
+            threads = torch.get_num_threads() if size >= SERIAL and _pool else 1
+            if size * first.element_size() >= HUGE and out is None:
+                for o in outputs:
+                    _advise(o)
+            addresses = [t.data_ptr() for t in kernel.picked(tensors)]
+            kernel.call(size, threads, threads, *addresses, *[o.data_ptr() for o in outputs], *call.scalars)
+            return outputs[0] if op.single else tuple(outputs)
+    return _strided(op, tensors, call, out)
+
+
+class _Compiled:
+    __slots__ = ("call", "picked", "places")
+
+    def __init__(self, call: native.NativeCall, places: tuple[int, ...], count: int) -> None:
+        self.call = call
+        self.places = places
+        whole = places == tuple(range(count))
+        self.picked: Any = (lambda ts: ts) if whole else (lambda ts: [ts[p] for p in places])
+
+
+def _compile(
+    op: Pointwise, storages: tuple[Any, ...], accesses: tuple[Any, ...], results: tuple[Operand, ...], precision: Any
+) -> _Compiled:
+    """The kernel that reads only the tensors that are used."""
+    places = tuple(k for k, name in enumerate(op.tensors) if name in op.used)
+    inputs = [(op.tensors[k], Operand(storages[k], accesses[k])) for k in places]
+    scalars = [(name, Scalar()) for name in op.scalars]
+    plan = Plan(tuple(zip(op.expressions, results, strict=True)), (*inputs, *scalars), precision)
+    return _Compiled(compile_plan(plan), places, len(op.tensors))
+
+
+def _flat(op: Pointwise, dtype: torch.dtype, precision: str) -> _Compiled:
+    kernels = op.__dict__.setdefault("_kernels", {})
+    kernel = kernels.get((dtype, precision))
+    if kernel is None:
+        storage = STORAGE[dtype]
+        count = len(op.tensors)
+        results = tuple(Operand(storage) for _ in op.outputs)
+        kernel = _compile(op, (storage,) * count, ("row",) * count, results, precision)
+        kernels[dtype, precision] = kernel
+    return kernel  # type: ignore[no-any-return]
+
+
+# Shapes that are not one row
+
+
+class _Geometry:
+    """Rows and strides, as the kernel reads them, and how each operand moves along a row."""
+
+    __slots__ = ("accesses", "address", "buffer", "groups", "units")
+
+    def __init__(self, sizes: list[int], strides: list[list[int]], accesses: list[str], slots: list[int]) -> None:
+        length = sizes[-1] if sizes else 1
+        outer = sizes[:-1]
+        rows = 1
+        for s in outer:
+            rows *= s
+        chunk = CHUNK
+        chunks = max(1, -(-length // chunk))
+        self.units = rows * chunks if length else 0
+        self.accesses = accesses
+        values = [self.units, length, chunk, chunks, len(outer), *reversed(outer)]
+        for s in strides:
+            values += reversed(s[:-1]) if sizes else ()
+        values += slots
+        self.buffer = (ctypes.c_int64 * len(values))(*values)
+        self.address = ctypes.addressof(self.buffer) + 8  # behind the number of units
+
+
+@lru_cache(maxsize=512)
+def _geometry(
+    full: tuple[int, ...], layout: tuple[int, ...], operands: tuple[tuple[int, ...], ...], n_in: int,
+    targets: tuple[tuple[int, ...] | None, ...],
+) -> _Geometry | list[int]:  # fmt: skip
+    """operands: strides of the inputs, expanded to `full`, then of the outputs; for a summed output
+    the strides of its contiguous target. Returns the inputs to copy where a row cannot be formed."""
+    order = sorted((d for d in range(len(full)) if full[d] != 1), key=lambda d: -layout[d])
+    sizes = [full[d] for d in order]
+    strides = [[s[d] for d in order] for s in operands]
+    d = len(sizes) - 1
+    while d > 0:  # neighbouring dimensions that every operand passes through as one
+        if all(s[d - 1] == s[d] * sizes[d] for s in strides):
+            sizes[d - 1 : d + 1] = [sizes[d - 1] * sizes[d]]
+            for s in strides:
+                s[d - 1 : d + 1] = [s[d]]
+        d -= 1
+    if not sizes:
+        sizes, strides = [1], [[0 if k < n_in or t is not None else 1] for k, t in _with_targets(strides, n_in, targets)]
+    accesses, copies = [], []
+    for k, target in _with_targets(strides, n_in, targets):
+        step = strides[k][-1]
+        if k < n_in:
+            accesses.append("splat" if step == 0 else "row")
+            if step not in (0, 1):
+                copies.append(k)
+        elif target is None:
+            accesses.append("row")
+            if step not in (0, 1) or (step == 0 and sizes[-1] != 1):
+                copies.append(k)
+        else:
+            accesses.append("sum_row" if step == 0 else "sum_rows")
+            if step not in (0, 1):
+                copies.append(k)
+    if copies:
+        return copies
+    slots = [_count(t) for t in targets if t is not None]
+    return _Geometry(sizes, strides, accesses, slots)
+
+
+def _with_targets(strides: list[list[int]], n_in: int, targets: Any) -> list[tuple[int, Any]]:
+    return [(k, targets[k - n_in] if k >= n_in else None) for k in range(len(strides))]
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    total = 1
+    for s in shape:
+        total *= s
+    return total
+
+
+def _expanded(shape: tuple[int, ...], stride: tuple[int, ...], full: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides over the full shape: 0 where a dimension is broadcast."""
+    missing = len(full) - len(shape)
+    return (0,) * missing + tuple(0 if s == 1 and f != 1 else t for s, t, f in zip(shape, stride, full[missing:], strict=True))
+
+
+def _contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
+    stride, step = [], 1
+    for s in reversed(shape):
+        stride.append(step)
+        step *= max(s, 1)
+    return tuple(reversed(stride))
+
+
+def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | None) -> Any:
+    used = [k for k, name in enumerate(op.tensors) if name in op.used]
+    full = tuple(torch.broadcast_shapes(*(t.shape for t in tensors)))
+    dtypes = tuple(t.dtype for t in tensors)
+    leader = next((t for t in tensors if tuple(t.shape) == full), None)
+    common = dtypes[0]
+    for dt in dtypes[1:]:
+        common = torch.promote_types(common, dt)
+    if common not in STORAGE:
+        return None
+    outputs: list[Tensor] = []
+    targets: list[tuple[int, ...] | None] = []
+    for output, shape in zip(op.outputs, call.shapes, strict=True):
+        target = None if shape is None or tuple(shape) == full else tuple(shape)
+        targets.append(target)
+        dtype = common if output.target is None else dtypes[output.target]
+        if target is not None:
+            outputs.append(torch.empty(0, dtype=dtype))  # replaced by partial sums below
+        elif out is not None:
+            outputs.append(out)
+        elif leader is not None:
+            outputs.append(torch.empty_like(leader, dtype=dtype))
+        else:
+            outputs.append(torch.empty(full, dtype=dtype))
+    whole = next((o for o, t in zip(outputs, targets, strict=True) if t is None), leader)
+    layout = tuple(whole.stride()) if whole is not None else _contiguous_stride(full)
+    inputs = [tensors[k] for k in used]
+    picked_targets = tuple(targets)
+    while True:
+        strides = [_expanded(tuple(t.shape), t.stride(), full) for t in inputs]
+        for o, t in zip(outputs, targets, strict=True):
+            strides.append(_expanded(full, o.stride(), full) if t is None else _expanded(t, _contiguous_stride(t), full))
+        geometry = _geometry(full, layout, tuple(strides), len(inputs), picked_targets)
+        if isinstance(geometry, _Geometry):
+            break
+        if any(k >= len(inputs) for k in geometry):  # a result that no row fits: torch operations
+            return None
+        for k in geometry:
+            inputs[k] = torch.empty(full, dtype=inputs[k].dtype).as_strided(full, layout).copy_(inputs[k]) \
+                if whole is not None and whole.numel() == _span(full, layout) else inputs[k].expand(full).contiguous()  # fmt: skip
+        if whole is None:
+            layout = _contiguous_stride(full)
+    sums = [t for t in targets if t is not None]
+    size = _count(full)
+    threads = torch.get_num_threads() if size >= SERIAL and _pool else 1
+    groups = threads
+    if sums:  # fixed by the shapes alone, so that the sums do not depend on the number of threads
+        largest = max(map(_count, sums))
+        groups = max(1, min(geometry.units, 64, max(2, (1 << 20) // max(largest, 1)), -(-size // 2048)))
+    key = (dtypes, tuple(geometry.accesses), tuple(o.dtype for o in outputs), call.precision)
+    kernels = op.__dict__.setdefault("_kernels", {})
+    kernel = kernels.get(key)
+    if kernel is None:
+        accesses: dict[int, Any] = dict(zip(used, geometry.accesses, strict=False))
+        results = tuple(
+            Operand("float64" if a.startswith("sum") else STORAGE[o.dtype], a)  # type: ignore[arg-type]
+            for o, a in zip(outputs, geometry.accesses[len(used) :], strict=True)
+        )
+        every = tuple(accesses.get(k, "row") for k in range(len(tensors)))
+        kernel = kernels[key] = _compile(op, tuple(STORAGE[d] for d in dtypes), every, results, call.precision)
+    buffers = [
+        torch.zeros((groups, *t), dtype=torch.float64) if t is not None else o
+        for o, t in zip(outputs, targets, strict=True)
+    ]
+    if out is None:
+        for o, t in zip(outputs, targets, strict=True):
+            if t is None and o.numel() * o.element_size() >= HUGE:
+                _advise(o)
+    if size:
+        addresses = [t.data_ptr() for t in (*inputs, *buffers)]
+        kernel.call(-geometry.address, groups, threads, *addresses, *call.scalars)
+    results_ = [
+        b if t is None else b.sum(0).to(o.dtype) for b, o, t in zip(buffers, outputs, targets, strict=True)
+    ]
+    return results_[0] if op.single else tuple(results_)
+
+
+def _span(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    return 1 + sum((s - 1) * t for s, t in zip(shape, stride, strict=True)) if all(shape) else 0
+
+
+def _advise(t: Tensor) -> None:
+    """Asks the system for huge pages before the first write."""
+    start = (t.data_ptr() + 4095) & ~4095
+    length = t.numel() * t.element_size() - (start - t.data_ptr())
+    if _madvise is not None and length > 0:
+        _madvise(start, length & ~4095, 14)  # MADV_HUGEPAGE
+
+
+def _find_madvise() -> Any:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        function = ctypes.CDLL(None).madvise
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return function
+
+
+_madvise = _find_madvise()

@@ -1,0 +1,411 @@
+"""`Pointwise`: the one autograd mechanism.
+
+Several expressions over several tensors, evaluated in one pass, each result summed down to the
+shape of the tensor it belongs to. The derivative of a pointwise expression is a pointwise
+expression, so its backward (and its forward-mode derivative) is again a `Pointwise`, and so
+differentiable again, to any order. The gradient of a summed result is expanded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softknee.lang.differentiate import derivative
+from softknee.lang.evaluate import compiled
+from softknee.lang.nodes import Node, number, symbol, symbols_in
+from softknee.lang.simplify import simplify
+from softknee.lang.stabilise import guard_dead_branches, rewrite, stabilise
+from softknee.nn import launch
+
+__all__ = ["Call", "Output", "Pointwise", "Term"]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Term:
+    """expression, times the incoming gradients (or tangents) named by factors"""
+
+    expression: Node
+    factors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Output:
+    """A sum of terms; target: the position of the tensor whose shape it is summed down to."""
+
+    terms: tuple[Term, ...]
+    target: int | None = None
+
+
+class Call:
+    """What a call carries besides tensors: parameter values, and the shapes results are summed to."""
+
+    __slots__ = ("precision", "scalars", "shapes")
+
+    def __init__(
+        self, scalars: tuple[float, ...] = (), shapes: tuple[Shape | None, ...] = (None,), precision: str = "default"
+    ) -> None:
+        self.scalars = scalars
+        self.shapes = shapes
+        self.precision = precision
+
+
+_is_compiling = torch.compiler.is_compiling
+_functorch_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+_grad_enabled = torch.is_grad_enabled
+_dual_level = torch.autograd.forward_ad
+_exact = (Tensor, torch.nn.Parameter)
+
+
+class Pointwise:
+    """Expressions over the tensors named by `tensors` and the numbers named by `scalars`.
+
+    Call it with the tensors and a `Call`; it returns one tensor, or a tuple where there are
+    several outputs. Build it from one expression with `Pointwise.of`.
+    """
+
+    def __init__(
+        self,
+        outputs: tuple[Output, ...],
+        tensors: tuple[str, ...],
+        scalars: tuple[str, ...] = (),
+        inputs: tuple[str, ...] = ("x",),
+    ) -> None:
+        self.outputs = outputs
+        self.tensors = tensors
+        self.scalars = scalars
+        self.inputs = inputs  # the symbols that may be infinite or huge: see stabilise.tame
+        self.single = len(outputs) == 1
+        self.number = len(_operators)
+        _operators.append(self)
+        self._derived: dict[object, tuple[Pointwise, tuple[int, ...]] | None] = {}
+
+    @classmethod
+    def of(
+        cls, expression: Node, tensors: Sequence[str], scalars: Sequence[str] = (), inputs: Sequence[str] = ("x",)
+    ) -> Pointwise:
+        return cls((Output((Term(rewrite(expression)),)),), tuple(tensors), tuple(scalars), tuple(inputs))
+
+    def __repr__(self) -> str:
+        return f"Pointwise({', '.join(map(repr, self.expressions))})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.outputs, self.tensors, self.scalars, self.inputs)
+
+    # What is evaluated
+
+    @cached_property
+    def expressions(self) -> tuple[Node, ...]:
+        """One stable expression an output."""
+        results = []
+        for output in self.outputs:
+            total: Node = number(0)
+            for term in output.terms:
+                value = stabilise(term.expression, self.inputs)
+                for factor in term.factors:
+                    value = simplify(symbol(factor) * value)
+                total = simplify(total + value)
+            results.append(total)
+        return tuple(results)
+
+    @cached_property
+    def emitted(self) -> Any:
+        """The expressions as a function of torch operations."""
+        roots = tuple(map(guard_dead_branches, self.expressions))
+        return compiled(roots, (*self.tensors, *self.scalars), "torch")
+
+    # What is derived
+
+    def backward(self, needs: tuple[bool, ...]) -> tuple[Pointwise, tuple[int, ...]] | None:
+        """The operator that gives the gradients of the tensors that need one, and which tensors
+        those are; None where all gradients are zero. Its tensors are ours and one gradient an
+        output, as far as it uses them."""
+        if needs not in self._derived:
+            self._derived[needs] = self._backward(needs)
+        return self._derived[needs]
+
+    def _backward(self, needs: tuple[bool, ...]) -> tuple[Pointwise, tuple[int, ...]] | None:
+        incoming = self._fresh("g", len(self.outputs))
+        results = []
+        for j, name in enumerate(self.tensors):
+            if not needs[j]:
+                continue
+            terms = []
+            for out, gradient in zip(self.outputs, incoming, strict=True):
+                for term in _differentiated(out, name):
+                    terms.append(Term(term.expression, (*term.factors, gradient)))
+            if terms:
+                results.append((j, Output(tuple(terms), j)))
+        return self._with(results, incoming)
+
+    def jvp(self, has: tuple[bool, ...]) -> tuple[Pointwise, tuple[int, ...]] | None:
+        """The operator that gives the tangents of the outputs, from one tangent a tensor that has one."""
+        key = ("jvp", has)
+        if key not in self._derived:
+            incoming = self._fresh("t", len(self.tensors))
+            results = []
+            for i, out in enumerate(self.outputs):
+                terms = []
+                for name, tangent, present in zip(self.tensors, incoming, has, strict=True):
+                    if present:
+                        for term in _differentiated(out, name):
+                            terms.append(Term(term.expression, (*term.factors, tangent)))
+                if terms:
+                    results.append((i, Output(tuple(terms), out.target)))
+            self._derived[key] = self._with(results, incoming)
+        return self._derived[key]
+
+    def _fresh(self, letter: str, count: int) -> tuple[str, ...]:
+        return tuple(f"{letter}{len(self.tensors)}_{i}" for i in range(count))
+
+    def _with(
+        self, results: list[tuple[int, Output]], incoming: tuple[str, ...]
+    ) -> tuple[Pointwise, tuple[int, ...]] | None:
+        if not results:
+            return None
+        places = tuple(place for place, _ in results)
+        outputs = tuple(output for _, output in results)
+        return Pointwise(outputs, (*self.tensors, *incoming), self.scalars, self.inputs), places
+
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """The tensors whose values the results depend on."""
+        return frozenset(symbols_in(*self.expressions))
+
+    # What is called
+
+    def __call__(self, *args: Any) -> Any:
+        if _is_compiling():
+            return self._traced(*args)
+        grad = False
+        enabled = _grad_enabled()
+        for t in args[:-1]:
+            if type(t) not in _exact:
+                return self._foreign(args)
+            if enabled and t.requires_grad:
+                grad = True
+        if _functorch_active():
+            return self.function.apply(*args)
+        if grad or _dual_level._current_level >= 0:
+            return self._apply(*args)
+        return self.evaluate(args)
+
+    def _traced(self, *args: Any) -> Any:
+        """What torch.compile and torch.export see: a function whose forward and backward are plain
+        torch operations of the derived expressions."""
+        needs = tuple([t.requires_grad for t in args[:-1]])
+        call = args[-1]
+        if True not in needs:
+            return _traced_values(self.number, call.precision)(args[:-1], call.scalars, call.shapes)
+        return _traced_function(self.number, needs).apply(*args[:-1], call.scalars, call.shapes)
+
+    def _foreign(self, args: tuple[Any, ...]) -> Any:
+        """Tensor subclasses and tracers' proxies: operations they can see."""
+        tensors = [a for a in args[:-1] if isinstance(a, Tensor)]
+        if len(tensors) < len(args) - 1 or any(type(t).__torch_function__ is not Tensor.__torch_function__
+                                               for t in tensors if type(t) not in _exact):  # fmt: skip
+            return self.emit(args)
+        return self.function.apply(*args)
+
+    @cached_property
+    def _apply(self) -> Any:
+        # Function.apply inspects the signature of forward on every call; the C function does not
+        return super(torch.autograd.Function, self.function).apply  # type: ignore[misc]
+
+    def evaluate(self, args: tuple[Any, ...]) -> Any:
+        """The values, without recording: by our kernel where it can run, else by torch operations."""
+        call: Call = args[-1]
+        results = launch.run(self, args[:-1], call) if launch.eligible(args[:-1]) else None
+        return self.emit(args) if results is None else results
+
+    def emit(self, args: tuple[Any, ...]) -> Any:
+        """The values by torch operations; 16-bit tensors are computed in float32."""
+        call: Call = args[-1]
+        tensors = args[:-1]
+        dtypes = [getattr(t, "dtype", None) for t in tensors]
+        if torch.float16 in dtypes or torch.bfloat16 in dtypes:
+            results = self.emitted(*(_widened(t) for t in tensors), *call.scalars)
+        else:
+            results = self.emitted(*tensors, *call.scalars)
+        full = [t for t in tensors if isinstance(t, Tensor)]
+        finished = []
+        for result, shape, output in zip(results, call.shapes, self.outputs, strict=True):
+            dtype = dtypes[output.target] if output.target is not None else _common(dtypes)
+            if full:
+                if not isinstance(result, Tensor):  # an expression that is a plain number
+                    result = torch.full_like(full[0], result)
+                wide = torch.broadcast_shapes(*(t.shape for t in full))
+                result = result.expand(wide) if result.shape != wide else result
+                if shape is not None and result.shape != shape:
+                    result = result.sum_to_size(shape)
+            if dtype is not None and result.dtype != dtype:
+                result = result.to(dtype)
+            finished.append(result)
+        return finished[0] if self.single else tuple(finished)
+
+    @cached_property
+    def function(self) -> type[torch.autograd.Function]:
+        return _function_of(self)
+
+
+#: every operator made, so that a tracer can name one by its number
+_operators: list[Pointwise] = []
+
+
+@torch.compiler.assume_constant_result
+def _traced_values(number: int, precision: str) -> Any:
+    op = _operators[number]
+    op.emitted  # noqa: B018  # made now: tracers must not see how
+
+    def values(tensors: Any, scalars: Any, shapes: Any) -> Any:
+        return op.emit((*tensors, Call(scalars, shapes, precision)))
+
+    return values
+
+
+@torch.compiler.assume_constant_result
+def _traced_function(number: int, needs: tuple[bool, ...]) -> Any:
+    """An autograd function without the hooks that torch.compile cannot trace."""
+    op = _operators[number]
+    op.emitted  # noqa: B018
+    derived = op.backward(needs)
+    back, places = derived if derived is not None else (None, ())
+    if back is not None:
+        back.emitted  # noqa: B018
+    count = len(op.tensors)
+
+    class TracedFunction(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *args: Any) -> Any:
+            ctx.save_for_backward(*args[:count])
+            ctx.scalars, ctx.shapes = args[count], args[count + 1]
+            return op.emit((*args[:count], Call(args[count], args[count + 1])))
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            results: list[Any] = [None] * (count + 2)
+            if back is not None:
+                tensors = ctx.saved_tensors
+                shapes = tuple([tensors[p].shape for p in places])
+                values = back(*tensors, *gradients, Call(ctx.scalars, shapes))
+                for place, value in zip(places, (values,) if back.single else values):
+                    results[place] = value
+            return tuple(results)
+
+    return TracedFunction
+
+
+def _widened(t: Any) -> Any:
+    return t.float() if isinstance(t, Tensor) and t.dtype in (torch.float16, torch.bfloat16) else t
+
+
+@lru_cache(maxsize=256)
+def _promoted(dtypes: tuple[torch.dtype, ...]) -> torch.dtype:
+    result = dtypes[0]
+    for dtype in dtypes[1:]:
+        result = torch.promote_types(result, dtype)
+    return result
+
+
+def _common(dtypes: Sequence[torch.dtype | None]) -> torch.dtype | None:
+    if None in dtypes:
+        return None
+    return dtypes[0] if all(d is dtypes[0] for d in dtypes) else _promoted(tuple(dtypes))  # type: ignore[arg-type]
+
+
+def _differentiated(output: Output, name: str) -> list[Term]:
+    """The terms of an output's derivative with respect to a tensor or an incoming gradient."""
+    terms = []
+    for term in output.terms:
+        if name in term.factors:
+            terms.append(Term(term.expression, tuple(f for f in term.factors if f != name)))
+        slope = rewrite(derivative(term.expression, name))
+        if not (slope.op == "number" and slope.payload == 0):
+            terms.append(Term(slope, term.factors))
+    return terms
+
+
+def _function_of(op: Pointwise) -> type[torch.autograd.Function]:
+    """The autograd function of an operator, made once."""
+    count = len(op.tensors)
+
+    class PointwiseFunction(torch.autograd.Function):
+        @staticmethod
+        def forward(*args: Any) -> Any:
+            return op.evaluate(args)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            tensors, ctx.call = inputs[:count], inputs[count]
+            ctx.shapes = tuple(t.shape for t in tensors)
+            ctx.save_for_backward(*tensors)
+            ctx.save_for_forward(*tensors)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            results: list[Any] = [None] * (count + 1)
+            derived = op.backward(tuple(ctx.needs_input_grad[:count]))
+            if derived is not None:
+                back, places = derived
+                call = Call(ctx.call.scalars, tuple(ctx.shapes[p] for p in places), ctx.call.precision)
+                values = back(*ctx.saved_tensors, *gradients, call)
+                for place, value in zip(places, (values,) if back.single else values, strict=True):
+                    results[place] = value
+            return tuple(results)
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Any) -> Any:
+            given = tangents[:count]
+            has = tuple(t is not None for t in given)
+            derived = op.jvp(has)
+            tensors = ctx.saved_tensors
+            like = [torch.zeros(s, dtype=tensors[0].dtype, device=tensors[0].device)
+                    if s is not None else torch.zeros_like(torch.broadcast_tensors(*tensors)[0])
+                    for s in ctx.call.shapes]  # fmt: skip
+            if derived is not None:
+                forward, places = derived
+                filled = [t if t is not None else torch.zeros_like(x) for t, x in zip(given, tensors, strict=True)]
+                call = Call(ctx.call.scalars, tuple(ctx.call.shapes[p] for p in places), ctx.call.precision)
+                values = forward(*tensors, *filled, call)
+                for place, value in zip(places, (values,) if forward.single else values, strict=True):
+                    like[place] = value
+            return like[0] if op.single else tuple(like)
+
+        @staticmethod
+        def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> Any:
+            # the batch dimension comes first, every tensor gets the rank of the widest behind it
+            tensors, dims, call = args[:count], in_dims[:count], args[count]
+            rank = max(t.dim() - (d is not None) for t, d in zip(tensors, dims, strict=True))
+            moved, logical = [], []
+            for t, d in zip(tensors, dims, strict=True):
+                if d is not None:
+                    t = t.movedim(d, 0)
+                    logical.append(t.shape[1:])
+                    t = t.reshape(t.shape[0], *([1] * (rank - t.dim() + 1)), *t.shape[1:])
+                else:
+                    logical.append(t.shape)
+                moved.append(t)
+            wide, final = [], []
+            full = torch.broadcast_shapes(*logical)
+            for shape in call.shapes:
+                final.append((info.batch_size, *(full if shape is None else shape)))
+                padded = [1] * (rank - len(final[-1]) + 1)
+                wide.append(None if shape is None else (info.batch_size, *padded, *final[-1][1:]))
+            if not any(d is not None for d in dims):
+                result = op(*tensors, call)
+                return result, None if op.single else tuple(None for _ in op.outputs)
+            # a result summed to the shape of a tensor that has no batch is one a sample
+            results = op(*moved, Call(call.scalars, tuple(wide), call.precision))
+            results = (results,) if op.single else results
+            shaped = tuple(r.expand(f) if s is None else r.reshape(f) for r, f, s in zip(results, final, wide, strict=True))
+            return (shaped[0], 0) if op.single else (shaped, tuple(0 for _ in shaped))
+
+    PointwiseFunction.__name__ = PointwiseFunction.__qualname__ = "Pointwise"
+    return PointwiseFunction
