@@ -201,10 +201,11 @@ class Pointwise:
         """What torch.compile and torch.export see: a function whose forward and backward are plain
         torch operations of the derived expressions."""
         needs = tuple([t.requires_grad for t in args[:-1]])
+        name = _prepare(self.number, needs)
         call = args[-1]
         if True not in needs:
-            return _traced_values(self.number, call.precision)(args[:-1], call.scalars, call.shapes)
-        return _traced_function(self.number, needs).apply(*args[:-1], call.scalars, call.shapes)
+            return self.emit(args)
+        return getattr(self, name).apply(*args[:-1], call.scalars, call.shapes)
 
     def _foreign(self, args: tuple[Any, ...]) -> Any:
         """Tensor subclasses and tracers' proxies: operations they can see."""
@@ -260,21 +261,18 @@ _operators: list[Pointwise] = []
 
 
 @torch.compiler.assume_constant_result
-def _traced_values(number: int, precision: str) -> Any:
+def _prepare(number: int, needs: tuple[bool, ...]) -> str:
+    """Makes what tracing needs but must not see being made; returns the attribute it is kept in."""
     op = _operators[number]
-    op.emitted  # noqa: B018  # made now: tracers must not see how
+    name = "_traced_" + "".join("ny"[n] for n in needs)
+    if not hasattr(op, name):
+        op.emitted  # noqa: B018
+        setattr(op, name, _traced_function(op, needs))
+    return name
 
-    def values(tensors: Any, scalars: Any, shapes: Any) -> Any:
-        return op.emit((*tensors, Call(scalars, shapes, precision)))
 
-    return values
-
-
-@torch.compiler.assume_constant_result
-def _traced_function(number: int, needs: tuple[bool, ...]) -> Any:
+def _traced_function(op: Pointwise, needs: tuple[bool, ...]) -> Any:
     """An autograd function without the hooks that torch.compile cannot trace."""
-    op = _operators[number]
-    op.emitted  # noqa: B018
     derived = op.backward(needs)
     back, places = derived if derived is not None else (None, ())
     if back is not None:
