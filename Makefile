@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+PIP := $(PY) -m pip install --quiet --quiet --disable-pip-version-check --no-input --constraint constraints.txt
 # A notice of the theme about its own future.
 export NO_MKDOCS_2_WARNING := 1
 CODE := $(wildcard src tests tools benchmarks examples)
