@@ -47,11 +47,18 @@ def judge(
         versus = _matrix(pairs, len(labels))
         best = int(ranking[0])
         accuracy = intervals(scores)
+        target = 0.95 * max(
+            np.median([outcomes[run].validation_accuracy for run in chosen[label, depth]]) for label in labels
+        )
         standings = tuple(
-            _standing(outcomes, chosen[labels[i], depth], rates, accuracy[i], versus[best][i])
+            _standing(outcomes, chosen[labels[i], depth], rates, target, accuracy[i], versus[best][i])
             for i in ranking
         )
-        levels.append(Level(depth, standings, tuple(tuple(versus[i][j] for j in ranking) for i in ranking)))
+        levels.append(
+            Level(
+                depth, float(target), standings, tuple(tuple(versus[i][j] for j in ranking) for i in ranking)
+            )
+        )
     return tuple(levels)
 
 
@@ -77,7 +84,12 @@ def _matrix(pairs: Sequence[Pair], count: int) -> list[list[Versus | None]]:
 
 
 def _standing(
-    outcomes: Outcomes, runs: Sequence[Run], rates: Sequence[float], accuracy: Interval, behind: Versus | None
+    outcomes: Outcomes,
+    runs: Sequence[Run],
+    rates: Sequence[float],
+    target: float,
+    accuracy: Interval,
+    behind: Versus | None,
 ) -> Standing:
     found = [outcomes[run] for run in runs]
     label, depth = runs[0].activation, runs[0].depth
@@ -99,6 +111,7 @@ def _standing(
         train_loss=_curve([o.train_loss for o in found]),
         validation_loss=_curve([o.validation_loss for o in found]),
         validation_accuracy=_curve([o.validation_curve for o in found]),
+        epochs_to_target=_epochs([o.validation_curve for o in found], target),
         step_seconds=(float(np.median(seconds)), min(seconds), max(seconds)),
         together=min(o.together for o in found),
         dead=tuple(np.mean([o.dead for o in found], 0).tolist()),
@@ -112,6 +125,13 @@ def _curve(curves: Sequence[Sequence[float]]) -> Curve:
     values = np.nan_to_num(np.array(curves), nan=np.inf, posinf=np.inf)
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0, method="inverted_cdf")
     return Curve(*(tuple(line.tolist()) for line in (middle, low, high)))
+
+
+def _epochs(curves: Sequence[Sequence[float]], target: float) -> float | None:
+    """The median number of epochs until the target is reached."""
+    reached = [next((i + 1 for i, v in enumerate(curve) if v >= target), np.inf) for curve in curves]
+    middle = float(np.median(reached))
+    return middle if np.isfinite(middle) else None
 
 
 def answer(name: str, levels: Sequence[Level], seeds: int) -> str:

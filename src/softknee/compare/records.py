@@ -46,6 +46,7 @@ class Standing:
     train_loss: Curve
     validation_loss: Curve
     validation_accuracy: Curve
+    epochs_to_target: float | None  # median over seeds until the level's target; None: not reached by most
     step_seconds: tuple[float, float, float]  # median, least and most over the runs
     together: int  # how many runs were trained as one batch when the time was taken
     dead: tuple[float, ...]  # by hidden layer
@@ -63,6 +64,7 @@ class Level:
     """All activations at one depth, the highest mean first."""
 
     depth: int
+    target: float  # 95 % of the best final median validation accuracy
     standings: tuple[Standing, ...]
     versus: tuple[tuple[Versus | None, ...], ...]  # row against column, in the order of the standings
 

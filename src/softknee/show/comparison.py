@@ -1,0 +1,164 @@
+"""Comparisons on the terminal, as plain text and as HTML; and the public `softknee.compare`, with a progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from softknee.compare import experiment
+from softknee.compare.experiment import Progress
+from softknee.compare.records import Comparison, Level, Standing
+from softknee.show.comparison_html import fragment, html
+from softknee.show.scale import Scale, scale_of
+
+__all__ = ["bar", "compare", "fragment", "html", "render", "text"]
+
+WIDTH = 100  # characters of a line, where the terminal does not say
+
+
+def compare(*args: Any, progress: bool | Callable[[Progress], None] = True, **settings: Any) -> Comparison:
+    """`softknee.compare.experiment.compare` with a bar on the terminal (`progress=True`), none (False), or a
+    function that gets the events."""
+    if progress is True:
+        with bar() as listener:
+            return experiment.compare(*args, progress=listener, **settings)
+    return experiment.compare(*args, **settings, **({"progress": progress} if progress else {}))
+
+
+@contextlib.contextmanager
+def bar(console: Console | None = None) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar with the time left, on standard error; notes are lines above it."""
+    console = console or Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", style="bold"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]left"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, expand=True, transient=True) as shown:
+        task = shown.add_task("starting", total=None)
+
+        def listen(event: Progress) -> None:
+            if event.note:
+                console.print(event.note, style="dim", highlight=False)
+            shown.update(
+                task, total=event.total, completed=event.done, description=escape(event.text) or "starting"
+            )
+
+        yield listen
+
+
+def text(comparison: Comparison) -> str:
+    """The rankings as plain text, 100 columns wide."""
+    console = Console(file=io.StringIO(), width=WIDTH, no_color=True)
+    for level in comparison.levels:
+        console.print(_ranking(level, WIDTH))
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()).strip("\n")  # type: ignore[attr-defined]
+
+
+def render(comparison: Comparison, width: int = WIDTH) -> RenderableType:
+    """What the terminal shows: what was done, the rankings, and the answer last, where the eye is."""
+    data, protocol = comparison.data, comparison.protocol
+    rates = ", ".join(f"{rate:g}" for rate in comparison.learning_rates)
+    did = (
+        f"{data.name}: {data.samples:,} samples, {data.features} features, {data.classes} classes · "
+        f"{len(comparison.seeds)} paired seeds · {protocol.width} units a layer · {protocol.epochs} epochs of Adam, "
+        f"learning rate {rates} · {comparison.trained} runs trained, {comparison.found} found finished · "
+        f"{comparison.seconds:.0f} s"
+    )
+    parts: list[RenderableType] = [Padding(Text(did, style="dim"), (1, 1, 0, 1))]
+    parts += [Padding(_ranking(level, width), (1, 0, 0, 1)) for level in comparison.levels]
+    parts.append(Padding(Text(_LEGEND, style="dim"), (0, 1, 1, 1)))
+    parts += [Text(f" ! {note}", style="yellow") for note in comparison.notes]
+    parts.append(
+        Panel(Text(comparison.answer, style="bold"), title="Answer", title_align="left", padding=(0, 1))
+    )
+    return Group(*parts)
+
+
+_LEGEND = (
+    "● mean over seeds, ━ its 95 % BCa interval, ◀ off the scale. behind: points of test accuracy behind the best; "
+    "p: sign-flip test corrected for all pairs; gap: training minus test accuracy; dead: share of units without "
+    "slope; sat.: share of values with little slope; µs: time of one training step of one run."
+)
+
+
+def _ranking(level: Level, width: int) -> Table:
+    scale = scale_of(level, seeds=False)
+    layers = f"{level.depth} hidden layer{'s' * (level.depth > 1)}"
+    verdict = f"{level.differences} of {level.pairs} pairs differ" if level.differences else "no pair differs"
+    names = min(22, max(10, *(len(s.label) for s in level.standings)))
+    failing = any(s.failures for s in level.standings)
+    track = max(10, min(40, width - names - 51 - 8 * failing))
+    table = Table(title=f"{layers}: {verdict}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.pad_edge, table.padding = False, (0, 1, 0, 0)
+    table.add_column("activation", width=names, overflow="fold")
+    table.add_column("test %", justify="right", no_wrap=True)
+    table.add_column(_axis(scale, track), no_wrap=True, header_style="dim", width=track)
+    for name in ("behind", "p", "gap", "dead", "sat.", "µs", *["failed"] * failing):
+        table.add_column(name, justify="right", no_wrap=True)
+    for standing in level.standings:
+        style = "" if standing.tied else "red"
+        behind = standing.behind
+        row = [
+            Text(standing.label, style="bold" if behind is None else style),
+            f"{100 * standing.accuracy.mean:.1f}",
+            Text(_track(standing, scale, track), style=style or "blue"),
+            Text("best" if behind is None else f"{100 * behind.difference.mean:.1f}", style=style),
+            Text("" if behind is None else probability(behind.p), style=style or "dim"),
+            f"{100 * standing.gap:.1f}",
+            f"{100 * _mean(standing.dead):.0f}%",
+            f"{100 * _mean(standing.saturated):.0f}%",
+            f"{1e6 * standing.step_seconds[0]:.0f}",
+        ]
+        if failing:
+            row.append(f"{len(standing.failures)}/{len(standing.scores)}" if standing.failures else "")
+        table.add_row(*row)
+    return table
+
+
+def _axis(scale: Scale, track: int) -> str:
+    """The scale's ends above the tracks."""
+    low, high = f"{100 * scale.low:.4g}", f"{100 * scale.high:.4g}"
+    return low + high.rjust(track - len(low))
+
+
+def _track(standing: Standing, scale: Scale, track: int) -> str:
+    """`  ━━━━●━━  `: the interval and the mean on the scale."""
+    accuracy = standing.accuracy
+    if accuracy.mean < scale.low:
+        return f"◀ {100 * accuracy.mean:.1f}"
+    cell = lambda value: round(scale.place(value) * (track - 1))  # noqa: E731
+    low, high = (cell(v if math.isfinite(v) else accuracy.mean) for v in (accuracy.low, accuracy.high))
+    line = [" "] * track
+    line[low : high + 1] = "━" * (high + 1 - low)
+    line[cell(accuracy.mean)] = "●"
+    return "".join(line)
+
+
+def probability(p: float) -> str:
+    """Two digits: 0.002, 0.43, 1."""
+    return f"{p:.2g}" if p < 0.1 else f"{p:.2f}".rstrip("0").rstrip(".")
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return sum(values) / len(values)
+
+
+Comparison.drawing = sys.modules[__name__]  # type: ignore[assignment]
