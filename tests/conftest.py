@@ -1,0 +1,17 @@
+"""What all tests share: where kernels are cached, how Hypothesis draws, no window for a plot."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hypothesis import settings
+
+# Not the user's own cache; subprocesses inherit it. Kept from run to run, as a user's is.
+os.environ.setdefault("SOFTKNEE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
+os.environ["MPLBACKEND"] = "Agg"
+
+# The same examples every time, so that a failure is the change's own; `exhaustive` draws anew.
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=30)
+settings.register_profile("exhaustive", deadline=None, max_examples=2_000)
+settings.load_profile(os.environ.get("SOFTKNEE_TESTS", "default"))
