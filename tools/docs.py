@@ -16,10 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
+import typer
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+import softknee
 from softknee import catalogue
 from softknee.catalogue import Definition, Parameter, Reference
 from softknee.lang.differentiate import derivative
