@@ -118,6 +118,8 @@ class Definition:
     the parameters. training: the expression used in training mode where that differs (stochastic
     activations); its `noise` inputs are drawn from torch's generators.
     torch: its name in torch.nn.functional, if it has one. inplace: torch's signature has `inplace`.
+    signature: the positional arguments after the input, where they are not the parameters, then
+    training and inplace; what is not positional is keyword-only.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Definition:
     module: str = ""
     torch: str | None = None
     inplace: bool = False
+    signature: tuple[str, ...] | None = None
     note: str = ""
     claims: Claims = Claims()
 
@@ -208,6 +211,29 @@ class Definition:
     def defaults(self) -> dict[str, Number]:
         """The default values of the parameters that have one."""
         return {p.name: p.default for p in self.parameters if p.default is not None}
+
+    @property
+    def positional(self) -> tuple[str, ...]:
+        """The positional arguments of its function after the input."""
+        if self.signature is not None:
+            return self.signature
+        names = [p.name for p in self.parameters]
+        return (*names, *(["training"] if self.noise else []), *(["inplace"] if self.inplace else []))
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """The keyword-only arguments of its function."""
+        every = (*(p.name for p in self.parameters), *self.choices)
+        return tuple(name for name in every if name not in self.positional)
+
+    def default_of(self, name: str) -> Any:
+        """The default of an argument, as its signature spells it; None where it must be given."""
+        if name in ("training", "inplace"):
+            return False
+        if name in self.choices:
+            return self.choices[name][0]
+        parameter = next(p for p in self.parameters if p.name == name)
+        return parameter.default if parameter.spelled is None else parameter.spelled
 
     def chosen(self, choices: Mapping[str, Choice], training: bool = False) -> Node:
         """The expression for these choices; a value that is not offered is a ValueError."""

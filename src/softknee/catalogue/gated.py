@@ -46,8 +46,7 @@ def _cauchy_cdf(a: Node) -> Node:
 
 
 def _normal_cdf_tanh(a: Node) -> Node:
-    """(1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3))) / 2, which is a sigmoid of twice the argument."""
-    return sigmoid(2 * sqrt(2 / pi) * (a + number("0.044715") * a * a * a))
+    return (1 + tanh(sqrt(2 / pi) * (a + number("0.044715") * a**3))) / 2
 
 
 def _normal_cdf_sigmoid(a: Node) -> Node:
@@ -82,6 +81,7 @@ DEFINITIONS = (
         ],
         constraints=[sigma > 0],
         torch="gelu",
+        signature=("approximate",),
         module="GELU",
         aliases=("gelu_python", "gaussian_error_linear_unit"),
         reference=HENDRYCKS_2016,
@@ -106,8 +106,6 @@ DEFINITIONS = (
         reference=HENDRYCKS_2016,
         use="To match models trained with it (GPT-2, Gemma, PaLM, everything from jax's default gelu); it is "
         "within 0.0005 of gelu.",
-        note="The paper writes 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))); the same with a sigmoid of "
-        "twice the argument.",
         claims=Claims(smooth=True, monotone=False, zero_at_zero=True),
     ),
     Definition(
@@ -381,7 +379,7 @@ DEFINITIONS = (
     Definition(
         "colu",
         # x / (1 - x exp(-(x + exp(x)))), on the left with numerator and denominator times exp(x + exp(x))
-        where(x > 0, x / (1 - x / _colu_grown), x * _colu_grown / (_colu_grown - x)),
+        where(x > 0, x / (1 - x * exp(-(x + exp(x)))), x * _colu_grown / (_colu_grown - x)),
         module="CoLU",
         reference=Reference(
             "Deeper learning with CoLU activation", "Advait Vagerwal", 2021, arxiv="2112.12078"

@@ -83,6 +83,7 @@ class Pointwise:
         self.scalars = scalars
         self.inputs = inputs  # the symbols that may be infinite or huge: see stabilise.tame
         self.single = len(outputs) == 1
+        self.samples: dict[str, tuple[float, ...]] = {}  # values of other symbols to try in tame
         self.number = len(_operators)
         _operators.append(self)
         self._derived: dict[object, tuple[Pointwise, tuple[int, ...]] | None] = {}
@@ -108,7 +109,7 @@ class Pointwise:
         for output in self.outputs:
             total: Node = number(0)
             for term in output.terms:
-                value = stabilise(term.expression, self.inputs)
+                value = stabilise(term.expression, self.inputs, self.samples)
                 for factor in term.factors:
                     value = simplify(symbol(factor) * value)
                 total = simplify(total + value)
@@ -172,7 +173,9 @@ class Pointwise:
             return None
         places = tuple(place for place, _ in results)
         outputs = tuple(output for _, output in results)
-        return Pointwise(outputs, (*self.tensors, *incoming), self.scalars, self.inputs), places
+        derived = Pointwise(outputs, (*self.tensors, *incoming), self.scalars, self.inputs)
+        derived.samples = self.samples
+        return derived, places
 
     @cached_property
     def used(self) -> frozenset[str]:

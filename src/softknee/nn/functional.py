@@ -1,0 +1,161 @@
+"""`softknee.functional`: torch.nn.functional with our activations.
+
+Every activation of the catalogue is a function here, with torch's name, signature and defaults where
+torch has it; every other name of torch.nn.functional falls through to torch, so that
+`from softknee import functional as F` is the only line that changes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softknee import catalogue
+from softknee.catalogue.definition import Definition
+from softknee.nn.options import current
+from softknee.nn.runtime import runtime
+
+__all__: list[str]
+
+_exact = (Tensor, torch.nn.Parameter)
+_functions: dict[str, Callable[..., Any]] = {}
+
+
+def function_of(definition: Definition) -> Callable[..., Any]:
+    """The torch function of a definition: torch's signature, our derivatives and kernels."""
+    made = _functions.get(definition.name)
+    if made is None or made.definition is not definition:  # type: ignore[attr-defined]
+        made = _functions[definition.name] = _make(definition)
+    return made
+
+
+def signature_text(definition: Definition, first: str = "input") -> str:
+    """The arguments as Python writes them: `input, alpha=1.0, inplace=False`."""
+
+    def written(name: str) -> str:
+        default = definition.default_of(name)
+        if default is None:
+            return name
+        if definition.torch and name in {p.name for p in definition.learnable}:
+            return name  # torch's signature has no default
+        text = f'float("{default}")' if isinstance(default, float) and not math.isfinite(default) else repr(default)
+        return f"{name}={text}"
+
+    positional = [written(n) for n in definition.positional]
+    keywords = [written(n) for n in definition.keywords]
+    extra = ["dim=1"] if definition.learnable else []
+    return ", ".join([first, *positional, *(["*", *keywords, *extra] if keywords or extra else [])])
+
+
+def _make(definition: Definition) -> Callable[..., Any]:
+    """Compiles a function with the definition's own signature.
+
+    The first test is the common call: a plain floating tensor and every argument at its default.
+    """
+    run = runtime(definition)
+    names = (*definition.positional, *definition.keywords)
+    parameters = [p.name for p in definition.parameters]
+    values = "{" + ", ".join(f"{n!r}: {n}" for n in parameters) + "}"
+    choices = "{" + ", ".join(f"{n!r}: {n}" for n in definition.choices) + "}"
+    flags = "".join(f", {n}={n}" for n in ("training", "inplace") if n in names)
+    flags += ", dim=dim" if definition.learnable else ""
+    scope: dict[str, Any] = {"_run": run, "_exact": _exact, "_op": run.plain, "_options": current}
+    lines = [f"def {definition.name}({signature_text(definition)}):"]
+    if run.plain is not None:
+        tests = []
+        for n in names:
+            scope[f"_d_{n}"] = definition.default_of(n)
+            tests.append(f" and {n} is _d_{n}")
+        lines += [
+            f"    if type(input) in _exact and input.is_floating_point(){''.join(tests)}:",
+            "        return _op(input, _options.call)",
+        ]
+    lines.append(f"    return _run(input, {values}, {choices}{flags}, precision=_options.call.precision)")
+    exec(compile("\n".join(lines), f"<softknee.functional.{definition.name}>", "exec"), scope)
+    made: Callable[..., Any] = scope[definition.name]
+    made.__module__ = "softknee.functional"
+    made.__doc__ = docstring(definition)
+    made.definition = definition  # type: ignore[attr-defined]
+    return made
+
+
+def docstring(definition: Definition) -> str:
+    """What a definition says of itself, as documentation of its function."""
+    from softknee.lang.text import to_text
+
+    formula = to_text(definition.chosen({}))
+    lines = [f"{definition.name}(x) = {formula}", "", definition.use]
+    if definition.note:
+        lines += ["", definition.note]
+    described = [p for p in definition.parameters if p.doc]
+    if described or definition.choices:
+        lines += ["", "Args:", "    input: a tensor of any shape"]
+        lines += [f"    {p.name}: {p.doc}" for p in described]
+        lines += [f"    {n}: one of {', '.join(map(repr, v))}" for n, v in definition.choices.items()]
+        if definition.inplace:
+            lines += ["    inplace: write the result over the input"]
+    kinks = [f"    at x = {to_text(k)}: {s if isinstance(s, str) else to_text_of(s)}" for k, s in definition.kinks.items()]
+    if kinks:
+        lines += ["", "Slope used at a kink (left, right or mean of the one-sided slopes, or a value):", *kinks]
+    if definition.reference is not None:
+        lines += ["", f"Source: {definition.reference}"]
+    return "\n".join(lines)
+
+
+def to_text_of(value: Any) -> str:
+    from softknee.lang.nodes import as_node
+    from softknee.lang.text import to_text
+
+    return to_text(as_node(value))
+
+
+def __getattr__(name: str) -> Any:
+    # torch's own name comes first: F.linear is torch's, whatever an alias says
+    try:
+        definition = catalogue.get(name)
+    except KeyError:
+        definition = None
+    if definition is not None and name == definition.name:
+        made = function_of(definition)
+        globals()[name] = made
+        return made
+    theirs = getattr(torch.nn.functional, name, None)
+    if name.endswith("_") and not name.startswith("_"):  # relu_, elu_: in place
+        try:
+            base = catalogue.get(name[:-1])
+        except KeyError:
+            base = None
+        if base is not None and base.inplace and base.name == name[:-1]:
+            return _in_place(function_of(base))
+    if theirs is not None:
+        return theirs
+    if definition is not None:
+        return function_of(definition)
+    raise AttributeError(_unknown(name))
+
+
+def _unknown(name: str) -> str:
+    try:
+        catalogue.get(name)
+    except KeyError as error:
+        return f"neither softknee nor torch.nn.functional has {name!r}: {error}"
+    return name
+
+
+def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return function(input, *args, inplace=True, **kwargs)  # type: ignore[no-any-return]
+
+    call.__name__ = function.__name__ + "_"
+    call.__doc__ = f"In-place version of {function.__name__}."
+    return call
+
+
+def __dir__() -> list[str]:
+    theirs = [n for n in dir(torch.nn.functional) if not n.startswith("_") and not inspect.ismodule(getattr(torch.nn.functional, n))]
+    return sorted({*catalogue.names(), *theirs})

@@ -1,0 +1,213 @@
+"""What a definition becomes in torch: its operators, made on first use and kept.
+
+A parameter that has its default value is written into the expression; another Python number is
+given to the kernel at the call, as float64; a tensor (a learnable parameter) is one more input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softknee.catalogue.definition import Definition
+from softknee.lang.differentiate import derivative
+from softknee.lang.evaluate import compiled
+from softknee.lang.nodes import Node, substitute, symbols_in
+from softknee.nn.pointwise import Call, Pointwise
+
+__all__ = ["Runtime", "runtime"]
+
+_exact = (Tensor, torch.nn.Parameter)
+_PLAIN = Call()
+_EXACT = Call(precision="exact")
+
+
+class Runtime:
+    """The torch side of one definition."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.name = definition.name
+        self._operators: dict[object, Pointwise] = {}
+        self.parameters = {p.name: p for p in definition.parameters}
+        # everything at its default: the path that must be quick
+        fixed = all(p.default is not None and not p.learnable for p in definition.parameters)
+        self.plain = self.operator({}, {}) if fixed else None
+
+    def operator(
+        self, choices: Mapping[str, Any], given: Mapping[str, Any], training: bool = False, order: int = 0,
+        wrt: str = "x",
+    ) -> Pointwise:  # fmt: skip
+        """given: a Tensor (an input of the operator) or a number for each parameter that is not at
+        its default."""
+        tensors = tuple(n for n, v in given.items() if not isinstance(v, (int, float)))
+        scalars = tuple(n for n in given if n not in tensors)
+        key = (tuple(choices.items()), tensors, scalars, training, order, wrt)
+        op = self._operators.get(key)
+        if op is None:
+            expression: Node = self.definition.chosen(choices, training)
+            if order:
+                expression = derivative(_rewritten(expression), wrt, order)
+            defaults = {n: p.default for n, p in self.parameters.items() if n not in given and p.default is not None}
+            expression = substitute(expression, defaults)
+            noise = tuple(n.name for n in self.definition.noise) if training else ()
+            used = symbols_in(expression)
+            scalars = tuple(n for n in scalars if n in used)
+            op = Pointwise.of(expression, ("x", *noise, *tensors), scalars)
+            op.samples = {n: (float(self.parameters[n].default or 0.5), 1.0, 0.5) for n in scalars}
+            self._operators[key] = op
+        return op
+
+    # Calls
+
+    def __call__(
+        self, x: Any, values: Mapping[str, Any], choices: Mapping[str, Any] | None = None, *,
+        training: bool = False, inplace: bool = False, dim: int = 1, precision: str = "default", order: int = 0,
+        wrt: str = "x",
+    ) -> Any:  # fmt: skip
+        """The function's value (or derivative) for these arguments; see `softknee.functional`."""
+        given = self._given(values)
+        choices = {n: v for n, v in (choices or {}).items() if v != self.definition.choices[n][0]}
+        if isinstance(x, Tensor) and not x.is_floating_point():
+            return self._other_dtype(x, values, choices, inplace, order)
+        tensors = [v if v.dim() == 0 else shaped(self.name, n, v, x, dim)
+                   for n, v in given.items() if isinstance(v, Tensor)]  # fmt: skip
+        training = training and self.definition.training is not None
+        op = self.operator(choices, given, training, order, wrt)
+        noise = []
+        if training:
+            for n in self.definition.noise:
+                noise.append(torch.rand_like(x) if n.distribution == "uniform" else torch.randn_like(x))
+        call = Call(tuple(float(given[n]) for n in op.scalars), (None,), precision)
+        if not inplace:
+            return op(x, *noise, *tensors, call)
+        return in_place(op, (x, *noise, *tensors, call))
+
+    def _given(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters that are not at their default, checked."""
+        given: dict[str, Any] = {}
+        for name, value in values.items():
+            parameter = self.parameters[name]
+            if value is None:
+                raise TypeError(f"{self.name}() needs a value for {name!r} ({parameter.doc or 'no default'})")
+            if not isinstance(value, (int, float)):
+                if isinstance(value, Tensor) or hasattr(value, "dim"):
+                    given[name] = value
+                    continue
+                if not hasattr(value, "__float__"):
+                    raise TypeError(
+                        f"{self.name}: {name} must be a number or a tensor, got {type(value).__name__}: {value!r:.60}"
+                    )
+                value = float(value)
+            if isinstance(value, bool):
+                value = int(value)
+            if parameter.spelled is not None and value == parameter.spelled:
+                continue
+            if parameter.default is None or value != parameter.default:
+                given[name] = value
+        if given:
+            self._check(given)
+        return given
+
+    def _check(self, given: Mapping[str, Any]) -> None:
+        """Every constraint whose parameters are all numbers."""
+        known = {n: p.default for n, p in self.parameters.items() if p.default is not None} | dict(given)
+        for condition in self.definition.constraints:
+            names = tuple(symbols_in(condition))
+            if all(isinstance(known.get(n), (int, float)) for n in names):
+                values = tuple(float(known[n]) for n in names)
+                if not compiled((condition,), names, "float")(*values)[0]:
+                    got = ", ".join(f"{n} = {known[n]:g}" for n in names)
+                    raise ValueError(f"{self.name}: needs {condition!r}, got {got}")
+
+    def _other_dtype(self, x: Tensor, values: Mapping[str, Any], choices: Mapping[str, Any], inplace: bool, order: int) -> Any:
+        """Integers, truth values and complex numbers: as torch has them, else a clear error."""
+        theirs = getattr(torch.nn.functional, self.definition.torch or self.name, None) or getattr(torch, self.name, None)
+        if theirs is not None and not order and not choices:
+            try:
+                more = {"inplace": True} if inplace else {}
+                return theirs(x, **{n: v for n, v in values.items() if v is not None}, **more)
+            except (RuntimeError, NotImplementedError, TypeError):
+                pass
+        raise TypeError(
+            f"{self.name} is not defined for {x.dtype} tensors"
+            + ("" if x.is_complex() else "; convert the input first, e.g. with x.float()")
+        )
+
+
+def _rewritten(expression: Node) -> Node:
+    from softknee.lang.stabilise import rewrite
+
+    return rewrite(expression)
+
+
+def shaped(name: str, parameter: str, value: Tensor, x: Any, dim: int) -> Tensor:
+    """A parameter tensor as it broadcasts: one value for all, one a channel (dimension `dim`), or
+    one an element (two or more dimensions, torch's broadcasting)."""
+    rank = x.dim()
+    if value.dim() != 1:
+        try:
+            torch.broadcast_shapes(value.shape, x.shape)
+        except RuntimeError:
+            raise ValueError(
+                f"{name}: {parameter} of shape {tuple(value.shape)} does not broadcast with the input of "
+                f"shape {tuple(x.shape)}"
+            ) from None
+        return value
+    if value.numel() == 1:
+        return value.reshape(()) if rank == 0 else value
+    channels = x.shape[dim] if rank > 1 else 1 if rank == 0 else x.shape[0]
+    if channels != value.numel():
+        raise ValueError(
+            f"{name}: {parameter} has {value.numel()} values, one a channel, but dimension {dim} of the input of "
+            f"shape {tuple(x.shape)} has {channels if rank > 1 else 'no'} channels"
+        )
+    if rank < 2:
+        return value
+    after = rank - 1 - (dim % rank)
+    return value.reshape(-1, *([1] * after)) if after else value
+
+
+def in_place(op: Pointwise, args: tuple[Any, ...]) -> Any:
+    """The result written over the input. Where autograd needs the input, a copy of it is kept."""
+    from softknee.nn import launch
+
+    x = args[0]
+    recording = torch.is_grad_enabled() and any(t.requires_grad for t in args[:-1])
+    plain = (
+        not recording
+        and not torch.compiler.is_compiling()
+        and launch.eligible(args[:-1])
+        and not torch._C._are_functorch_transforms_active()
+        and all(s != 0 or n == 1 for s, n in zip(x.stride(), x.shape, strict=True))
+    )
+    if plain and torch.autograd.forward_ad._current_level < 0:
+        result = launch.run(op, args[:-1], args[-1], out=x)
+        if result is not None:
+            torch.autograd.graph.increment_version(x)
+            return x
+    if recording and x.requires_grad and x.is_leaf:
+        raise RuntimeError(
+            "a leaf tensor that requires gradients cannot be changed in place; use inplace=False or x.clone()"
+        )
+    return x.copy_(op(x.clone(), *args[1:]))
+
+
+_runtimes: dict[int, Runtime] = {}
+
+
+def runtime(definition: Definition) -> Runtime:
+    """The one `Runtime` of a definition."""
+    found = _runtimes.get(id(definition))
+    if found is None:
+        found = _runtimes[id(definition)] = Runtime(definition)
+    return found
+
+
+def plain_call(precise: bool = False) -> Call:
+    return _EXACT if precise else _PLAIN
+
+
