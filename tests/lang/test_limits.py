@@ -80,7 +80,9 @@ LIMITS: list[tuple[Node, float, float]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("node", "below", "above"), LIMITS, ids=lambda v: repr(v) if isinstance(v, Node) else "")
+@pytest.mark.parametrize(
+    ("node", "below", "above"), LIMITS, ids=lambda v: repr(v) if isinstance(v, Node) else ""
+)
 def test_limits_by_rule(node: Node, below: float | None, above: float | None) -> None:
     for at, expected in ((-INF, below), (INF, above)):
         found = limit(node, at, {"a": 1.5})
@@ -91,7 +93,9 @@ def test_limits_by_rule(node: Node, below: float | None, above: float | None) ->
             assert found.value == pytest.approx(expected, abs=1e-15)
 
 
-NUMERIC = [e for e, *_ in LIMITS if "exp(-x)" not in repr(e) and "log(abs" not in repr(e) and "x**" not in repr(e)]
+NUMERIC = [
+    e for e, *_ in LIMITS if "exp(-x)" not in repr(e) and "log(abs" not in repr(e) and "x**" not in repr(e)
+]
 
 
 @pytest.mark.parametrize("node", NUMERIC, ids=repr)
@@ -144,7 +148,9 @@ def test_errors_name_the_culprit() -> None:
 
 def test_cost_counts_shared_nodes_once() -> None:
     s = sigmoid(x)
-    assert cost.cost(s * s + s) == cost.Cost(operations=3, weight=2 + cost.WEIGHTS["sigmoid"], transcendental=1)
+    assert cost.cost(s * s + s) == cost.Cost(
+        operations=3, weight=2 + cost.WEIGHTS["sigmoid"], transcendental=1
+    )
     assert cost.cost(x) == cost.Cost(0, 0, 0)
     assert [c.transcendental for c in cost.derivative_costs(where(x > 0, x, expm1(x)))] == [1, 1, 1]
     assert cost.WEIGHTS.keys() == OPS.keys()

@@ -111,7 +111,9 @@ def test_text_is_python(node: Node) -> None:
     values = {"x": 0.7, "alpha": 1.3, "beta": 0.4, "lambd": 0.5, "p1": 1.1, "p2": 0.2}
     read = as_node(eval(to_text(node), SCOPE))
     for at in (-1.9, -0.6, 0.3, 0.9, 2.2):
-        assert math.isclose(evaluate(read, values | {"x": at}), evaluate(node, values | {"x": at}), rel_tol=1e-15)
+        assert math.isclose(
+            evaluate(read, values | {"x": at}), evaluate(node, values | {"x": at}), rel_tol=1e-15
+        )
 
 
 def _one_of_each() -> list[Node]:
@@ -119,7 +121,9 @@ def _one_of_each() -> list[Node]:
     nodes = []
     for op, rule in OPS.items():
         if op not in ("number", "constant", "symbol"):
-            nodes.append(lang.nodes.make(op, tuple(condition if kind == "B" else x for kind in rule.operands)))
+            nodes.append(
+                lang.nodes.make(op, tuple(condition if kind == "B" else x for kind in rule.operands))
+            )
     return [*nodes, number(2), number(-0.0), number(math.inf), number(-math.inf), number(math.nan), pi, alpha]
 
 

@@ -162,7 +162,9 @@ def _side_by_side(coefficient: str, powers: list[tuple[Node, int]], done: Done) 
             parts.append(done[id(node)][0])
             return _join(parts), _OPEN
         else:
-            parts.append(_bare(done[id(node)], _PRODUCT) if parts or i < len(powers) - 1 else done[id(node)][0])
+            parts.append(
+                _bare(done[id(node)], _PRODUCT) if parts or i < len(powers) - 1 else done[id(node)][0]
+            )
     alone = len(parts) == 1 and powers and powers[0][1] == 1
     return _join(parts), done[id(powers[0][0])][1] if alone else _PRODUCT
 
@@ -198,7 +200,9 @@ def _product(coefficient: Fraction, powers: Powers, done: Done) -> Tex:
 
 def _arithmetic(node: Node, done: Done) -> Tex:
     if node.op == "number" and not _finite(node):
-        return {"inf": (r"\infty", _ATOM), "-inf": (r"-\infty", _SUM)}.get(str(node.payload), (r"\text{NaN}", _ATOM))
+        return {"inf": (r"\infty", _ATOM), "-inf": (r"-\infty", _SUM)}.get(
+            str(node.payload), (r"\text{NaN}", _ATOM)
+        )
     terms = _terms(node)
     if not terms:
         return "0", _ATOM
@@ -258,7 +262,9 @@ def _logic(node: Node, done: Done) -> Tex:
     a, b = node.args
     if node.op == "and" and {a.op, b.op} <= {"lt", "le", "gt", "ge"}:  # a < b and b < c is a < b < c
         ways = [((n.op, *n.args), (_MIRRORED[n.op], *reversed(n.args))) for n in (a, b)]
-        chains: list[Any] = [(p, q) for p in ways[0] for q in ways[1]] + [(q, p) for p in ways[0] for q in ways[1]]
+        chains: list[Any] = [(p, q) for p in ways[0] for q in ways[1]] + [
+            (q, p) for p in ways[0] for q in ways[1]
+        ]
         for (r, low, middle), (s, other, high) in chains:
             if r[0] == s[0] == "l" and middle is other:
                 t = [done[id(n)][0] for n in (low, middle, high)]
@@ -269,7 +275,11 @@ def _logic(node: Node, done: Done) -> Tex:
 def _otherwise(condition: Node, done: Done) -> str:
     if condition.op in _OPPOSITE:
         return _compare(condition, done, _OPPOSITE[condition.op])[0]
-    return done[id(condition.args[0])][0] if condition.op == "not" else rf"\text{{not }}{_paren(done[id(condition)][0])}"
+    return (
+        done[id(condition.args[0])][0]
+        if condition.op == "not"
+        else rf"\text{{not }}{_paren(done[id(condition)][0])}"
+    )
 
 
 def _rows(node: Node, done: Done, given: tuple[str, ...] = ()) -> list[tuple[str, tuple[str, ...]]]:

@@ -90,7 +90,9 @@ def _over(g: Growth) -> Growth:
 
 def _order(g: Growth, h: Growth = _ONE) -> int:
     """1, 0 or -1: g grows faster than, like, slower than h."""
-    if g is h or (g[0] and h[0] and g[0][0][0] == h[0][0][0] == _BEYOND and g[0][0][1] < 0 and h[0][0][1] < 0):
+    if g is h or (
+        g[0] and h[0] and g[0][0][0] == h[0][0][0] == _BEYOND and g[0][0][1] < 0 and h[0][0][1] < 0
+    ):
         return 0  # two smaller than anything else need not be told apart
     none: tuple[float, Any] = (0.0, 0.0)
     for (k, a), (l, b) in zip_longest(g[0], h[0], fillvalue=none):
@@ -119,7 +121,9 @@ class Series:
                 merged[-1] = merged[-1][0] + c, g, max(merged[-1][2], abs(c))
             else:
                 merged.append((c, g, abs(c)))
-        kept = [(c, g) for c, g, size in merged if abs(c) > _TINY * size and (rest is None or _order(g, rest) > 0)]
+        kept = [
+            (c, g) for c, g, size in merged if abs(c) > _TINY * size and (rest is None or _order(g, rest) > 0)
+        ]
         if len(kept) > _TERMS:
             kept, rest = kept[:_TERMS], kept[_TERMS][1]
         self.terms, self.rest = kept, rest
@@ -399,7 +403,9 @@ class _Expansion:
 
 
 @lru_cache(maxsize=256)
-def _expanded(root: Node, at: float, values: tuple[tuple[str, Number], ...], wrt: str) -> Series | UnprovenError:
+def _expanded(
+    root: Node, at: float, values: tuple[tuple[str, Number], ...], wrt: str
+) -> Series | UnprovenError:
     try:
         return _Expansion(dict(values), at, wrt).of(root)
     except (UnprovenError, ZeroDivisionError, RecursionError) as error:

@@ -109,7 +109,9 @@ def _spell(node: Node, args: list[Text], exact: bool) -> Text:
             args = [(f"number({args[0][0]})", _ATOM)]
         # a minus before a product is the same number without parentheses
         least = _PRODUCT if node.op == "neg" and not exact else _UNARY
-        return _PREFIX[node.op] + _bare(args[0], least), min(args[0][1], _UNARY) if least == _PRODUCT else _UNARY
+        return _PREFIX[node.op] + _bare(args[0], least), min(
+            args[0][1], _UNARY
+        ) if least == _PRODUCT else _UNARY
     return f"{SPELLING[node.op]}({', '.join(text for text, _ in args)})", _ATOM
 
 
