@@ -3,9 +3,9 @@
     python tools/fit_coefficients.py            # write
     python tools/fit_coefficients.py --check    # fail if the file is not what this script gives
 
-Each entry of `RECIPES` is a function on an interval, in the variable and with the error measure
-that its primitive uses. Coefficients are rounded one after the other, the rest being fitted
-again to what the rounded ones left over: that matters where few bits are kept.
+Each of `recipes()` is a function on an interval, in the variable and with the error measure that
+its primitive uses. Where few bits are kept, coefficients are rounded one after the other, the rest
+being fitted again to what the rounded ones left over.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Recipe:
     lower: int = 0  # degree of the denominator
     kind: str = "f64"  # how coefficients are rounded: f64, f32
     pairs: int = 0  # the first so many are pairs of f64
+    refitted: int = 0  # after how many rounded coefficients the others are fitted again
     weight: Function | None = None  # of the absolute error; none: the relative error
     points: int = 300
     fixed: tuple[mpf, ...] = ()
@@ -62,7 +63,7 @@ def fit(recipe: Recipe) -> tuple[list[object], list[object], mpf]:
     rounded: list[object] = []
     exact: list[mpf] = []
     for c in recipe.fixed:
-        rounded.append(float(c))
+        rounded.append(_pair(c) if recipe.pairs else float(c))
         exact.append(c)
     best: Fit = polynomial(target, weight, grid, recipe.degree, exact)
     for place in range(len(exact), recipe.degree + 1):
@@ -75,8 +76,8 @@ def fit(recipe: Recipe) -> tuple[list[object], list[object], mpf]:
             value = _f32(c) if recipe.kind == "f32" else float(c)
             rounded.append(value)
             exact.append(mpf(value))
-        # Past the last place that matters the fit no longer moves.
-        best = polynomial(target, weight, grid, recipe.degree, exact)
+        if place < recipe.refitted:
+            best = polynomial(target, weight, grid, recipe.degree, exact)
     return rounded, [], best.error
 
 
@@ -106,6 +107,19 @@ def _erf_exponent(a: mpf) -> mpf:
 def _erf_exponent_weight(a: mpf) -> mpf:
     """d erf / erf per unit of w/a."""
     return mp.sqrt(mp.pi) / 2 if a == 0 else a * mp.erfc(a) / mp.erf(a)
+
+
+def _exp_third(r: mpf) -> mpf:
+    """C with e^r = 1 + r + r^2/2 (1 + r C)"""
+    if abs(r) < mpf(2) ** -20:
+        return mpf(1) / 3 + r / 12 + r**2 / 60 + r**3 / 360 + r**4 / 2520
+    return ((mp.expm1(r) - r) * 2 / r**2 - 1) / r
+
+
+def _mills_flat(y: mpf) -> mpf:
+    """R(a) (a + 4), y = (a - 4)/(a + 4)"""
+    a = 4 * (1 + y) / (1 - y)
+    return _mills(a) * (a + 4)
 
 
 def recipes() -> list[Recipe]:
@@ -170,6 +184,66 @@ def recipes() -> list[Recipe]:
             (mpf(0), quarter),
             6,
         ),
+        Recipe(
+            "EXPM1_PAIR",
+            "C(r): e^r = 1 + r + r^2/2 (1 + r C), |r| <= ln2/2, weighted for e^r",
+            _exp_third,
+            (-half * slack, half * slack),
+            10,
+            pairs=1,
+            weight=lambda r: (r * r + mpf("0.02")) / 2,
+        ),
+        Recipe(
+            "LOG_PAIR",
+            "2 atanh(s)/s in s^2, |s| <= (sqrt2 - 1)/(sqrt2 + 1)",
+            _even(lambda s: 2 * mp.atanh(s), 2),
+            (mpf(0), tenth),
+            8,
+            pairs=2,
+            fixed=(mpf(2),),
+        ),
+        Recipe(
+            "ATAN_PAIR",
+            "atan(t)/t in t^2, |t| <= tan(pi/8)",
+            _even(mp.atan, 1),
+            (mpf(0), eighth),
+            12,
+            pairs=3,
+            fixed=(mpf(1),),
+        ),
+        Recipe(
+            "SIN_PAIR",
+            "sin(pi f/2)/f in f^2, |f| <= 1/2",
+            _even(lambda f: mp.sin(mp.pi * f / 2), mp.pi / 2),
+            (mpf(0), quarter),
+            7,
+            pairs=3,
+        ),
+        Recipe(
+            "COS_PAIR",
+            "cos(pi f/2) in f^2, |f| <= 1/2",
+            lambda z: mp.cos(mp.pi * mp.sqrt(z) / 2),
+            (mpf(0), quarter),
+            8,
+            pairs=3,
+            fixed=(mpf(1),),
+        ),
+        Recipe(
+            "ERF_PAIR",
+            "erf(x)/x in x^2, |x| <= 1/2",
+            _even(mp.erf, 2 / mp.sqrt(mp.pi)),
+            (mpf(0), quarter),
+            9,
+            pairs=3,
+        ),
+        Recipe(
+            "MILLS_PAIR",
+            "exp(a^2/2) normal_cdf(-a) (a + 4) in (a - 4)/(a + 4), 0 <= a <= 39",
+            _mills_flat,
+            (mpf(-1), mpf(35) / 43),
+            26,
+            pairs=8,
+        ),
     ]
 
 
@@ -186,6 +260,17 @@ def _table(name: str, values: Sequence[object]) -> list[str]:
 def source() -> str:
     mp.prec = 160
     lines = ['"""Made by tools/fit_coefficients.py: do not edit. Constant term first."""', ""]
+    constants = {
+        "LN2": mp.ln2,
+        "TWO_OVER_PI": 2 / mp.pi,
+        "HALF_PI": mp.pi / 2,
+        "ROOT_TWO": mp.sqrt(2),
+        "INVERSE_ROOT_TWO_PI": 1 / mp.sqrt(2 * mp.pi),
+    }
+    lines += [f"{name} = {_write(_pair(+value))}" for name, value in constants.items()]
+    high = mp.floor(mp.ln2 * 2**42) / 2**42
+    lines.append("# 42 bits of ln 2 and the rest")
+    lines.append(f"LN2_PARTS = {_write((float(high), float(mp.ln2 - high)))}")
     for recipe in recipes():
         upper, lower, error = fit(recipe)
         lines.append(f"# {recipe.formula}: 2^{float(mp.log(error, 2)):.1f}")

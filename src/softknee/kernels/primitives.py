@@ -20,18 +20,25 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from softknee.kernels import coefficients as fitted
 from softknee.kernels.program import Instruction, Program, Value
 
-__all__ = ["DOUBLE_ERROR", "Double", "Pair", "Single", "exact", "single_error"]
+__all__ = ["DOUBLE_ERROR", "PAIR_ERROR", "Double", "Pair", "Single", "Wide", "exact", "single_error"]
 
 #: largest relative error of each primitive, given as its logarithm to base 2
 DOUBLE_ERROR = {
     "exp": -43.5, "expm1": -43, "log": -44, "log1p": -43.5, "tanh": -42.5, "sigmoid": -43,
     "softplus": -43, "erf": -43, "normal_cdf": -42.5, "normal_pdf": -43, "sin": -44, "cos": -43,
     "atan": -43, "asinh": -43,
+}  # fmt: skip
+
+#: the same of the unevaluated sum; where the result is subnormal, f64 is within 2 ULP
+PAIR_ERROR = {
+    "exp": -62, "expm1": -61, "log": -64.5, "log1p": -64.5, "tanh": -61, "sigmoid": -62,
+    "softplus": -62, "erf": -63, "normal_cdf": -62, "normal_pdf": -62, "sin": -63.5, "cos": -63.5,
+    "atan": -62, "asinh": -64.5,
 }  # fmt: skip
 
 _ONE = 0x3FF0000000000000  # the bits of 1.0
@@ -41,6 +48,7 @@ _SIGN = -(1 << 63)
 _MAGIC = 1.5 * 2.0**52  # x + _MAGIC has the nearest integer to x in its low mantissa bits
 _LN2 = math.log(2)
 _LOG2E = 1 / math.log(2)
+_LARGEST = 709.782712893384  # the largest argument with a finite exponential
 _LEAST = -1020 * _LN2  # of exp's arguments: the smallest result, 2^-1020, stands for 0
 
 
@@ -109,6 +117,81 @@ class _Common:
 
     def instruction(self, value: Value) -> Instruction:
         return self.p.instructions[value.index]
+
+    def _number(self, value: Value) -> float | None:
+        """The literal that a value is"""
+        made = self.instruction(value)
+        return float(made.payload) if made.op == "const" else None  # type: ignore[arg-type]
+
+    def power(self: Any, a: Any, exponent: Any) -> Any:
+        """a^n by squaring; a^b = exp(b log a) for a > 0."""
+        if not isinstance(exponent, int):
+            return self.exp(self.mul(exponent, self.log(a)))
+        if exponent < 0:
+            return self.div(self.const(1), self.power(a, -exponent))
+        result = None
+        while exponent:
+            if exponent & 1:
+                result = a if result is None else self.mul(result, a)
+            exponent >>= 1
+            if exponent:
+                a = self.mul(a, a)
+        return self.const(1) if result is None else result
+
+    def _min(self, a: Value, limit: float) -> Value:
+        """min(a, limit), NaN where a is; one instruction on most machines."""
+        c = self.p.const(limit)
+        return self.p.select(self.p.lt(c, a), c, a)
+
+    def _max(self, a: Value, limit: float) -> Value:
+        c = self.p.const(limit)
+        return self.p.select(self.p.gt(c, a), c, a)
+
+    def _horner(self, z: Value, c: Sequence[float]) -> Value:
+        """sum c_j z^j"""
+        total = self.p.const(c[-1])
+        for x in reversed(c[:-1]):
+            total = self.p.fma(total, z, self.p.const(x))
+        return total
+
+    def _split_normal(self, x: Value) -> tuple[Value, Value]:
+        """(-k, m) with x = 2^k m, m in [sqrt(1/2), sqrt(2)), for normal x > 0.
+
+        -k because a zero of that sign keeps the sign of zero in -k (-ln2) + (+-0).
+        """
+        p = self.p
+        i = p.isub(p.bits(x), p.const(_ROOT_HALF - (1024 << 52), "i64"))
+        biased = p.ior(p.ilshr(i, p.const(52, "i64")), p.const(0x433 << 52, "i64"))
+        minus_k = p.sub(p.const(2.0**52 + 1024), p.from_bits(biased))
+        m = p.iadd(p.iand(i, p.const(_MANTISSA, "i64")), p.const(_ROOT_HALF, "i64"))
+        return minus_k, p.from_bits(m)
+
+    def _logarithm_at_limits(self, x: Value, y: Value) -> Value:
+        """y = log(x) where x is positive and finite; else -inf, NaN, inf, NaN."""
+        p = self.p
+        zero = p.const(0.0)
+        y = p.select(p.lt(x, p.const(math.inf)), y, x)
+        outside = p.select(p.eq(x, zero), p.const(-math.inf), p.const(math.nan))
+        return p.select(p.le(x, zero), outside, y)
+
+    def _turns(self, x: Value, words: int) -> tuple[Value, list[Value]]:
+        """(M, T): M T = x 2/pi modulo full turns, M the mantissa of x, for |x| >= 2^-40"""
+        p = self.p
+        # NaN goes to the upper limit: the index must stay inside the table.
+        a, top = p.abs(x), p.const(math.ldexp(1.0, 1023))
+        a = self._max(p.select(p.lt(a, top), a, top), math.ldexp(1.0, _FIRST_EXPONENT))
+        place = p.isub(p.ilshr(p.bits(a), p.const(52, "i64")), p.const(1023 + _FIRST_EXPONENT, "i64"))
+        kept = p.iand(p.bits(x), p.const(_SIGN | _MANTISSA, "i64"))
+        m = p.from_bits(p.ior(kept, p.const(_ONE, "i64")))
+        return m, [p.gather(place, payload=word) for word in _two_over_pi(words)]
+
+    def _quarters(self, k: Value, quarter: int) -> tuple[Value, Value]:
+        """(k + quarter in the top two bits, whether it is even): it reads 0, 2, -0 or -2 there."""
+        p = self.p
+        if quarter:
+            k = p.iadd(k, p.const(quarter, "i64"))
+        state = p.ishl(k, p.const(62, "i64"))
+        return state, p.eq(p.from_bits(state), p.const(0.0))
 
 
 class Double(_Common):
@@ -204,21 +287,6 @@ class Double(_Common):
             chosen = self.p.or_(chosen, self.is_nan(a))
         return self.p.select(chosen, a, b)
 
-    def power(self, a: Value, exponent: int | Value) -> Value:
-        """a^n by squaring; a^b = exp(b log a) for a > 0."""
-        if not isinstance(exponent, int):
-            return self.exp(self.mul(exponent, self.log(a)))
-        if exponent < 0:
-            return self.div(self.p.const(1.0), self.power(a, -exponent))
-        result = None
-        while exponent:
-            if exponent & 1:
-                result = a if result is None else self.mul(result, a)
-            exponent >>= 1
-            if exponent:
-                a = self.mul(a, a)
-        return self.p.const(1.0) if result is None else result
-
     def lt(self, a: Value, b: Value) -> Value:
         return self.p.lt(a, b)
 
@@ -245,15 +313,6 @@ class Double(_Common):
 
     # tools --------------------------------------------------------------------------------------
 
-    def _min(self, a: Value, limit: float) -> Value:
-        """min(a, limit), NaN where a is; one instruction on most machines."""
-        c = self.p.const(limit)
-        return self.p.select(self.p.lt(c, a), c, a)
-
-    def _max(self, a: Value, limit: float) -> Value:
-        c = self.p.const(limit)
-        return self.p.select(self.p.gt(c, a), c, a)
-
     def _at_least(self, a: Value) -> float:
         """A lower bound of a, infinities included, from how it was computed."""
         made = self.instruction(a)
@@ -279,13 +338,6 @@ class Double(_Common):
         """a/b, b finite, normal and not 0; keeps the sign of a zero, which `quotient` need not."""
         return self.p.mul(a, self.p.quotient(self.p.const(1.0), b))
 
-    def _polynomial(self, z: Value, c: Sequence[float]) -> Value:
-        """sum c_j z^j by Horner's rule."""
-        total = self.p.const(c[-1])
-        for x in reversed(c[:-1]):
-            total = self.p.fma(total, z, self.p.const(x))
-        return total
-
     def _twice(self, a: Value) -> Value:
         """2a; 2 (x/2) = x, so that tanh(x/2) and sigmoid(x) share their exponential."""
         made = self.instruction(a)
@@ -309,7 +361,7 @@ class Double(_Common):
 
     def _expm1_factor(self, r: Value, scale: float = 1.0) -> Value:
         """Q with e^(scale r) - 1 = r Q; scale is a power of two, or its negative."""
-        return self._polynomial(r, [c * scale ** (j + 1) for j, c in enumerate(fitted.EXPM1_DOUBLE)])
+        return self._horner(r, [c * scale ** (j + 1) for j, c in enumerate(fitted.EXPM1_DOUBLE)])
 
     def _exp(self, x: Value, scale: float = 1.0) -> Value:
         """e^(scale x) for scale x in [_LEAST, 1024 ln2]; the upper end gives infinity.
@@ -369,48 +421,28 @@ class Double(_Common):
         s = self._ratio(t, p.add(t, p.const(2.0)))
         zero = p.const(0.0)
         positive = p.select(p.gt(x, zero), x, zero)
-        return p.fma(s, self._polynomial(p.mul(s, s), fitted.LOG1P_DOUBLE), positive)
+        return p.fma(s, self._horner(p.mul(s, s), fitted.LOG1P_DOUBLE), positive)
 
     # logarithms ---------------------------------------------------------------------------------
-
-    def _split(self, x: Value) -> tuple[Value, Value]:
-        """(-k, m) with x = 2^k m, m in [sqrt(1/2), sqrt(2)), for normal x > 0.
-
-        -k because a zero of that sign keeps the sign of zero in -k (-ln2) + (+-0).
-        """
-        p = self.p
-        i = p.isub(p.bits(x), p.const(_ROOT_HALF - (1024 << 52), "i64"))
-        biased = p.ior(p.ilshr(i, p.const(52, "i64")), p.const(0x433 << 52, "i64"))
-        minus_k = p.sub(p.const(2.0**52 + 1024), p.from_bits(biased))
-        m = p.iadd(p.iand(i, p.const(_MANTISSA, "i64")), p.const(_ROOT_HALF, "i64"))
-        return minus_k, p.from_bits(m)
 
     def _log(self, minus_k: Value, f: Value) -> Value:
         """k ln2 + log(1 + f), log(1 + f) = 2 atanh(s), s = f/(2 + f)"""
         p = self.p
         s = self._ratio(f, p.add(f, p.const(2.0)))
-        y = p.mul(s, self._polynomial(p.mul(s, s), fitted.LOG_DOUBLE))
+        y = p.mul(s, self._horner(p.mul(s, s), fitted.LOG_DOUBLE))
         return p.fma(minus_k, p.const(-_LN2), y)
 
-    def _log_limits(self, x: Value, y: Value) -> Value:
-        """y = log(x) where x is positive and finite; else -inf, NaN, inf, NaN."""
-        p = self.p
-        zero = p.const(0.0)
-        y = p.select(p.lt(x, p.const(math.inf)), y, x)
-        outside = p.select(p.eq(x, zero), p.const(-math.inf), p.const(math.nan))
-        return p.select(p.le(x, zero), outside, y)
-
     def log(self, x: Value) -> Value:
-        minus_k, m = self._split(x)
-        return self._log_limits(x, self._log(minus_k, self.p.sub(m, self.p.const(1.0))))
+        minus_k, m = self._split_normal(x)
+        return self._logarithm_at_limits(x, self._log(minus_k, self.p.sub(m, self.p.const(1.0))))
 
     def log1p(self, x: Value) -> Value:
         """As log(1 + x), but where 1 + x needs no exponent, x itself takes the place of m - 1."""
         p = self.p
         w = p.add(x, p.const(1.0))
-        minus_k, m = self._split(w)
+        minus_k, m = self._split_normal(w)
         f = p.select(p.eq(minus_k, p.const(0.0)), x, p.sub(m, p.const(1.0)))
-        return self._log_limits(w, self._log(minus_k, f))
+        return self._logarithm_at_limits(w, self._log(minus_k, f))
 
     def asinh(self, x: Value) -> Value:
         """asinh(x) = sign(x) log1p(a + a^2/(1 + sqrt(1 + a^2))), a = |x|; log(2a) for huge a"""
@@ -427,7 +459,7 @@ class Double(_Common):
     def _log1p_finite(self, x: Value) -> Value:
         """log1p for finite x >= 0"""
         p = self.p
-        minus_k, m = self._split(p.add(x, p.const(1.0)))
+        minus_k, m = self._split_normal(p.add(x, p.const(1.0)))
         f = p.select(p.eq(minus_k, p.const(0.0)), x, p.sub(m, p.const(1.0)))
         return self._log(minus_k, f)
 
@@ -445,8 +477,8 @@ class Double(_Common):
         """normal_cdf(-a) = e^(-a^2/2) U(a)/L(a)"""
         p = self.p
         a, e = self._gauss(x)
-        upper = self._polynomial(a, fitted.MILLS_DOUBLE_UPPER)
-        lower = self._polynomial(a, fitted.MILLS_DOUBLE_LOWER)
+        upper = self._horner(a, fitted.MILLS_DOUBLE_UPPER)
+        lower = self._horner(a, fitted.MILLS_DOUBLE_LOWER)
         tail = self._ratio(p.mul(e, upper), lower)
         return p.select(p.gt(x, p.const(0.0)), p.sub(p.const(1.0), tail), tail)
 
@@ -454,8 +486,8 @@ class Double(_Common):
         """erf(a) = 1 - e^-w, w = a U(a)/L(a)"""
         p = self.p
         a = self._min(self.abs(x), 5.6)
-        upper = self._polynomial(a, fitted.ERF_DOUBLE_UPPER)
-        lower = self._polynomial(a, fitted.ERF_DOUBLE_LOWER)
+        upper = self._horner(a, fitted.ERF_DOUBLE_UPPER)
+        lower = self._horner(a, fitted.ERF_DOUBLE_LOWER)
         w = self._ratio(p.mul(a, upper), lower)
         return p.copysign(self._exp_minus_one(p.neg(w)), x)
 
@@ -468,13 +500,7 @@ class Double(_Common):
         good to 2^-50 relative for every x of up to 53 bits. For |x| < 2^-40, k = 0.
         """
         p = self.p
-        # NaN goes to the upper limit: the index must stay inside the table.
-        a, top = p.abs(x), p.const(math.ldexp(1.0, 1023))
-        a = self._max(p.select(p.lt(a, top), a, top), math.ldexp(1.0, _FIRST_EXPONENT))
-        place = p.isub(p.ilshr(p.bits(a), p.const(52, "i64")), p.const(1023 + _FIRST_EXPONENT, "i64"))
-        w1, w2, w3 = (p.gather(place, payload=word) for word in _two_over_pi(3))
-        kept = p.iand(p.bits(x), p.const(_SIGN | _MANTISSA, "i64"))
-        m = p.from_bits(p.ior(kept, p.const(_ONE, "i64")))
+        m, (w1, w2, w3) = self._turns(x, 3)
         h1, h2 = p.mul(m, w1), p.mul(m, w2)
         l1 = p.fma(m, w1, p.neg(h1))
         l2 = p.fma(m, w3, p.fma(m, w2, p.neg(h2)))
@@ -490,13 +516,9 @@ class Double(_Common):
         p = self.p
         k, f = self._quadrant(x)
         z = p.mul(f, f)
-        sine = p.mul(f, self._polynomial(z, fitted.SIN_DOUBLE))
-        cosine = self._polynomial(z, fitted.COS_DOUBLE)
-        if quarter:
-            k = p.iadd(k, p.const(quarter, "i64"))
-        # The last two bits of k moved to the top are 0, 2, -0 or -2.
-        state = p.ishl(k, p.const(62, "i64"))
-        even = p.eq(p.from_bits(state), p.const(0.0))
+        sine = p.mul(f, self._horner(z, fitted.SIN_DOUBLE))
+        cosine = self._horner(z, fitted.COS_DOUBLE)
+        state, even = self._quarters(k, quarter)
         y = p.bits(p.select(even, sine, cosine))
         y = p.from_bits(p.ixor(y, p.iand(state, p.const(_SIGN, "i64"))))
         return p.select(p.lt(p.abs(x), p.const(math.inf)), y, p.const(math.nan))
@@ -520,11 +542,535 @@ class Double(_Common):
         lower = p.select(low, one, p.select(high, a, p.add(a, one)))
         base = p.select(low, p.const(0.0), p.select(high, p.const(math.pi / 2), p.const(math.pi / 4)))
         t = self._ratio(upper, lower)
-        return p.copysign(p.fma(t, self._polynomial(p.mul(t, t), fitted.ATAN_DOUBLE), base), x)
+        return p.copysign(p.fma(t, self._horner(p.mul(t, t), fitted.ATAN_DOUBLE), base), x)
 
 
-class Pair(Double):
-    """Not yet what it says."""
+class Wide(NamedTuple):
+    """high + low, high the nearest f64 to the sum; low None: exactly 0. Where high is infinite or
+    NaN, low is anything.
+    """
+
+    high: Value
+    low: Value | None
+
+
+def _low_of(a: Wide) -> Value:
+    assert a.low is not None
+    return a.low
+
+
+class Pair(_Common):
+    """Numbers are unevaluated sums of two f64, good to about 2^-60 after a few operations.
+
+    What leaves a method is normalised. The arithmetic guards infinities: an error term that is not
+    finite counts as 0. Inside primitives, whose arguments are clamped first, it is not guarded.
+    """
+
+    # numbers ------------------------------------------------------------------------------------
+
+    def const(self, number: Any) -> Wide:
+        high = _nearest(number)
+        low = float(exact(number) - Fraction(high)) if math.isfinite(high) else 0.0
+        return self._constant((high, low))
+
+    def _constant(self, pair: tuple[float, float]) -> Wide:
+        return Wide(self.p.const(pair[0]), self.p.const(pair[1]) if pair[1] else None)
+
+    def from_value(self, value: Value) -> Wide:
+        return Wide(self.p.widen(value) if value.type == "f32" else value, None)
+
+    def to_value(self, a: Wide) -> Value:
+        return a.high
+
+    # exact building blocks ----------------------------------------------------------------------
+
+    def _two_sum(self, a: Value, b: Value) -> tuple[Value, Value]:
+        """a + b = s + e exactly (Knuth 1969)"""
+        p = self.p
+        s = p.add(a, b)
+        t = p.sub(s, a)
+        return s, p.add(p.sub(a, p.sub(s, t)), p.sub(b, t))
+
+    def _fast(self, a: Value, b: Value) -> Wide:
+        """a + b normalised, for |a| >= |b| or a = 0 (Dekker 1971)"""
+        s = self.p.add(a, b)
+        return Wide(s, self.p.sub(b, self.p.sub(s, a)))
+
+    def _product(self, a: Value, b: Value) -> tuple[Value, Value]:
+        h = self.p.mul(a, b)
+        return h, self.p.fma(a, b, self.p.neg(h))
+
+    def _sum(self, first: Value, *others: Value | None) -> Value:
+        for other in others:
+            if other is not None:
+                first = self.p.add(first, other)
+        return first
+
+    def _finite(self, a: Value) -> Value:
+        """a where it is finite, else 0"""
+        p = self.p
+        return p.select(p.lt(p.abs(a), p.const(math.inf)), a, p.const(0.0))
+
+    # unguarded arithmetic -----------------------------------------------------------------------
+
+    def _add(self, a: Wide, b: Wide) -> Wide:
+        s, e = self._two_sum(a.high, b.high)
+        return self._fast(s, self._sum(e, a.low, b.low))
+
+    def _plus(self, large: float, a: Wide) -> Wide:
+        """large + a, |large| >= |a|"""
+        s = self._fast(self.p.const(large), a.high)
+        return s if a.low is None else self._fast(s.high, self._sum(_low_of(s), a.low))
+
+    def _product_low(self, e: Value, a: Wide, b: Wide) -> Value:
+        """e plus the cross terms of a b"""
+        if b.low is not None:
+            e = self.p.fma(a.high, b.low, e)
+        return e if a.low is None else self.p.fma(a.low, b.high, e)
+
+    def _mul(self, a: Wide, b: Wide) -> Wide:
+        h, e = self._product(a.high, b.high)
+        return self._fast(h, self._product_low(e, a, b))
+
+    def _scale(self, a: Wide, power_of_two: float | Value) -> Wide:
+        c = power_of_two if isinstance(power_of_two, Value) else self.p.const(power_of_two)
+        return Wide(self.p.mul(a.high, c), None if a.low is None else self.p.mul(a.low, c))
+
+    def _ratio(self, a: Wide, b: Wide) -> Wide:
+        """a/b for finite a and b, b normal and not huge. The sign of a zero is kept."""
+        p = self.p
+        inverse = p.quotient(p.const(1.0), b.high)
+        q = p.mul(a.high, inverse)
+        rest = p.fma(p.neg(q), b.high, a.high)
+        if b.low is not None:
+            rest = p.fma(p.neg(q), b.low, rest)
+        return self._fast(q, p.mul(self._sum(rest, a.low), inverse))
+
+    def _negative(self, a: Wide) -> Wide:
+        return Wide(self.p.neg(a.high), None if a.low is None else self.p.neg(a.low))
+
+    def _choose(self, condition: Value, a: Wide, b: Wide) -> Wide:
+        p = self.p
+        high = p.select(condition, a.high, b.high)
+        if a.low is None and b.low is None:
+            return Wide(high, None)
+        zero = p.const(0.0)
+        return Wide(high, p.select(condition, a.low or zero, b.low or zero))
+
+    def _with_sign(self, a: Wide, x: Value) -> Wide:
+        """a >= 0 with the sign of x"""
+        p = self.p
+        if a.low is None:
+            return Wide(p.copysign(a.high, x), None)
+        sign = p.iand(p.bits(x), p.const(_SIGN, "i64"))
+        return Wide(p.copysign(a.high, x), p.from_bits(p.ixor(p.bits(a.low), sign)))
+
+    def _within(self, a: Wide, low: float, high: float) -> Wide:
+        """a clamped, NaN kept"""
+        p = self.p
+        clamped = self._max(self._min(a.high, high), low)
+        if a.low is None:
+            return Wide(clamped, None)
+        return Wide(clamped, p.select(p.eq(clamped, a.high), a.low, p.const(0.0)))
+
+    def _polynomial(self, z: Wide, c: Sequence[tuple[float, float] | float], ordered: bool = True) -> Wide:
+        """sum c_j z^j: pairs in pairs, the rest in f64; ordered: |c_j| > |the terms above it|."""
+        p = self.p
+        pairs = [x for x in c if isinstance(x, tuple)]
+        total = Wide(self._horner(z.high, [x for x in c if not isinstance(x, tuple)]), None)
+        for high, low in reversed(pairs):
+            h, e = self._product(z.high, total.high)
+            e = self._product_low(e, z, total)
+            if ordered:
+                s, rest = self._fast(p.const(high), h)
+            else:
+                s, rest = self._two_sum(p.const(high), h)
+            assert rest is not None
+            e = p.add(rest, e)
+            total = Wide(s, p.add(e, p.const(low)) if low else e)
+        return total
+
+    # arithmetic ---------------------------------------------------------------------------------
+
+    def add(self, a: Wide, b: Wide) -> Wide:
+        s, e = self._two_sum(a.high, b.high)
+        return self._fast(s, self._finite(self._sum(e, a.low, b.low)))
+
+    def sub(self, a: Wide, b: Wide) -> Wide:
+        return self.add(a, self.neg(b))
+
+    def mul(self, a: Wide, b: Wide) -> Wide:
+        for x, y in ((a, b), (b, a)):
+            factor = self._number(x.high)
+            if x.low is None and factor is not None and abs(math.frexp(factor)[0]) == 0.5:
+                if abs(factor) == 1:
+                    return y if factor > 0 else self.neg(y)
+                return self._scale(y, factor)
+        h, e = self._product(a.high, b.high)
+        return self._fast(h, self._finite(self._product_low(e, a, b)))
+
+    def div(self, a: Wide, b: Wide) -> Wide:
+        p = self.p
+        if b.low is None:
+            factor = self._number(b.high)
+            if factor is not None and abs(math.frexp(factor)[0]) == 0.5 and abs(factor) > 1e-300:
+                return self.mul(a, Wide(p.const(1 / factor), None))
+        q = p.div(a.high, b.high)
+        rest = p.fma(p.neg(q), b.high, a.high)
+        if b.low is not None:
+            rest = p.fma(p.neg(q), b.low, rest)
+        return self._fast(q, self._finite(p.div(self._sum(rest, a.low), b.high)))
+
+    def neg(self, a: Wide) -> Wide:
+        return Wide(self._minus(a.high), None if a.low is None else self._minus(a.low))
+
+    def _minus(self, a: Value) -> Value:
+        made = self.instruction(a)
+        if made.op == "neg":
+            return made.args[0]
+        number = self._number(a)
+        return self.p.neg(a) if number is None else self.p.const(-number)
+
+    def abs(self, a: Wide) -> Wide:
+        p = self.p
+        made = self.instruction(a.high)
+        if made.op == "neg":
+            return self.abs(self.neg(a))
+        if a.low is None:
+            return Wide(p.abs(a.high), None)
+        return Wide(p.abs(a.high), self._with_sign(Wide(a.high, a.low), a.high).low)
+
+    def sqrt(self, a: Wide) -> Wide:
+        p = self.p
+        s = p.sqrt(a.high)
+        rest = self._sum(p.fma(p.neg(s), s, a.high), a.low)
+        return self._fast(s, self._finite(p.div(rest, p.add(s, s))))
+
+    def sign(self, a: Wide) -> Wide:
+        p = self.p
+        zero = p.const(0.0)
+        below = p.select(p.lt(a.high, zero), p.const(-1.0), a.high)
+        return Wide(p.select(p.gt(a.high, zero), p.const(1.0), below), None)
+
+    def minimum(self, a: Wide, b: Wide) -> Wide:
+        return self._choose(self.p.or_(self.lt(a, b), self.is_nan(a)), a, b)
+
+    def maximum(self, a: Wide, b: Wide) -> Wide:
+        return self._choose(self.p.or_(self.gt(a, b), self.is_nan(a)), a, b)
+
+    def _compare(self, strict: str, order: str, a: Wide, b: Wide) -> Value:
+        """a.high strict b.high, or they are equal and a.low order b.low"""
+        p = self.p
+        if a.low is None and b.low is None:
+            return p.op(order, a.high, b.high)
+        zero = p.const(0.0)
+        low = p.op(order, a.low or zero, b.low or zero)
+        if order in {"le", "ge"}:  # equal infinities have no low part to compare
+            low = p.or_(low, p.eq(p.abs(a.high), p.const(math.inf)))
+        tie = p.and_(p.eq(a.high, b.high), low)
+        return p.or_(p.op(strict, a.high, b.high), tie)
+
+    def lt(self, a: Wide, b: Wide) -> Value:
+        return self._compare("lt", "lt", a, b)
+
+    def le(self, a: Wide, b: Wide) -> Value:
+        return self._compare("lt", "le", a, b)
+
+    def gt(self, a: Wide, b: Wide) -> Value:
+        return self._compare("gt", "gt", a, b)
+
+    def ge(self, a: Wide, b: Wide) -> Value:
+        return self._compare("gt", "ge", a, b)
+
+    def eq(self, a: Wide, b: Wide) -> Value:
+        if a.low is None and b.low is None:
+            return self.p.eq(a.high, b.high)
+        return self.p.and_(self.le(a, b), self.ge(a, b))
+
+    def ne(self, a: Wide, b: Wide) -> Value:
+        return self.p.not_(self.eq(a, b))
+
+    def is_nan(self, a: Wide) -> Value:
+        return self.p.ne(a.high, a.high)
+
+    def select(self, condition: Value, a: Wide, b: Wide) -> Wide:
+        return self._choose(condition, a, b)
+
+    # exponentials -------------------------------------------------------------------------------
+
+    def _exponent(self, x: Wide) -> tuple[Value, Wide]:
+        """(shifted k, e^r - 1) with x = k ln2 + r; k is in the low bits of the first.
+
+        e^r - 1 = r + s + s (r C), s = r^2/2: the last product alone is not taken to all digits.
+        """
+        p = self.p
+        shifted = p.fma(x.high, p.const(_LOG2E), p.const(_MAGIC))
+        minus_k = p.sub(p.const(_MAGIC), shifted)
+        high, low = fitted.LN2_PARTS
+        # 42 bits times 11 bits: the product is exact, and so is the difference.
+        rest = p.fma(minus_k, p.const(high), x.high)
+        low_part = p.mul(minus_k, p.const(low)) if x.low is None else p.fma(minus_k, p.const(low), x.low)
+        r = self._fast(rest, low_part)
+        assert r.low is not None
+        half = p.mul(r.high, p.const(0.5))
+        square, e = self._product(half, r.high)
+        s = Wide(square, p.fma(r.high, r.low, e))
+        v, e = self._product(r.high, (c := self._polynomial(r, fitted.EXPM1_PAIR)).high)
+        v_low = self._product_low(e, r, c)
+        w, e = self._product(s.high, v)
+        w_low = self._product_low(e, s, Wide(v, v_low))
+        m = self._fast(r.high, s.high)
+        m2 = self._fast(m.high, w)
+        return shifted, self._fast(m2.high, self._sum(w_low, s.low, r.low, m.low, m2.low))
+
+    def _power_of_two(self, shifted: Value) -> Value:
+        p = self.p
+        bits = p.ishl(p.bits(shifted), p.const(52, "i64"))
+        return p.from_bits(p.iadd(bits, p.const(_ONE, "i64")))
+
+    def _exp(self, x: Wide) -> Wide:
+        """e^x; x already within [-746, 710]. In two steps, as 2^k alone need not be normal."""
+        p = self.p
+        shifted, m = self._exponent(x)
+        small = p.lt(x.high, p.const(-690.0))
+        s = self._power_of_two(p.add(shifted, p.select(small, p.const(127.0), p.const(-1.0))))
+        y = self._scale(self._plus(1.0, m), s)
+        return self._scale(y, p.select(small, p.const(2.0**-127), p.const(2.0)))
+
+    def exp(self, x: Wide) -> Wide:
+        return self._exp(self._within(x, -746.0, 710.0))
+
+    def _expm1(self, x: Wide) -> Wide:
+        """x within [-100, 710]; exact near 0, where k = 0. The sign of a zero is lost."""
+        p = self.p
+        shifted, m = self._exponent(x)
+        s = self._power_of_two(p.sub(shifted, p.const(1.0)))
+        e = self._scale(self._scale(self._plus(1.0, m), s), 2.0)
+        near = p.eq(shifted, p.const(_MAGIC))
+        return self._choose(near, m, self._add(e, Wide(p.const(-1.0), None)))
+
+    def expm1(self, x: Wide) -> Wide:
+        p = self.p
+        y = self._expm1(self._within(x, -100.0, _LARGEST))
+        y = self._choose(p.gt(x.high, p.const(_LARGEST)), Wide(p.const(math.inf), None), y)
+        return Wide(p.copysign(y.high, x.high), y.low)
+
+    def _decay(self, x: Wide) -> Wide:
+        """e^-|x|"""
+        return self._exp(self._within(self._negative(self.abs(x)), -746.0, 0.0))
+
+    def sigmoid(self, x: Wide) -> Wide:
+        """1/(1 + t) or t/(1 + t), t = e^-|x|"""
+        p = self.p
+        t = self._decay(x)
+        one = Wide(p.const(1.0), None)
+        upper = self._choose(p.gt(x.high, p.const(0.0)), one, t)
+        return self._ratio(upper, self._plus(1.0, t))
+
+    def tanh(self, x: Wide) -> Wide:
+        """tanh(a) = -m/(2 + m), m = e^-2a - 1"""
+        twice = self._scale(self._negative(self.abs(x)), 2.0)
+        m = self._expm1(self._within(twice, -100.0, 0.0))
+        return self._with_sign(self._ratio(self._negative(m), self._plus(2.0, m)), x.high)
+
+    def softplus(self, x: Wide) -> Wide:
+        """max(x, 0) + log1p(t), t = e^-|x|"""
+        p = self.p
+        y = self._log1p(self._decay(x))
+        positive = self._choose(p.gt(x.high, p.const(0.0)), x, Wide(p.const(0.0), None))
+        return self.add(positive, y)
+
+    # logarithms ---------------------------------------------------------------------------------
+
+    def _split(self, x: Wide) -> tuple[Value, Wide]:
+        """(-k, m - 1) with x = 2^k m, m in [sqrt(1/2), sqrt(2)), for finite x > 0"""
+        p = self.p
+        tiny = p.lt(x.high, p.const(2.0**-960))
+        x = self._scale(x, p.select(tiny, p.const(2.0**60), p.const(1.0)))
+        minus_k, m = self._split_normal(x.high)
+        f: Wide
+        if x.low is None:
+            f = Wide(p.sub(m, p.const(1.0)), None)
+        else:
+            # 2^-k; above 2^1022 the low part no longer counts.
+            field = p.add(self._max(minus_k, -1023.0), p.const(2.0**52 + 1023))
+            inverse = p.ishl(p.bits(field), p.const(52, "i64"))
+            f = self._fast(p.sub(m, p.const(1.0)), p.mul(x.low, p.from_bits(inverse)))
+        return p.add(minus_k, p.select(tiny, p.const(60.0), p.const(0.0))), f
+
+    def _log(self, minus_k: Value, f: Wide) -> Wide:
+        """k ln2 + log(1 + f), log(1 + f) = 2 atanh(s), s = f/(2 + f)"""
+        p = self.p
+        s = self._ratio(f, self._plus(2.0, f))
+        y = self._mul(s, self._polynomial(self._square(s), fitted.LOG_PAIR))
+        assert y.low is not None
+        high, low = fitted.LN2_PARTS
+        total = self._fast(p.mul(minus_k, p.const(-high)), y.high)
+        assert total.low is not None
+        return self._fast(total.high, p.add(total.low, p.fma(minus_k, p.const(-low), y.low)))
+
+    def _square(self, a: Wide) -> Wide:
+        """a^2, not normalised"""
+        p = self.p
+        h, e = self._product(a.high, a.high)
+        return Wide(h, e if a.low is None else p.fma(p.add(a.high, a.high), a.low, e))
+
+    def _log_limits(self, x: Value, y: Wide) -> Wide:
+        return Wide(self._logarithm_at_limits(x, y.high), y.low)
+
+    def log(self, x: Wide) -> Wide:
+        return self._log_limits(x.high, self._log(*self._split(x)))
+
+    def _log1p(self, x: Wide) -> Wide:
+        """log1p for finite x > -1; where 1 + x needs no exponent, f is x itself."""
+        p = self.p
+        minus_k, f = self._split(self._add(Wide(p.const(1.0), None), x))
+        return self._log(minus_k, self._choose(p.eq(minus_k, p.const(0.0)), x, f))
+
+    def log1p(self, x: Wide) -> Wide:
+        p = self.p
+        w = p.add(x.high, p.const(1.0))
+        y = self._log_limits(w if x.low is None else p.add(w, self._finite(x.low)), self._log1p(x))
+        return self._unless_tiny(x, Wide(p.copysign(y.high, x.high), y.low))
+
+    def _unless_tiny(self, x: Wide, y: Wide) -> Wide:
+        """x where |x| < 2^-80, y elsewhere: y may lose the last bit of a subnormal."""
+        return self._choose(self.p.lt(self.p.abs(x.high), self.p.const(2.0**-80)), x, y)
+
+    def asinh(self, x: Wide) -> Wide:
+        """asinh(a) = log1p(a + a^2/(1 + sqrt(1 + a^2))), a = |x|; log(2a) for huge a"""
+        p = self.p
+        a = self.abs(x)
+        huge = p.gt(a.high, p.const(2.0**500))
+        b = self._within(a, 0.0, 2.0**500)
+        square = self._mul(b, b)
+        one = Wide(p.const(1.0), None)
+        root = self._add(one, square)
+        s = p.sqrt(root.high)
+        rest = self._sum(p.fma(p.neg(s), s, root.high), root.low)
+        half = p.mul(p.quotient(p.const(1.0), s), p.const(0.5))
+        lower = self._add(one, self._fast(s, p.mul(rest, half)))
+        y = self._log1p(self._choose(huge, a, self._add(b, self._ratio(square, lower))))
+        y = self._add(y, self._choose(huge, self._constant(fitted.LN2), Wide(p.const(0.0), None)))
+        y = Wide(p.select(p.lt(a.high, p.const(math.inf)), y.high, a.high), y.low)
+        return self._with_sign(self._unless_tiny(a, y), x.high)
+
+    # the normal distribution --------------------------------------------------------------------
+
+    def _gauss(self, square: Wide) -> Wide:
+        """e^(-square/2)"""
+        return self._exp(self._scale(square, -0.5))
+
+    def _mills(self, a: Wide) -> Wide:
+        """R(a) = P(y)/(a + 4), y = (a - 4)/(a + 4) = 1 - 8/(a + 4)"""
+        p = self.p
+        one = Wide(p.const(1.0), None)
+        inverse = self._ratio(one, self._add(Wide(p.const(4.0), None), a))
+        y = self._add(one, self._scale(inverse, -8.0))
+        return self._mul(self._polynomial(y, fitted.MILLS_PAIR, ordered=False), inverse)
+
+    def normal_pdf(self, x: Wide) -> Wide:
+        a = self._within(self.abs(x), 0.0, 39.0)
+        return self._mul(self._gauss(self._mul(a, a)), self._constant(fitted.INVERSE_ROOT_TWO_PI))
+
+    def normal_cdf(self, x: Wide) -> Wide:
+        p = self.p
+        a = self._within(self.abs(x), 0.0, 39.0)
+        tail = self._mul(self._gauss(self._mul(a, a)), self._mills(a))
+        upper = self._plus(1.0, self._negative(tail))
+        return self._choose(p.gt(x.high, p.const(0.0)), upper, tail)
+
+    def erf(self, x: Wide) -> Wide:
+        """x P(x^2) near 0, else 1 - 2 normal_cdf(-sqrt2 a)"""
+        p = self.p
+        a = self._within(self.abs(x), 0.0, 6.5)
+        square = self._mul(a, a)
+        near = self._mul(a, self._polynomial(square, fitted.ERF_PAIR))
+        tail = self._mul(
+            self._exp(self._negative(square)), self._mills(self._mul(a, self._constant(fitted.ROOT_TWO)))
+        )
+        y = self._choose(
+            p.lt(a.high, p.const(0.5)), near, self._plus(1.0, self._negative(self._scale(tail, 2.0)))
+        )
+        return self._with_sign(y, x.high)
+
+    # trigonometry -------------------------------------------------------------------------------
+
+    def _quadrant(self, x: Value) -> tuple[Value, Wide]:
+        """(k, f): x = (k + f) pi/2 modulo full turns, |f| <= 1/2; k in the low bits.
+
+        As in `Double`, with a fourth word and no digit dropped where the sum cancels.
+        """
+        p = self.p
+        m, (w1, w2, w3, w4) = self._turns(x, 4)
+        h1, l1 = self._product(m, w1)
+        h2, l2 = self._product(m, w2)
+        h3, l3 = self._product(m, w3)
+        l3 = p.fma(m, w4, l3)
+        h1 = p.fma(p.rint(p.mul(h1, p.const(0.25))), p.const(-4.0), h1)
+        shifted = p.add(p.add(p.add(h1, l1), h2), p.const(_MAGIC))
+        s, e1 = self._two_sum(p.sub(h1, p.sub(shifted, p.const(_MAGIC))), l1)
+        s, e2 = self._two_sum(s, h2)
+        e, e3 = self._two_sum(e1, e2)
+        l, e4 = self._two_sum(l2, h3)
+        t, e5 = self._two_sum(e, l)
+        s, e6 = self._two_sum(s, t)
+        low = p.add(p.add(e3, e4), p.add(e5, l3))
+        s, e7 = self._two_sum(s, e6)
+        return p.bits(shifted), self._fast(s, p.add(e7, low))
+
+    def _trigonometric(self, x: Wide, quarter: int) -> Wide:
+        """sin(x + quarter pi/2), NaN at infinities; wrong below 2^-40 in size for quarter 0."""
+        p = self.p
+        k, f = self._quadrant(x.high)
+        if x.low is not None:
+            # The low part may hold turns too. Infinities have no low part.
+            k2, f2 = self._quadrant(x.low)
+            small = p.lt(p.abs(x.low), p.const(math.ldexp(1.0, _FIRST_EXPONENT)))
+            linear = self._mul(Wide(x.low, None), self._constant(fitted.TWO_OVER_PI))
+            k2 = p.bits(p.select(small, p.const(0.0), p.from_bits(k2)))
+            f = self._add(f, self._choose(small, linear, f2))
+            shifted = p.add(f.high, p.const(_MAGIC))
+            f = self._add(f, Wide(p.sub(p.const(_MAGIC), shifted), None))
+            k = p.iadd(p.iadd(k, k2), p.bits(shifted))
+        z = self._square(f)
+        sine = self._mul(f, self._polynomial(z, fitted.SIN_PAIR))
+        cosine = self._polynomial(z, fitted.COS_PAIR)
+        assert cosine.low is not None
+        state, even = self._quarters(k, quarter)
+        y = self._choose(even, sine, self._fast(cosine.high, cosine.low))
+        assert y.low is not None
+        sign = p.iand(state, p.const(_SIGN, "i64"))
+        high, low = (p.from_bits(p.ixor(p.bits(v), sign)) for v in (y.high, y.low))
+        return Wide(p.select(p.lt(p.abs(x.high), p.const(math.inf)), high, p.const(math.nan)), low)
+
+    def sin(self, x: Wide) -> Wide:
+        p = self.p
+        small = p.lt(p.abs(x.high), p.const(math.ldexp(1.0, _FIRST_EXPONENT)))
+        return self._choose(small, x, self._trigonometric(x, 0))
+
+    def cos(self, x: Wide) -> Wide:
+        return self._trigonometric(x, 1)
+
+    def atan(self, x: Wide) -> Wide:
+        """atan(a) = b + atan(t): (b, t) = (0, a), (pi/4, (a - 1)/(a + 1)) or (pi/2, -1/a)"""
+        p = self.p
+        one, minus, zero = (Wide(p.const(c), None) for c in (1.0, -1.0, 0.0))
+        a = self._within(self.abs(x), 0.0, 2.0**200)
+        near = p.lt(a.high, p.const(math.sqrt(2) - 1))
+        far = p.gt(a.high, p.const(math.sqrt(2) + 1))
+        upper = self._choose(near, a, self._choose(far, minus, self._add(a, minus)))
+        lower = self._choose(near, one, self._choose(far, a, self._add(a, one)))
+        half, quarter = (
+            self._constant(fitted.HALF_PI),
+            self._constant((fitted.HALF_PI[0] / 2, fitted.HALF_PI[1] / 2)),
+        )
+        base = self._choose(near, zero, self._choose(far, half, quarter))
+        t = self._ratio(upper, lower)
+        y = self._mul(t, self._polynomial(self._square(t), fitted.ATAN_PAIR))
+        total = self._fast(base.high, y.high)
+        assert total.low is not None
+        return self._with_sign(self._fast(total.high, self._sum(total.low, base.low, y.low)), x.high)
 
 
 class Single(Double):
