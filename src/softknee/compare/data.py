@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import zipfile
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Task:
         """The accuracy of always answering the most frequent class: what a network that learnt nothing has."""
         return float(np.bincount(self.labels).max() / len(self.labels))
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 over shapes and values: two tasks with one digest are the same data."""
         shape = repr((self.inputs.shape, self.classes)).encode()
@@ -65,7 +66,7 @@ def load(data: str | Path) -> Task:
 
 def _npz(path: Path) -> Task:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key.lower(): file[key] for key in file.files}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
@@ -80,9 +81,9 @@ def _npz(path: Path) -> Task:
         )
     if features.dtype.kind not in "fiub":
         raise DataError(f"{path}: the inputs have dtype {features.dtype}; they must be numbers")
-    return _task(
-        path.name, str(path), features.reshape(len(features), -1) if features.ndim else features, labels
-    )
+    if features.ndim > 2 and features.size:  # images become rows
+        features = features.reshape(len(features), -1)
+    return _task(path.name, str(path), features, labels)
 
 
 def _csv(path: Path) -> Task:

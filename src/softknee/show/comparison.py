@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -27,7 +28,7 @@ from softknee.show.scale import Scale, scale_of
 
 __all__ = ["bar", "compare", "fragment", "html", "render", "text"]
 
-WIDTH = 100  # characters of a line, where the terminal does not say
+WIDTH = 100  # characters of a line of plain text
 
 
 def compare(*args: Any, progress: bool | Callable[[Progress], None] = True, **settings: Any) -> Comparison:
@@ -68,11 +69,11 @@ def text(comparison: Comparison) -> str:
     """The rankings as plain text, 100 columns wide."""
     console = Console(file=io.StringIO(), width=WIDTH, no_color=True)
     for level in comparison.levels:
-        console.print(_ranking(level, WIDTH))
+        console.print(_ranking(level))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()).strip("\n")  # type: ignore[attr-defined]
 
 
-def render(comparison: Comparison, width: int = WIDTH) -> RenderableType:
+def render(comparison: Comparison) -> RenderableType:
     """What the terminal shows: what was done, the rankings, and the answer last, where the eye is."""
     data, protocol = comparison.data, comparison.protocol
     rates = ", ".join(f"{rate:g}" for rate in comparison.learning_rates)
@@ -83,8 +84,8 @@ def render(comparison: Comparison, width: int = WIDTH) -> RenderableType:
         f"{comparison.seconds:.0f} s"
     )
     parts: list[RenderableType] = [Padding(Text(did, style="dim"), (1, 1, 0, 1))]
-    parts += [Padding(_ranking(level, width), (1, 0, 0, 1)) for level in comparison.levels]
-    parts.append(Padding(Text(_LEGEND, style="dim"), (0, 1, 1, 1)))
+    parts += [Padding(_ranking(level), (1, 0, 0, 1)) for level in comparison.levels]
+    parts.append(Padding(Text(_LEGEND, style="dim"), 1))
     parts += [Text(f" ! {note}", style="yellow") for note in comparison.notes]
     parts.append(
         Panel(Text(comparison.answer, style="bold"), title="Answer", title_align="left", padding=(0, 1))
@@ -99,27 +100,31 @@ _LEGEND = (
 )
 
 
-def _ranking(level: Level, width: int) -> Table:
+def _ranking(level: Level) -> Table:
     scale = scale_of(level, seeds=False)
     layers = f"{level.depth} hidden layer{'s' * (level.depth > 1)}"
     verdict = f"{level.differences} of {level.pairs} pairs differ" if level.differences else "no pair differs"
-    names = min(22, max(10, *(len(s.label) for s in level.standings)))
-    failing = any(s.failures for s in level.standings)
-    track = max(10, min(40, width - names - 51 - 8 * failing))
-    table = Table(title=f"{layers}: {verdict}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=f"{layers}: {verdict}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+    )
     table.pad_edge, table.padding = False, (0, 1, 0, 0)
-    table.add_column("activation", width=names, overflow="fold")
+    table.add_column("activation", no_wrap=True)
     table.add_column("test %", justify="right", no_wrap=True)
-    table.add_column(_axis(scale, track), no_wrap=True, header_style="dim", width=track)
-    for name in ("behind", "p", "gap", "dead", "sat.", "µs", *["failed"] * failing):
+    table.add_column(_Track(scale, None))
+    failing = any(s.failures for s in level.standings)
+    for name in ("behind", "p", "gap", "dead", "sat.", "µs", *["fail"] * failing):
         table.add_column(name, justify="right", no_wrap=True)
     for standing in level.standings:
         style = "" if standing.tied else "red"
         behind = standing.behind
-        row = [
-            Text(standing.label, style="bold" if behind is None else style),
+        row: list[RenderableType] = [
+            Text(_folded(standing.label), style="bold" if behind is None else style),
             f"{100 * standing.accuracy.mean:.1f}",
-            Text(_track(standing, scale, track), style=style or "blue"),
+            _Track(scale, standing),
             Text("best" if behind is None else f"{100 * behind.difference.mean:.1f}", style=style),
             Text("" if behind is None else probability(behind.p), style=style or "dim"),
             f"{100 * standing.gap:.1f}",
@@ -133,23 +138,41 @@ def _ranking(level: Level, width: int) -> Table:
     return table
 
 
-def _axis(scale: Scale, track: int) -> str:
-    """The scale's ends above the tracks."""
-    low, high = f"{100 * scale.low:.4g}", f"{100 * scale.high:.4g}"
-    return low + high.rjust(track - len(low))
+class _Track:
+    """`  ━━━━●━━  `: interval and mean on the scale, as wide as there is room; without a standing, its two ends."""
+
+    def __init__(self, scale: Scale, standing: Standing | None) -> None:
+        self.scale, self.standing = scale, standing
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(10, 40).clamp(max_width=options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        width = min(40, options.max_width)
+        if self.standing is None:
+            low, high = f"{100 * self.scale.low:.4g}", f"{100 * self.scale.high:.4g}"
+            yield Text(low + high.rjust(width - len(low)), style="dim", no_wrap=True)
+            return
+        accuracy, style = self.standing.accuracy, "blue" if self.standing.tied else "red"
+        if accuracy.mean < self.scale.low:
+            yield Text(f"◀ {100 * accuracy.mean:.1f}", style=style)
+            return
+        mean = self._cell(accuracy.mean, width)
+        low_cell, high_cell = (
+            self._cell(v, width) if math.isfinite(v) else mean for v in (accuracy.low, accuracy.high)
+        )
+        line = [" "] * width
+        line[low_cell : high_cell + 1] = "━" * (high_cell + 1 - low_cell)
+        line[mean] = "●"
+        yield Text("".join(line), style=style, no_wrap=True)
+
+    def _cell(self, value: float, width: int) -> int:
+        return round(self.scale.place(value) * (width - 1))
 
 
-def _track(standing: Standing, scale: Scale, track: int) -> str:
-    """`  ━━━━●━━  `: the interval and the mean on the scale."""
-    accuracy = standing.accuracy
-    if accuracy.mean < scale.low:
-        return f"◀ {100 * accuracy.mean:.1f}"
-    cell = lambda value: round(scale.place(value) * (track - 1))  # noqa: E731
-    low, high = (cell(v if math.isfinite(v) else accuracy.mean) for v in (accuracy.low, accuracy.high))
-    line = [" "] * track
-    line[low : high + 1] = "━" * (high + 1 - low)
-    line[cell(accuracy.mean)] = "●"
-    return "".join(line)
+def _folded(label: str, width: int = 16) -> str:
+    """A long label in several lines."""
+    return "\n".join(label[i : i + width] for i in range(0, len(label), width))
 
 
 def probability(p: float) -> str:

@@ -28,6 +28,7 @@ def scale(low: float, high: float, count: int = 4) -> Scale:
     power = 10.0 ** math.floor(math.log10(span / count))
     step = next(s * power for s in (1, 2, 5, 10) if s * power >= span / count)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)
     return Scale(first * step, last * step, tuple(i * step for i in range(first, last + 1)))
 
 

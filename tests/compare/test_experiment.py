@@ -1,0 +1,172 @@
+"""The whole way: runs, a folder that continues, interruptions, bad input; what is drawn of it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import softknee.compare
+from softknee.compare.errors import CompareError, DataError, SpecificationError
+from softknee.compare.experiment import Progress, compare
+from softknee.compare.records import Comparison
+from softknee.compare.store import FILE
+
+SMALL = {
+    "data": "iris",
+    "activations": "relu,tanh,sigmoid",
+    "depth": (1, 8),
+    "seeds": 6,
+    "width": 12,
+    "epochs": 10,
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return compare(**SMALL, out=tmp_path_factory.mktemp("small"))
+
+
+def scores(comparison: Comparison) -> dict[tuple[int, str], tuple[float, ...]]:
+    return {(level.depth, s.label): s.scores for level in comparison.levels for s in level.standings}
+
+
+def test_what_a_comparison_holds(small: Comparison) -> None:
+    assert small.trained == 36
+    assert small.found == 0
+    assert small.labels == ("relu", "tanh", "sigmoid")
+    assert [level.depth for level in small.levels] == [1, 8]
+    assert small.smallest_p == 2 / 2**6
+    assert small.data.split == (90, 22, 38)
+    assert small.answer.startswith("On iris over 6 seeds, ")
+    deep = small.levels[1].standings
+    assert deep[-1].label == "sigmoid"
+    assert not deep[-1].tied
+    assert all(len(s.dead) == 8 for s in deep)
+    assert "--data iris --activations relu,tanh,sigmoid --seeds 6 --depth 1,8" in small.command
+
+
+def test_the_call_it_prints_gives_the_same_numbers(small: Comparison) -> None:
+    assert small.folder is not None
+    again = eval(small.call, {"softknee": softknee})
+    assert scores(again) == scores(small)
+    assert again.found == 36
+    assert again.trained == 0
+
+
+def test_without_a_folder_the_numbers_are_the_same(small: Comparison) -> None:
+    one = compare(**(SMALL | {"depth": 1}))
+    assert one.folder is None
+    assert scores(one) == {k: v for k, v in scores(small).items() if k[0] == 1}
+
+
+def test_more_seeds_and_activations_use_what_is_there(tmp_path: Path) -> None:
+    first = SMALL | {"depth": 1, "activations": "relu", "seeds": 4}
+    compare(**first, out=tmp_path)
+    seen: list[Progress] = []
+    more = compare(**(first | {"activations": "tanh,relu", "seeds": 6}), out=tmp_path, progress=seen.append)
+    assert (more.found, more.trained) == (4, 8)
+    assert any("4 of them finished before" in event.note for event in seen)
+    assert seen[-1].done == pytest.approx(seen[-1].total)
+    assert all(a.done <= b.done for a, b in itertools.pairwise(seen))
+
+
+def test_what_the_seeds_can_show_is_said_before_the_first_run() -> None:
+    seen: list[Progress] = []
+    compare(**(SMALL | {"depth": 1, "seeds": 4, "epochs": 1}), progress=seen.append)
+    notes = [event.note for event in seen if event.done == 0]
+    assert any("smallest p attainable is 0.12" in note and "6 seeds can" in note for note in notes)
+
+
+def test_several_learning_rates_are_chosen_by_validation(tmp_path: Path) -> None:
+    found = compare(**(SMALL | {"depth": 1, "lr": (1e-5, 1e-2)}), out=tmp_path)
+    assert found.trained == 36
+    for standing in found.levels[0].standings:
+        assert set(standing.rates) <= {1e-5, 1e-2}
+        assert standing.rates.count(1e-2) >= 4
+    assert "--lr 1e-05,0.01" in found.command
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
+    def stop(event: Progress) -> None:
+        if event.text.startswith("sigmoid"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"12 of 18 runs are kept in .*; the same call continues"):
+        compare(**(SMALL | {"depth": 1}), out=tmp_path, progress=stop)
+    again = compare(**(SMALL | {"depth": 1}), out=tmp_path)
+    assert (again.found, again.trained) == (12, 6)
+
+
+def test_kill_9_keeps_what_is_finished(tmp_path: Path) -> None:
+    code = f"from softknee.compare.experiment import compare\ncompare(**{SMALL | {'epochs': 200}!r}, out={str(tmp_path)!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+    def kept() -> int:
+        if not (tmp_path / FILE).exists():
+            return 0
+        with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as file, contextlib.suppress(sqlite3.Error):
+            return int(file.execute("SELECT count(*) FROM runs").fetchone()[0])
+        return 0
+
+    deadline = time.monotonic() + 60
+    while kept() == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = kept()
+    assert finished > 0
+    assert finished % 6 == 0  # whole batches
+    with pytest.raises(KeyboardInterrupt):
+        compare(**(SMALL | {"epochs": 200}), out=tmp_path, progress=_stop_at_the_first_epoch(finished))
+
+
+def _stop_at_the_first_epoch(finished: int):
+    def listen(event: Progress) -> None:
+        if "finished before" in event.note:
+            assert f"{finished} of them finished before" in event.note
+        if event.text and event.done:
+            raise KeyboardInterrupt
+
+    return listen
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"data": "irs"}, DataError, "nearest: iris"),
+        ({"data": "nowhere.csv"}, DataError, "no such file"),
+        ({"activations": "rellu"}, SpecificationError, "relu"),
+        ({"activations": "relu("}, SpecificationError, "position 6"),
+        ({"activations": "relu(slope=2)"}, CompareError, "relu"),
+        ({"activations": "softmax(dim=-1)"}, CompareError, "softmax"),
+        ({"seeds": 0}, CompareError, "seeds: whole numbers"),
+        ({"seeds": [1, 1]}, CompareError, "given twice"),
+        ({"depth": 0}, CompareError, "depth: whole numbers from 1"),
+        ({"depth": (2, 2.5)}, CompareError, "depth"),
+        ({"width": 0}, CompareError, "width"),
+        ({"epochs": -1}, CompareError, "epochs"),
+        ({"batch_size": 0}, CompareError, "batch_size"),
+        ({"lr": -1.0}, CompareError, "lr: different positive numbers"),
+        ({"lr": (0.1, 0.1)}, CompareError, "lr"),
+        ({"init": "theirs"}, CompareError, "'own' or 'same'"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(change: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        compare(**(SMALL | change))
+
+
+def test_the_package_is_the_function() -> None:
+    found = softknee.compare(**(SMALL | {"depth": 1, "seeds": 2, "epochs": 1}))
+    assert isinstance(found, softknee.compare.Comparison)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        softknee.compare.nothing
