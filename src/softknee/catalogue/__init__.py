@@ -6,7 +6,6 @@ activation, append one `Definition` to the `DEFINITIONS` of its family's module;
 
 from __future__ import annotations
 
-from dataclasses import replace as _replace
 from types import ModuleType
 
 from softknee.catalogue import (
@@ -56,6 +55,7 @@ FAMILIES: dict[str, str] = {m.FAMILY: (m.__doc__ or "").partition("\n")[0] for m
 
 _by_name: dict[str, Definition] = {}
 _by_key: dict[str, Definition] = {}  # names and aliases in the form in which they are compared
+_by_module: dict[str, Definition] = {}
 
 
 class UnknownActivationError(KeyError):
@@ -108,16 +108,17 @@ def add(definition: Definition, *, replace: bool = False) -> Definition:
             raise DefinitionError(
                 f"definition of {definition.name!r} takes the name {word!r}, which belongs to {other.name!r}"
             )
-    for other in _by_name.values():
-        if other.module == definition.module and other is not previous:
-            raise DefinitionError(
-                f"definition of {definition.name!r} names its module {definition.module!r}, "
-                f"as {other.name!r} does"
-            )
+    other = _by_module.get(definition.module)
+    if other is not None and other is not previous:
+        raise DefinitionError(
+            f"definition of {definition.name!r} names its module {definition.module!r}, "
+            f"as {other.name!r} does"
+        )
     if previous is not None:
+        _by_module.pop(previous.module, None)
         for word in (previous.name, *previous.aliases):
             _by_key.pop(_key(word), None)
-    _by_name[definition.name] = definition
+    _by_name[definition.name] = _by_module[definition.module] = definition
     for word in (definition.name, *definition.aliases):
         _by_key[_key(word)] = definition
     return definition
@@ -143,4 +144,7 @@ def _advice(name: str) -> str:
 
 for _module in _MODULES:
     for _definition in _module.DEFINITIONS:
-        add(_replace(_definition, family=_definition.family or _module.FAMILY))
+        object.__setattr__(
+            _definition, "family", _module.FAMILY
+        )  # a definition stands in its family's module
+        add(_definition)

@@ -28,7 +28,7 @@ DEFINITIONS = (
         ),
         use="For the feed-forward layers of language models that should stay sparse and fast; it grows "
         "quadratically, so it wants normalised inputs.",
-        claims=Claims(limits=(0, INF), monotone=True, zero_at_zero=True),
+        claims=Claims(limits=(0, INF), monotone=True),
     ),
     Definition(
         "star_relu",
@@ -48,7 +48,6 @@ DEFINITIONS = (
         "normal input.",
         note="The exact constants are 2 / sqrt(5) and -1 / sqrt(5); the paper prints four digits. Its code "
         "starts the learned s and b at 1 and 0.",
-        claims=Claims(minimum=-0.4472, monotone=True),
     ),
     Definition(
         "cube",
@@ -62,7 +61,6 @@ DEFINITIONS = (
         ),
         use="For one hidden layer over embeddings, where it multiplies up to three features; in deeper "
         "networks it explodes.",
-        claims=Claims(odd=True, monotone=True, smooth=True, zero_at_zero=True),
     ),
     Definition(
         "isrlu",
@@ -73,11 +71,11 @@ DEFINITIONS = (
         reference=CARLILE_2017,
         use="In place of elu where exponentials are slow: much the same shape, with a continuous second "
         "derivative.",
-        claims=Claims(limits=(-1, INF), monotone=True, zero_at_zero=True),
+        claims=Claims(limits=(-1, INF), monotone=True),
     ),
     Definition(
         "bent_identity",
-        x + x * x / (2 * (sqrt(x * x + 1) + 1)),  # x + (sqrt(x^2 + 1) - 1) / 2 without cancellation
+        x + x * (x / (2 * (sqrt(x * x + 1) + 1))),  # x + (sqrt(x^2 + 1) - 1) / 2 without cancellation
         reference=Reference(
             "Activation function",
             "Wikipedia contributors",
@@ -86,7 +84,6 @@ DEFINITIONS = (
         ),
         use="A smooth function with slopes between 1/2 and 3/2 whose gradient cannot vanish; too near the "
         "identity to be strong between layers.",
-        claims=Claims(smooth=True, monotone=True, zero_at_zero=True),
     ),
     Definition(
         "sqnl",
@@ -101,7 +98,7 @@ DEFINITIONS = (
         ),
         use="A tanh of parabolas for microcontrollers: exactly -1 and 1 beyond +-2, where no gradient "
         "passes.",
-        claims=Claims(range=(-1, 1), limits=(-1, 1), odd=True, monotone=True, zero_at_zero=True),
+        claims=Claims(range=(-1, 1), limits=(-1, 1), odd=True, monotone=True),
     ),
     Definition(
         "asinh",
@@ -115,7 +112,6 @@ DEFINITIONS = (
         ),
         use="For inputs of both signs and many orders of magnitude: linear near 0, logarithmic far away; it "
         "compresses, so it is rare between layers.",
-        claims=Claims(odd=True, monotone=True, smooth=True, zero_at_zero=True),
     ),
     Definition(
         "symlog",
@@ -123,6 +119,6 @@ DEFINITIONS = (
         module="SymLog",
         reference=HAFNER_2023,
         use="For observations, rewards and targets of unknown scale; its inverse is symexp.",
-        claims=Claims(odd=True, monotone=True, zero_at_zero=True),
+        claims=Claims(odd=True, monotone=True),
     ),
 )

@@ -43,7 +43,6 @@ DEFINITIONS = (
         ),
         use="For positive outputs such as rates and variances, where relative changes matter; not between "
         "layers, as it overflows above 88 in float32.",
-        claims=Claims(limits=(0, INF), smooth=True, monotone=True),
     ),
     Definition(
         "symexp",
@@ -51,7 +50,7 @@ DEFINITIONS = (
         module="SymExp",
         reference=HAFNER_2023,
         use="For turning predictions made in the scale of symlog back; not between layers, as it explodes.",
-        claims=Claims(odd=True, monotone=True, zero_at_zero=True),
+        claims=Claims(odd=True, monotone=True),
     ),
     Definition(
         "elu",
@@ -65,7 +64,7 @@ DEFINITIONS = (
         use="Where a mean activation near 0 helps, as in networks without normalisation; it costs an "
         "exponential and saturates for negative inputs.",
         note="Below 0 its derivative is elu(x) + alpha. Only alpha = 1 has no kink at 0.",
-        claims=Claims(limits=(-1, INF), monotone=True, zero_at_zero=True),
+        claims=Claims(limits=(-1, INF), monotone=True),
     ),
     Definition(
         "selu",
@@ -85,7 +84,7 @@ DEFINITIONS = (
         "standardised inputs and alpha dropout, and loses its point with skip connections.",
         note="Its two constants make mean 0 and variance 1 a fixed point: alpha = 1.67326..., "
         "scale = 1.05070... (1.67733, which is printed in places, is wrong).",
-        claims=Claims(limits=(-1.7581, INF), monotone=True, zero_at_zero=True),
+        claims=Claims(limits=(-1.7581, INF), monotone=True),
     ),
     Definition(
         "celu",
@@ -105,7 +104,7 @@ DEFINITIONS = (
         "the two are the same.",
         note="alpha -> 0+ gives relu and alpha -> infinity the identity. A negative alpha, which torch "
         "allows too, makes it unbounded below.",
-        claims=Claims(limits=(-1, INF), monotone=True, zero_at_zero=True),
+        claims=Claims(limits=(-1, INF), monotone=True),
     ),
     Definition(
         "pelu",
@@ -125,7 +124,6 @@ DEFINITIONS = (
         ),
         use="Where elu helps and its shape may be learned per layer; keep a and b positive (the authors "
         "bound them by 0.1).",
-        claims=Claims(limits=(-1, INF), monotone=True, zero_at_zero=True),
     ),
     Definition(
         "mpelu",
@@ -158,7 +156,6 @@ DEFINITIONS = (
         ),
         use="As selu, where a bump that returns to 0 on the negative side is preferred; it needs the same "
         "care with initialisation.",
-        claims=Claims(limits=(0, INF), zero_at_zero=True),
     ),
     Definition(
         "elu_plus_one",
@@ -173,7 +170,6 @@ DEFINITIONS = (
         ),
         use="The feature map of linear attention: elu(x) + 1, positive everywhere; for positive outputs of "
         "other kinds softplus is smoother.",
-        claims=Claims(limits=(0, INF), monotone=True),
     ),
     Definition(
         "xielu",
@@ -205,6 +201,5 @@ DEFINITIONS = (
         "it grows quadratically on the right.",
         note="The learned numbers pass through softplus and start where the effective values are both 0.8. "
         "Some implementations clamp x at -1e-6 in the left part, which moves the function by that much.",
-        claims=Claims(zero_at_zero=True),
     ),
 )

@@ -89,7 +89,7 @@ DEFINITIONS = (
         "exact zeros matter, relu or relu2 are cheaper.",
         note="The tanh form is an approximation to it, and so is the sigmoid form (quick_gelu), which is "
         "not silu. Its range starts at -0.17, not at 0. The Cauchy form tends to -1 / pi on the left.",
-        claims=Claims(smooth=True, monotone=False, zero_at_zero=True),
+        claims=Claims(smooth=True, monotone=False),
     ),
     Definition(
         "gelu_tanh",
@@ -106,7 +106,6 @@ DEFINITIONS = (
         reference=HENDRYCKS_2016,
         use="To match models trained with it (GPT-2, Gemma, PaLM, everything from jax's default gelu); it is "
         "within 0.0005 of gelu.",
-        claims=Claims(smooth=True, monotone=False, zero_at_zero=True),
     ),
     Definition(
         "quick_gelu",
@@ -116,7 +115,6 @@ DEFINITIONS = (
         reference=HENDRYCKS_2016,
         use="To match models trained with it, such as CLIP; it is within 0.021 of gelu and cheaper.",
         note="It is swish with beta = 1.702, and neither gelu nor silu.",
-        claims=Claims(smooth=True, monotone=False, zero_at_zero=True),
     ),
     Definition(
         "gelu_10",
@@ -134,7 +132,6 @@ DEFINITIONS = (
         "negative values too.",
         note="gelu clipped to [-10, 10]. It never gets near -10, and passes 10 within 1e-22 of x = 10, "
         "where it is cut here.",
-        claims=Claims(zero_at_zero=True),
     ),
     Definition(
         "silu",
@@ -147,7 +144,7 @@ DEFINITIONS = (
         use="The default of many vision networks and, inside SwiGLU, of language models; smooth, cheap, not "
         "sparse.",
         note="keras, jax, timm and transformers call it swish, too; here swish has the learned beta.",
-        claims=Claims(minimum=-0.28, minimum_at=-1.28, smooth=True, monotone=False, zero_at_zero=True),
+        claims=Claims(minimum=-0.28, minimum_at=-1.28, smooth=True, monotone=False),
     ),
     Definition(
         "swish",
@@ -158,7 +155,7 @@ DEFINITIONS = (
         use="silu with a learned sharpness; the gain over silu is small, so start with silu.",
         note="beta -> 0 gives x / 2 and beta -> infinity relu. With beta = 1 it is silu, which many "
         "libraries mean by swish.",
-        claims=Claims(limits=(0, INF), smooth=True, monotone=False, zero_at_zero=True),
+        claims=Claims(limits=(0, INF), smooth=True, monotone=False),
     ),
     Definition(
         "e_swish",
@@ -174,7 +171,6 @@ DEFINITIONS = (
         ),
         use="silu with a larger slope, which moves a network's gain; a fitting initialisation does the same.",
         note="The paper tries several beta between 1 and 2; the default here is one of its recommended range.",
-        claims=Claims(smooth=True, monotone=False, zero_at_zero=True),
     ),
     Definition(
         "dsilu",
@@ -183,7 +179,7 @@ DEFINITIONS = (
         reference=ELFWING_2017,
         use="The derivative of silu as an activation, a sigmoid with overshoot, for small reinforcement "
         "learning networks; elsewhere it is a curiosity.",
-        claims=Claims(limits=(0, 1), smooth=True, monotone=False),
+        claims=Claims(minimum=-0.1, maximum=1.1, smooth=True, monotone=False),
     ),
     Definition(
         "hardswish",
@@ -194,7 +190,6 @@ DEFINITIONS = (
         aliases=("hard_swish", "hard_silu", "hswish"),
         reference=HOWARD_2019,
         use="In place of silu on phones and in 8 bits; it has two kinks and is exactly 0 below -3.",
-        claims=Claims(monotone=False, zero_at_zero=True),
     ),
     Definition(
         "hard_mish",
@@ -207,7 +202,6 @@ DEFINITIONS = (
             url="https://github.com/digantamisra98/H-Mish",
         ),
         use="In place of mish on small devices; exactly x above 0 and 0 below -2.",
-        claims=Claims(monotone=False, zero_at_zero=True),
     ),
     Definition(
         "mish",
@@ -222,7 +216,7 @@ DEFINITIONS = (
         ),
         use="In place of silu in vision networks, as in YOLOv4; a little dearer, and the difference is often "
         "within the noise.",
-        claims=Claims(minimum=-0.31, limits=(0, INF), smooth=True, monotone=False, zero_at_zero=True),
+        claims=Claims(minimum=-0.31, limits=(0, INF), smooth=True, monotone=False),
     ),
     Definition(
         "lisht",
@@ -237,7 +231,7 @@ DEFINITIONS = (
         ),
         use="Where the sign of a feature carries no meaning: a smooth |x|; it cannot tell an input from its "
         "negative.",
-        claims=Claims(even=True, smooth=True, zero_at_zero=True),
+        claims=Claims(even=True, smooth=True),
     ),
     Definition(
         "tanhexp",
@@ -253,7 +247,7 @@ DEFINITIONS = (
         ),
         use="In place of mish in small vision networks; closer to the identity above 0 and as cheap.",
         note="TeLU (2024) is the same function.",
-        claims=Claims(minimum=-0.3532, limits=(0, INF), smooth=True, monotone=False, zero_at_zero=True),
+        claims=Claims(limits=(0, INF), smooth=True, monotone=False),
     ),
     Definition(
         "serf",
@@ -266,7 +260,7 @@ DEFINITIONS = (
             arxiv="2108.09598",
         ),
         use="In place of mish, which it resembles; erf for tanh, at about the same price.",
-        claims=Claims(limits=(0, INF), smooth=True, monotone=False, zero_at_zero=True),
+        claims=Claims(limits=(0, INF), smooth=True, monotone=False),
     ),
     Definition(
         "pserf",
@@ -278,7 +272,7 @@ DEFINITIONS = (
         reference=BISWAS_2021,
         use="serf with two learned numbers; the gain over fixed functions is small outside its authors' "
         "networks.",
-        claims=Claims(smooth=True, zero_at_zero=True),
+        claims=Claims(smooth=True, monotone=False),
     ),
     Definition(
         "erfact",
@@ -291,7 +285,7 @@ DEFINITIONS = (
         reference=BISWAS_2021,
         use="tanhexp with erf for tanh and two learned numbers; the gain over fixed functions is small "
         "outside its authors' networks.",
-        claims=Claims(smooth=True, zero_at_zero=True),
+        claims=Claims(smooth=True, monotone=False),
     ),
     Definition(
         "phish",
@@ -304,7 +298,6 @@ DEFINITIONS = (
         ),
         use="A gate that closes near 0: small inputs of both signs give positive outputs of second order; "
         "little tested.",
-        claims=Claims(smooth=True, zero_at_zero=True),
     ),
     Definition(
         "logish",
@@ -317,7 +310,7 @@ DEFINITIONS = (
         ),
         use="silu with a logarithm around its gate, for vision networks; its slope on the right is log 2, so "
         "deep networks need a larger initialisation.",
-        claims=Claims(smooth=True, monotone=False, zero_at_zero=True),
+        claims=Claims(smooth=True, monotone=False),
     ),
     Definition(
         "smish",
@@ -330,7 +323,7 @@ DEFINITIONS = (
         ),
         use="logish with a tanh around its gate; its slope on the right is 0.6, so deep networks need a "
         "larger initialisation.",
-        claims=Claims(minimum=-0.25, smooth=True, monotone=False, zero_at_zero=True),
+        claims=Claims(minimum=-0.25, smooth=True, monotone=False),
     ),
     Definition(
         "gish",
@@ -342,7 +335,6 @@ DEFINITIONS = (
             doi="10.1007/s00521-023-09035-5",
         ),
         use="A relative of logish with a sharper gate, for vision networks; its slope on the right is log 2.",
-        claims=Claims(smooth=True, monotone=False, zero_at_zero=True),
     ),
     Definition(
         "golu",
@@ -356,7 +348,6 @@ DEFINITIONS = (
         ),
         use="In place of gelu or silu, with a gate that is steeper on the left; new, and tested mostly by its "
         "authors.",
-        claims=Claims(smooth=True, monotone=False, zero_at_zero=True),
     ),
     Definition(
         "elish",
@@ -364,7 +355,6 @@ DEFINITIONS = (
         module="ELiSH",
         reference=BASIRAT_2018,
         use="A blend of silu (right) and elu (left) found by genetic search; silu and mish are better tested.",
-        claims=Claims(limits=(0, INF), monotone=False, zero_at_zero=True),
     ),
     Definition(
         "hard_elish",
@@ -374,7 +364,6 @@ DEFINITIONS = (
         reference=BASIRAT_2018,
         use="elish with a piecewise linear gate: exactly 0 below -1; hardswish is the usual choice of this "
         "kind.",
-        claims=Claims(monotone=False, zero_at_zero=True),
     ),
     Definition(
         "colu",
@@ -385,7 +374,7 @@ DEFINITIONS = (
             "Deeper learning with CoLU activation", "Advait Vagerwal", 2021, arxiv="2112.12078"
         ),
         use="A relative of mish and tanhexp for deeper convolutional networks; tested by its author only.",
-        claims=Claims(smooth=True, monotone=False, zero_at_zero=True),
+        claims=Claims(smooth=True, monotone=False),
     ),
     Definition(
         "aria2",
@@ -404,7 +393,6 @@ DEFINITIONS = (
         ),
         use="swish with a second number for how the gate opens; both are set by hand, and silu is the usual "
         "choice.",
-        claims=Claims(smooth=True, zero_at_zero=True),
     ),
     Definition(
         "smu",
@@ -424,7 +412,7 @@ DEFINITIONS = (
         "mu = 1 / sqrt(2) it is gelu.",
         note="The paper writes ((1 + a) x + (1 - a) x erf(mu (1 - a) x)) / 2. It starts mu so large that "
         "training begins with leaky_relu; 1 shows the shape.",
-        claims=Claims(smooth=True, zero_at_zero=True),
+        claims=Claims(smooth=True),
     ),
     Definition(
         "acon_a",
@@ -434,7 +422,6 @@ DEFINITIONS = (
         reference=MA_2020,
         use="The smooth maximum of x and 0 of the ACON family, which is swish; use swish or silu by name.",
         note="The same function as swish.",
-        claims=Claims(smooth=True, zero_at_zero=True),
     ),
     Definition(
         "acon_b",
@@ -446,7 +433,6 @@ DEFINITIONS = (
         module="AconB",
         reference=MA_2020,
         use="A smooth prelu: the smooth maximum of x and p x; acon_c contains it.",
-        claims=Claims(smooth=True, zero_at_zero=True),
     ),
     Definition(
         "acon_c",
@@ -463,7 +449,6 @@ DEFINITIONS = (
         "all; three more parameters a channel.",
         note="beta = 0 makes it linear. The paper's code draws p1 and p2 from N(0, 1); here they start "
         "as silu.",
-        claims=Claims(smooth=True, zero_at_zero=True),
     ),
     Definition(
         "meta_acon",
@@ -479,6 +464,5 @@ DEFINITIONS = (
         use="acon_c whose switch depends on the image: the module computes beta from the channel means; for "
         "vision networks that can pay for the extra layers.",
         note="The same expression as acon_c; what differs is where beta comes from.",
-        claims=Claims(smooth=True, zero_at_zero=True),
     ),
 )

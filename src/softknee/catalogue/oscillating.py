@@ -23,7 +23,7 @@ DEFINITIONS = (
         ),
         use="For coordinates to signals (implicit representations), with SIREN's omega = 30 and its "
         "initialisation; elsewhere its many optima make training hard.",
-        claims=Claims(range=(-1, 1), odd=True, smooth=True, zero_at_zero=True),
+        claims=Claims(range=(-1, 1), odd=True, smooth=True),
     ),
     Definition(
         "cosine",
@@ -54,7 +54,6 @@ DEFINITIONS = (
         ),
         use="Where a single neuron should separate more than two regions (it solves XOR); unbounded "
         "oscillation makes it sensitive to the scale of its inputs.",
-        claims=Claims(odd=True, smooth=True, zero_at_zero=True),
     ),
     Definition(
         "snake",
@@ -69,7 +68,7 @@ DEFINITIONS = (
         ),
         use="For periodic data that must be continued beyond the training range, and for audio generation; "
         "it keeps the identity's trend.",
-        claims=Claims(monotone=True, smooth=True, zero_at_zero=True),
+        claims=Claims(monotone=True, smooth=True),
     ),
     Definition(
         "snake_beta",
@@ -88,7 +87,6 @@ DEFINITIONS = (
         use="For vocoders: snake with the height of its ripple learned apart from the frequency; monotone "
         "only while |alpha| is at most |beta|.",
         note="The paper's code learns the logarithms of alpha and beta.",
-        claims=Claims(smooth=True, zero_at_zero=True),
     ),
     Definition(
         "sinlu",
@@ -106,7 +104,6 @@ DEFINITIONS = (
         ),
         use="silu with a learned ripple, for small networks; two more parameters and a sine for a gain that "
         "few have measured apart from its authors.",
-        claims=Claims(zero_at_zero=True, smooth=True),
     ),
     Definition(
         "gaussian",

@@ -113,7 +113,6 @@ DEFINITIONS = (
         ),
         use="For sparse codes without biases, as in zero-bias autoencoders; elsewhere its jump at theta "
         "makes training harder than relu does.",
-        claims=Claims(zero_at_zero=True),
     ),
     Definition(
         "relu",
@@ -128,7 +127,7 @@ DEFINITIONS = (
         "and prefer a smooth function in transformers and where second derivatives are used.",
         note="Used long before its reference (Fukushima 1969). Its mean is positive: 0.399 for a standard "
         "normal input.",
-        claims=Claims(limits=(0, float("inf")), monotone=True, zero_at_zero=True),
+        claims=Claims(limits=(0, float("inf")), monotone=True),
     ),
     Definition(
         "relu6",
@@ -140,7 +139,7 @@ DEFINITIONS = (
         reference=KRIZHEVSKY_2010,
         use="For small networks that will run in 8 bits: the bound keeps the quantisation range known; it "
         "saturates on both sides.",
-        claims=Claims(range=(0, 6), limits=(0, 6), monotone=True, zero_at_zero=True),
+        claims=Claims(range=(0, 6), limits=(0, 6), monotone=True),
     ),
     Definition(
         "abs",
@@ -155,7 +154,6 @@ DEFINITIONS = (
         ),
         use="For features whose sign carries no meaning, such as edges of either polarity; it keeps the "
         "energy of its input but can tell no sign.",
-        claims=Claims(even=True, zero_at_zero=True),
     ),
     Definition(
         "leaky_relu",
@@ -175,7 +173,6 @@ DEFINITIONS = (
         use="Where relu units die: it is as fast and keeps a gradient on the negative side, at the price of "
         "exact zeros.",
         note="The default slope is torch's and jax's; keras has 0.2 (0.3 in older releases).",
-        claims=Claims(monotone=True, zero_at_zero=True),
     ),
     Definition(
         "prelu",
@@ -196,7 +193,6 @@ DEFINITIONS = (
         ),
         use="On large data sets, where the slope below 0 can be learned per channel; exempt its weight from "
         "weight decay, which would pull it towards relu.",
-        claims=Claims(zero_at_zero=True),
     ),
     Definition(
         "frelu",
@@ -224,7 +220,6 @@ DEFINITIONS = (
         use="A control for elu with the same lower bound -1 and none of the smoothness; it shows what the "
         "bound alone brings.",
         note="The ELU paper calls it SReLU. The S-shaped srelu shares the abbreviation and is another function.",
-        claims=Claims(limits=(-1, float("inf")), monotone=True, zero_at_zero=True),
     ),
     Definition(
         "srelu",
@@ -265,7 +260,6 @@ DEFINITIONS = (
             "PLU: the piecewise linear unit activation function", "Andrei Nicolae", 2018, arxiv="1809.09534"
         ),
         use="A piecewise linear stand-in for tanh whose gradient never vanishes; it gives no sparsity.",
-        claims=Claims(odd=True, monotone=True, zero_at_zero=True),
     ),
     Definition(
         "tent",
@@ -280,7 +274,6 @@ DEFINITIONS = (
         ),
         use="Where large inputs should count as unknown, as against adversarial examples; its gradient is 0 "
         "outside a narrow band, so scale the inputs.",
-        claims=Claims(even=True, limits=(0, 0)),
     ),
     Definition(
         "hardtanh",
@@ -298,11 +291,11 @@ DEFINITIONS = (
             "Large scale machine learning",
             "Ronan Collobert",
             2004,
-            url="https://ronan.collobert.com/pub/2004_phdthesis_lip6.pdf",
+            url="https://ronan.collobert.com/pub/matos/2004_phdthesis_lip6.pdf",
         ),
         use="For bounded outputs without exponentials, as on small devices; outside the bounds no gradient "
         "passes.",
-        claims=Claims(range=(-1, 1), limits=(-1, 1), odd=True, monotone=True, zero_at_zero=True),
+        claims=Claims(range=(-1, 1), limits=(-1, 1), odd=True, monotone=True),
     ),
     Definition(
         "hardsigmoid",

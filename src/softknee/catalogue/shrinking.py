@@ -25,7 +25,6 @@ DEFINITIONS = (
         ),
         use="For sparse codes that keep the size of what survives; it jumps at +-lambd, so softshrink trains "
         "better.",
-        claims=Claims(odd=True, zero_at_zero=True),
     ),
     Definition(
         "softshrink",
@@ -40,7 +39,7 @@ DEFINITIONS = (
         ),
         use="For sparse coding and unrolled ISTA: it is the proximal map of the L1 norm; large inputs lose "
         "lambd, so hidden layers shrink.",
-        claims=Claims(odd=True, monotone=True, zero_at_zero=True),
+        claims=Claims(odd=True, monotone=True),
     ),
     Definition(
         "tanhshrink",
@@ -55,6 +54,5 @@ DEFINITIONS = (
         ),
         use="A smooth shrinkage for sparse codes; near 0 it is x^3 / 3, so small signals and their gradients "
         "all but vanish.",
-        claims=Claims(odd=True, monotone=True, smooth=True, zero_at_zero=True),
     ),
 )

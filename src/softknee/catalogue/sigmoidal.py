@@ -52,7 +52,7 @@ DEFINITIONS = (
         use="For recurrent networks and bounded, zero-centred outputs; in deep plain networks it saturates "
         "and its gradients vanish.",
         note="Equal to 2 sigmoid(2x) - 1. Its derivative is 1 - t^2.",
-        claims=Claims(range=(-1, 1), limits=(-1, 1), smooth=True, monotone=True, odd=True, zero_at_zero=True),
+        claims=Claims(range=(-1, 1), limits=(-1, 1), smooth=True, monotone=True, odd=True),
     ),
     Definition(
         "lecun_tanh",
@@ -62,7 +62,6 @@ DEFINITIONS = (
         reference=LECUN_1998,
         use="For classical networks on standardised inputs: f(1) is about 1 and the curvature is largest "
         "there; later functions train better in deep networks.",
-        claims=Claims(smooth=True, monotone=True, odd=True, zero_at_zero=True),
     ),
     Definition(
         "bipolar_sigmoid",
@@ -75,7 +74,7 @@ DEFINITIONS = (
         use="For textbook networks with targets of -1 and 1; tanh is the same function with its input "
         "doubled, and the usual choice.",
         note="Equal to 2 sigmoid(x) - 1.",
-        claims=Claims(range=(-1, 1), limits=(-1, 1), smooth=True, monotone=True, odd=True, zero_at_zero=True),
+        claims=Claims(range=(-1, 1), limits=(-1, 1), smooth=True, monotone=True, odd=True),
     ),
     Definition(
         "penalized_tanh",
@@ -91,7 +90,7 @@ DEFINITIONS = (
         ),
         use="Where tanh's bounds are wanted and depth makes it saturate; later studies found it stable over "
         "many language tasks.",
-        claims=Claims(limits=(-0.25, 1), monotone=True, zero_at_zero=True),
+        claims=Claims(limits=(-0.25, 1), monotone=True),
     ),
     Definition(
         "rectified_tanh",
@@ -105,7 +104,6 @@ DEFINITIONS = (
         ),
         use="For firing rates that are neither negative nor unbounded, as in models of neurons; it saturates "
         "on both sides.",
-        claims=Claims(range=(0, 1), limits=(0, 1), monotone=True, zero_at_zero=True),
     ),
     Definition(
         "softsign",
@@ -120,7 +118,7 @@ DEFINITIONS = (
         ),
         use="In place of tanh where heavier tails should keep some gradient: it approaches its bounds only "
         "as 1 / |x|, without exponentials.",
-        claims=Claims(range=(-1, 1), limits=(-1, 1), odd=True, monotone=True, zero_at_zero=True),
+        claims=Claims(range=(-1, 1), limits=(-1, 1), odd=True, monotone=True),
     ),
     Definition(
         "elliott",
@@ -150,7 +148,6 @@ DEFINITIONS = (
         ),
         use="A bounded, odd function with heavy tails, used as a surrogate gradient's integral in spiking "
         "networks; tanh is the usual choice elsewhere.",
-        claims=Claims(smooth=True, monotone=True, odd=True, zero_at_zero=True),
     ),
     Definition(
         "isru",
@@ -161,7 +158,7 @@ DEFINITIONS = (
         reference=CARLILE_2017,
         use="A tanh without exponentials, for recurrent networks on hardware with a fast inverse square "
         "root.",
-        claims=Claims(range=(-1, 1), limits=(-1, 1), smooth=True, monotone=True, odd=True, zero_at_zero=True),
+        claims=Claims(range=(-1, 1), limits=(-1, 1), smooth=True, monotone=True, odd=True),
     ),
     Definition(
         "erf",
@@ -175,7 +172,7 @@ DEFINITIONS = (
         ),
         use="For theory: the kernel of an infinitely wide erf network is known in closed form; in practice "
         "tanh does the same.",
-        claims=Claims(range=(-1, 1), limits=(-1, 1), smooth=True, monotone=True, odd=True, zero_at_zero=True),
+        claims=Claims(range=(-1, 1), limits=(-1, 1), smooth=True, monotone=True, odd=True),
     ),
     Definition(
         "normal_cdf",

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from softknee.catalogue.definition import LEFT, Claims, Definition, Parameter, Reference, x
 from softknee.catalogue.references import BLONDEL_2019
-from softknee.lang import expm1, log1p, log_sigmoid, softplus, sqrt, symbol, where
+from softknee.lang import exp, log, log_sigmoid, number, softplus, sqrt, symbol, where
 
 FAMILY = "softplus-like"
 
 b, beta, threshold = map(symbol, ("b", "beta", "threshold"))
 
 INF = float("inf")
-
-_distance = sqrt(x * x + b)  # of squareplus from its two asymptotes' crossing
 
 DEFINITIONS = (
     Definition(
@@ -45,9 +43,10 @@ DEFINITIONS = (
         module="LogSigmoid",
         aliases=("log_sigmoid",),
         reference=Reference(
-            "Applied logistic regression",
-            "David W. Hosmer, Stanley Lemeshow",
-            1989,
+            "Applied logistic regression, third edition",
+            "David W. Hosmer, Stanley Lemeshow, Rodney X. Sturdivant",
+            2013,
+            doi="10.1002/9781118548387",
             where="the log-likelihood",
         ),
         use="Inside losses, for the logarithm of a probability without underflow; rarely as an activation.",
@@ -56,8 +55,7 @@ DEFINITIONS = (
     ),
     Definition(
         "shifted_softplus",
-        # softplus(x) - log 2, written so that the digits near its zero at 0 are kept
-        where(x > 1, x + log1p(expm1(-x) / 2), log1p(expm1(x) / 2)),
+        softplus(x) - log(number(2)),
         aliases=("ssp",),
         reference=Reference(
             "SchNet: a continuous-filter convolutional neural network for modeling quantum interactions",
@@ -68,11 +66,12 @@ DEFINITIONS = (
         ),
         use="In networks for molecules and forces, which need a smooth function with f(0) = 0 and "
         "derivatives of every order; elsewhere silu is more usual.",
-        claims=Claims(limits=(-0.6931, INF), smooth=True, monotone=True, zero_at_zero=True),
+        claims=Claims(limits=(-0.6931, INF), smooth=True, monotone=True),
     ),
     Definition(
         "sqrt_softplus",
-        sqrt(softplus(x)),
+        # sqrt(softplus(x)), which is exp(x / 2) to 35 digits below -80 and would underflow there
+        where(x < -80, exp(x / 2), sqrt(softplus(x))),
         aliases=("sqrtsoftplus",),
         reference=Reference(
             "transformers.activations.SqrtSoftplusActivation",
@@ -82,12 +81,10 @@ DEFINITIONS = (
         ),
         use="For scores of experts in a mixture (the router of DeepSeek V4); it is positive and grows slowly, "
         "and is not meant for hidden layers.",
-        claims=Claims(smooth=True, monotone=True),
     ),
     Definition(
         "squareplus",
-        # (x + sqrt(x^2 + b)) / 2, on the left multiplied out so that it does not cancel
-        where(x < 0, b / (2 * (_distance - x)), (x + _distance) / 2),
+        (x + sqrt(x * x + b)) / 2,
         parameters=[Parameter("b", 4.0, doc="how wide the knee is; 0 would be relu")],
         constraints=[b > 0],
         reference=Reference(

@@ -51,7 +51,6 @@ DEFINITIONS = (
         note="The paper divides: x / a with a from U(3, 8), and x / 5.5 in evaluation. divisor=True with "
         "lower=3 and upper=8 is that form. torch multiplies by a slope from U(1/8, 1/3), whose mean "
         "11/48 = 0.229 is not the paper's 2/11 = 0.182.",
-        claims=Claims(zero_at_zero=True),
     ),
     Definition(
         "stochastic_gelu",
@@ -64,7 +63,6 @@ DEFINITIONS = (
         use="To see where gelu comes from, and as a dropout that depends on the input; gelu itself is its "
         "expectation and trains with less noise.",
         note="In training the input passes or becomes 0; the mask is a constant to the gradient.",
-        claims=Claims(zero_at_zero=True),
     ),
     Definition(
         "noisy_relu",
@@ -80,7 +78,6 @@ DEFINITIONS = (
         note="The noise has variance sigmoid(x) (not standard deviation, as is sometimes written): the sum "
         "of infinitely many Bernoulli units with shifted biases has about this mean and variance. The "
         "noise is a constant to the gradient.",
-        claims=Claims(monotone=True, zero_at_zero=True),
     ),
     Definition(
         "noisy_relu6",
@@ -94,6 +91,6 @@ DEFINITIONS = (
         "without noise.",
         note="Six Bernoulli units with shifted biases, with noise of standard deviation 1 where "
         "0 < x < 6 and none elsewhere; the noisy sum is kept within [0, 6].",
-        claims=Claims(range=(0, 6), monotone=True, zero_at_zero=True),
+        claims=Claims(range=(0, 6), monotone=True),
     ),
 )
