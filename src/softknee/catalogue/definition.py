@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from types import MappingProxyType
@@ -127,13 +127,13 @@ class Definition:
     use: str
     reference: Reference | None = None
     family: str = ""
-    aliases: tuple[str, ...] = ()
-    parameters: tuple[Parameter, ...] = ()
-    constraints: tuple[Node, ...] = ()
+    aliases: Sequence[str] = ()
+    parameters: Sequence[Parameter] = ()
+    constraints: Sequence[Node] = ()
     kinks: Mapping[Any, Slope] = field(default_factory=dict)
-    choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
+    choices: Mapping[str, Sequence[Choice]] = field(default_factory=dict)
     training: Node | Mapping[Any, Node] | None = None
-    noise: tuple[Noise, ...] = ()
+    noise: Sequence[Noise] = ()
     module: str = ""
     torch: str | None = None
     inplace: bool = False
@@ -143,6 +143,8 @@ class Definition:
 
     def __post_init__(self) -> None:
         put: Callable[[str, object], None] = lambda k, v: object.__setattr__(self, k, v)  # noqa: E731
+        if isinstance(self.aliases, str):
+            raise self._error(f"gives its aliases as the string {self.aliases!r}, not as a list of them")
         for name in ("aliases", "parameters", "constraints", "noise"):
             put(name, tuple(getattr(self, name)))
         put("choices", MappingProxyType({k: tuple(v) for k, v in self.choices.items()}))
@@ -173,11 +175,11 @@ class Definition:
             raise self._error("must be named in lower case letters, digits and underscores")
         names = [p.name for p in self.parameters] + [n.name for n in self.noise] + list(self.choices)
         if double := {n for n in names if names.count(n) > 1} | ({"x"} & set(names)):
-            raise self._error(f"declares {sorted(double)[0]!r} twice")
+            raise self._error(f"declares {min(double)!r} twice")
         known = {"x"} | {p.name for p in self.parameters}
         noisy = known | {n.name for n in self.noise}
-        evaluated = list(self.expression.values())  # type: ignore[union-attr]
-        trained = list(self.training.values()) if self.training is not None else []  # type: ignore[union-attr]
+        evaluated = list(self.expression.values())
+        trained = list(self.training.values()) if self.training is not None else []
         for roots, allowed in ((evaluated, known), (trained, noisy), (list(self.constraints), known - {"x"})):
             if undeclared := [s for s in symbols_in(*roots) if s not in allowed]:
                 raise self._error(f"uses the undeclared symbol {undeclared[0]!r}")

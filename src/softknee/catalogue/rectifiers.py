@@ -46,7 +46,7 @@ DEFINITIONS = (
         "binary_step",
         # detach(x) is reached by NaN only: NaN stays NaN and the slope is 0 everywhere
         where(x >= b, 1, where(x < b, 0, detach(x))),
-        parameters=[Parameter("b", 0, doc="where the step is")],
+        parameters=[Parameter("b", 0.0, doc="where the step is")],
         kinks={b: 0},
         aliases=("heaviside", "step", "perceptron_threshold", "hard_limit"),
         reference=Reference(

@@ -38,11 +38,11 @@ ELFWING_2017 = Reference(
     2017,
     arxiv="1702.03118",
 )
-GOMES_2008 = Reference(
-    "Complementary log-log and probit: activation functions implemented in artificial neural networks",
-    "Gecynalda S. da S. Gomes, Teresa B. Ludermir",
-    2008,
-    doi="10.1109/HIS.2008.40",
+GOMES_2011 = Reference(
+    "Comparison of new activation functions in neural network for forecasting financial time series",
+    "Gecynalda S. da S. Gomes, Teresa B. Ludermir, Leyla M. M. R. Lima",
+    2011,
+    doi="10.1007/s00521-010-0407-3",
 )
 HAFNER_2023 = Reference(
     "Mastering diverse domains through world models",

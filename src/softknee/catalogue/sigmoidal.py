@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from softknee.catalogue.definition import LEFT, Claims, Definition, Parameter, Reference, x
-from softknee.catalogue.references import CARLILE_2017, GOMES_2008, LECUN_1998
+from softknee.catalogue.references import CARLILE_2017, GOMES_2011, LECUN_1998
 from softknee.lang import (
     absolute,
     atan,
@@ -179,7 +179,7 @@ DEFINITIONS = (
         normal_cdf(x),
         aliases=("probit", "gaussian_cdf", "ndtr"),
         module="NormalCDF",
-        reference=GOMES_2008,
+        reference=GOMES_2011,
         use="For probabilities under a probit model; its tails are far thinner than sigmoid's, so confident "
         "mistakes cost more.",
         note="The inverse of the probit link of statistics, after which the paper names it.",
@@ -211,7 +211,7 @@ DEFINITIONS = (
         -expm1(-exp(x)),
         aliases=("complementary_log_log",),
         module="CLogLog",
-        reference=GOMES_2008,
+        reference=GOMES_2011,
         use="For probabilities of rare events and of survival, whose two errors are not alike: it nears 1 much "
         "faster than 0.",
         claims=Claims(range=(0, 1), limits=(0, 1), smooth=True, monotone=True),
@@ -221,7 +221,7 @@ DEFINITIONS = (
         exp(-exp(-x)),
         aliases=("gompertz", "gumbel"),
         module="LogLog",
-        reference=GOMES_2008,
+        reference=GOMES_2011,
         use="The mirror image of cloglog: it nears 0 much faster than 1; the gate of golu.",
         note="Equal to 1 - cloglog(-x), and the Gumbel distribution's function.",
         claims=Claims(range=(0, 1), limits=(0, 1), smooth=True, monotone=True),
