@@ -10,7 +10,7 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 
-from softknee.lang.nodes import Node, Number, make, number, rebuild
+from softknee.lang.nodes import Node, Number, make, number
 
 __all__ = ["simplify"]
 
@@ -42,14 +42,16 @@ _ODD = {"tanh", "erf", "sin", "atan", "asinh", "sign"}
 _EVEN = {"cos", "abs", "normal_pdf"}
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=65536)
 def simplify(root: Node) -> Node:
     """An equal expression, usually smaller. Idempotent."""
-    while True:
-        simpler = rebuild(root, _rewrite)
-        if simpler is root:
-            return root
-        root = simpler
+    args = tuple(map(simplify, root.args))
+    same = all(a is b for a, b in zip(args, root.args, strict=True))
+    node = root if same else make(root.op, args, root.payload)
+    changed = _rewrite(node)
+    if changed is None or changed is node:
+        return node if same else simplify(node)
+    return simplify(changed)
 
 
 def _number(n: Node) -> Number | None:
@@ -72,6 +74,8 @@ def _fold(n: Node) -> Node | None:
     if n.op in _COMPARE:
         return None  # folded where it is used: truth values have no literal
     values = [_exact(a) for a in n.args]
+    if n.op == "mul" and all(a.op == "number" and a.payload != 0 for a in n.args) and None in values:
+        return number(float(n.args[0].payload) * float(n.args[1].payload))  # with an infinity
     if not n.args or None in values:
         return None
     if n.op in _FOLD and not (n.op == "div" and values[1] == 0):

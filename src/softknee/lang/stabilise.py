@@ -325,8 +325,10 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
     shrunk: list[Node] = []
     for position, name in enumerate(inputs):
         x = symbol(name)
+        infinite, huge = [], []
+        growing = shrinking = False
         for side in (1, -1):
-            infinite = huge = growing = shrinking = False
+            meets_nan = overflows = False
             for given in product(*rest, *choices):
                 head, tail = given[:position], given[position:]
 
@@ -337,20 +339,22 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
                 grows = math.isfinite(far) and abs(far) >= _GROWN and abs(nearer) >= _GROWN / 2
                 settled = abs(far - nearer) <= 1e-9 * abs(far) or max(abs(far), abs(nearer)) < 1e-9
                 if grows or settled:  # else there is no limit to be seen
-                    infinite |= math.isnan(at(math.inf))
-                    growing |= grows
-                    shrinking |= 0 < abs(far) < 1e-9
-                    huge |= math.isnan(at(1e300)) and not grows
-            edge = number(side * 2**62)
-            infinity = x == number(side * math.inf)
-            if huge:
-                tamed[name] = (make("minimum" if side > 0 else "maximum", (tamed.get(name, x), edge)))
-            elif infinite:
-                tamed[name] = where(infinity, edge, tamed.get(name, x))
-            if growing and infinite:
-                grown.append(infinity)
-            if shrinking and infinite:
-                shrunk.append(infinity)
+                    meets_nan |= math.isnan(at(math.inf))
+                    overflows |= math.isnan(at(1e300)) and not grows
+                    growing |= meets_nan and grows
+                    shrinking |= meets_nan and 0 < abs(far) < 1e-9
+            (huge if overflows else infinite if meets_nan else []).append(side)
+        inner: Node = x
+        for side in infinite:
+            inner = where(x == number(side * math.inf), number(side * 2**62), inner)
+        for side in huge:
+            inner = make("minimum" if side > 0 else "maximum", (inner, number(side * 2**62)))
+        if inner is not x:
+            tamed[name] = inner
+        if growing:
+            grown.append(absolute(x) == number(math.inf))
+        if shrinking:
+            shrunk.append(absolute(x) == number(math.inf))
     result = substitute(root, tamed) if tamed else root
     for infinity in grown:
         at_infinity = logical_and(infinity, absolute(result) >= number(_GROWN))

@@ -47,6 +47,9 @@ def signature_text(definition: Definition, first: str = "input") -> str:
         return f"{name}={text}"
 
     positional = [written(n) for n in definition.positional]
+    given = [k for k, text in enumerate(positional) if "=" in text]
+    if given:  # Python wants the required arguments first: behind a default they are checked at the call
+        positional[given[0] :] = [t if "=" in t else f"{t}=None" for t in positional[given[0] :]]
     keywords = [written(n) for n in definition.keywords]
     extra = ["dim=1"] if definition.learnable else []
     return ", ".join([first, *positional, *(["*", *keywords, *extra] if keywords or extra else [])])

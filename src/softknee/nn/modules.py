@@ -81,6 +81,8 @@ def _constructor(definition: Definition) -> str:
             text = f'{shown}=float("inf")'
         else:
             text = f"{shown}={default!r}"
+        if text == shown and any("=" in a for a in arguments[1 if definition.learnable else 0 :]):
+            text = f"{shown}=None"  # behind a default: checked by `_fill`
         (arguments if name in definition.positional else keywords).append(text)
     if definition.learnable:
         keywords += ["dim=1", "device=None", "dtype=None"]
@@ -119,7 +121,7 @@ def _make(definition: Definition) -> type[torch.nn.Module]:
     run = runtime(definition)
     learnable = [p.name for p in definition.learnable]
     arguments = [n for n in (*definition.positional, *definition.keywords)]
-    inherited = isinstance(theirs, type) and definition.torch is not None
+    inherited = isinstance(theirs, type)
     scope: dict[str, Any] = {"_function": function, "_fill": _fill, "_definition": definition}
     namespace: dict[str, Any] = {
         "definition": definition,
