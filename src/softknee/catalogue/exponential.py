@@ -161,7 +161,6 @@ DEFINITIONS = (
         "elu_plus_one",
         where(x > 0, x + 1, exp(x)),
         module="ELUPlusOne",
-        aliases=("elu1",),
         reference=Reference(
             "Transformers are RNNs: fast autoregressive transformers with linear attention",
             "Angelos Katharopoulos, Apoorv Vyas, Nikolaos Pappas, François Fleuret",

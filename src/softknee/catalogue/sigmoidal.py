@@ -219,7 +219,7 @@ DEFINITIONS = (
     Definition(
         "loglog",
         exp(-exp(-x)),
-        aliases=("gompertz", "gumbel"),
+        aliases=("gompertz",),
         module="LogLog",
         reference=GOMES_2011,
         use="The mirror image of cloglog: it nears 0 much faster than 1; the gate of golu.",
