@@ -68,8 +68,6 @@ def test_an_error_points_at_the_place_and_names_the_remedy(text: str, position: 
 
 
 def test_doubles_are_refused() -> None:
-    with pytest.raises(SpecificationError, match="named twice"):
-        specifications("relu,gelu,relu()")
     with pytest.raises(SpecificationError, match="given twice"):
         parse("elu(alpha=1,alpha=2)")
 

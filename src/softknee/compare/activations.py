@@ -8,15 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from softknee.compare.errors import CompareError, SpecificationError, nearest
+from softknee import catalogue
+from softknee.compare.errors import CompareError, SpecificationError
 from softknee.compare.specification import Specification
+from softknee.nn import functional
 
 Function = Callable[[Tensor], Tensor]
 
-DEFAULT = "relu,leaky_relu,elu,selu,gelu,silu,mish,softplus,tanh,sigmoid,hardswish,softsign"
+DEFAULT = "relu,leaky_relu,elu,selu,gelu,silu,mish,hardswish,softplus,softsign,tanh,sigmoid"
 
 _GRID = torch.linspace(-12.0, 12.0, 24_001, dtype=torch.float64)
 
@@ -33,31 +34,40 @@ class Activation:
     fingerprint: str
 
 
-def resolve(specification: Specification) -> Function:
-    """The specification's function on tensors."""
-    name, settings = specification.name, dict(specification.settings)
-    function = getattr(F, name, None)
-    if function is None:
-        known = DEFAULT.split(",")
-        raise SpecificationError(f"no activation called {name!r}; nearest: {', '.join(nearest(name, known))}")
-    return functools.partial(function, **settings)
+def resolve(specification: Specification) -> tuple[str, Function]:
+    """The specification's label, with the catalogue's own name, and its function on tensors."""
+    try:
+        definition = catalogue.get(specification.name)
+    except catalogue.UnknownActivationError as error:
+        raise SpecificationError(str(error)) from None
+    settings = dict(specification.settings)
+    names = [p.name for p in definition.parameters] + list(definition.choices)
+    for name in settings:
+        if name not in names:
+            has = f"its parameters: {', '.join(names)}" if names else "it has none"
+            raise SpecificationError(f"{definition.name} has no parameter {name!r}; {has}")
+    for parameter in definition.parameters:
+        if parameter.name not in settings and (parameter.learnable or parameter.default is None):
+            value = next(v for v in (parameter.default, parameter.example, 1.0) if v is not None)
+            raise SpecificationError(
+                f"{definition.name} needs a value for {parameter.name}, which stays fixed while the network "
+                f"learns: {definition.name}({parameter.name}={value})"
+            )
+    label = str(Specification(definition.name, specification.settings))
+    return label, functools.partial(functional.function_of(definition), **settings)
 
 
 def activation(specification: Specification) -> Activation:
-    """The contestant, tried on a grid: it must be pointwise, finite somewhere and differentiable."""
-    label, function = str(specification), resolve(specification)
+    """The contestant, tried on a grid: it must be pointwise and differentiable."""
+    label, function = resolve(specification)
     try:
         values, slopes = function(_GRID), slope(function, _GRID)
-        pointwise = values.shape == _GRID.shape and torch.allclose(
-            function(_GRID.flip(0)[::2]), values.flip(0)[::2], equal_nan=True
-        )
     except (TypeError, RuntimeError, ValueError) as error:
         raise CompareError(f"{label} cannot be used: {error}") from None
-    if not pointwise:
-        raise CompareError(f"{label} is not pointwise: its value at one unit depends on others; leave it out")
-    return Activation(
-        label, function, gain(function), float(slopes.abs().nan_to_num().max()), _fingerprint(values)
-    )
+    if values.shape != _GRID.shape:
+        raise CompareError(f"{label} is not pointwise: it maps shape {(*_GRID.shape,)} to {(*values.shape,)}")
+    steepest = float(slopes.abs().nan_to_num().max())
+    return Activation(label, function, gain(function), steepest, _fingerprint(values))
 
 
 def slope(function: Function, z: Tensor) -> Tensor:

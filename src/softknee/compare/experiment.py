@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import importlib.metadata
 import platform
@@ -80,6 +81,11 @@ def compare(
     if init not in ("own", "same"):
         raise CompareError(f"init={init!r}; it is 'own' or 'same'")
     contestants = [activation(one) for one in wanted]
+    for label, times in collections.Counter(c.label for c in contestants).items():
+        if times > 1:
+            raise CompareError(
+                f"{label} is named {times} times, perhaps by an alias; name each activation once"
+            )
     protocol = Protocol(width, epochs, batch_size, init)
     with Store(out) as store:
         work = _Work(task, protocol, store, progress, contestants, depths, rates, seeds)

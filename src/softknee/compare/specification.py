@@ -52,17 +52,10 @@ def parse(text: str) -> list[Specification]:
 
 
 def specifications(activations: str | Iterable[str | Specification]) -> list[Specification]:
-    """The same from one text or from several; a name given twice is an error, not run twice."""
+    """The same from one text or from several."""
     if isinstance(activations, str):
-        found = parse(activations)
-    else:
-        found = [
-            s for item in activations for s in ([item] if isinstance(item, Specification) else parse(item))
-        ]
-    for index, one in enumerate(found):
-        if one in found[:index]:
-            raise SpecificationError(f"{one} is named twice; name each activation once")
-    return found
+        return parse(activations)
+    return [s for item in activations for s in ([item] if isinstance(item, Specification) else parse(item))]
 
 
 class _Parser:
