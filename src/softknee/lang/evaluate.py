@@ -102,11 +102,29 @@ def _mpmath_table() -> dict[str, Any]:
     import mpmath as mp
 
     def sigmoid(a: Any) -> Any:
-        return 1 / (1 + mp.exp(-a)) if a >= 0 else mp.exp(a) / (1 + mp.exp(a))
+        return 1 / (1 + exp(-a)) if a >= 0 else exp(a) / (1 + exp(a))
+
+    edge = mp.mpf(10) ** 6
+
+    def exp(a: Any) -> Any:
+        # e^(10^6) stands for all that is larger: no power of two of any type is near it
+        return mp.exp(a if a < edge else edge) if a > -edge else mp.mpf(0)
+
+    def erfc(a: Any) -> Any:
+        return mp.erfc(a) if abs(a) < edge else mp.mpf(0 if a > 0 else 2)
+
+    def real(function: Any, lowest: Any) -> Any:
+        """NaN outside the domain, where mpmath goes on with complex numbers."""
+        return lambda a: function(a) if a > lowest else mp.ninf if a == lowest else mp.nan
 
     def log1p(a: Any) -> Any:
         # below the working precision 1 + a is 1: the series' first terms are exact there
-        return a - a * a / 2 if abs(a) < mp.mpf(2) ** (-mp.mp.prec) else mp.log1p(a)
+        if abs(a) < mp.mpf(2) ** (-mp.mp.prec):
+            return a - a * a / 2
+        return mp.log1p(a) if a > -1 else mp.ninf if a == -1 else mp.nan
+
+    def divide(a: Any, b: Any) -> Any:
+        return a / b if b else mp.nan if not a else mp.sign(a) * mp.inf  # in a branch that is not taken
 
     def literal(value: Any) -> Any:
         return mp.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else mp.mpf(value)
@@ -116,11 +134,14 @@ def _mpmath_table() -> dict[str, Any]:
 
     return {
         "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b,
-        "div": lambda a, b: a / b, "neg": lambda a: -a, "pow": power, "sqrt": mp.sqrt, "exp": mp.exp,
-        "expm1": mp.expm1, "log": mp.log, "log1p": log1p, "tanh": mp.tanh, "sigmoid": sigmoid,
-        "softplus": lambda a: (a if a > 0 else 0) + log1p(mp.exp(-abs(a))), "erf": mp.erf,
-        "normal_cdf": lambda a: mp.erfc(-a / mp.sqrt(2)) / 2,
-        "normal_pdf": lambda a: mp.exp(-a * a / 2) / mp.sqrt(2 * mp.pi), "sin": mp.sin, "cos": mp.cos,
+        "div": divide, "neg": lambda a: -a, "pow": power,
+        "sqrt": lambda a: mp.sqrt(a) if a >= 0 else mp.nan, "exp": exp,
+        "expm1": lambda a: mp.expm1(a) if abs(a) < edge else exp(a) - 1, "log": real(mp.log, 0),
+        "log1p": log1p, "tanh": lambda a: mp.tanh(a) if abs(a) < edge else mp.sign(a), "sigmoid": sigmoid,
+        "softplus": lambda a: (a if a > 0 else 0) + log1p(exp(-abs(a))),
+        "erf": lambda a: mp.erf(a) if abs(a) < edge else mp.sign(a),
+        "normal_cdf": lambda a: erfc(-a / mp.sqrt(2)) / 2,
+        "normal_pdf": lambda a: exp(-a * a / 2) / mp.sqrt(2 * mp.pi), "sin": mp.sin, "cos": mp.cos,
         "atan": mp.atan, "asinh": mp.asinh, "abs": abs, "sign": mp.sign, "minimum": min, "maximum": max,
         "where": lambda c, a, b: a if c else b, "detach": lambda a: a, "lt": lambda a, b: a < b,
         "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
@@ -179,6 +200,7 @@ _LITERAL_EACH_CALL = {"mpmath"}
 def compiled(roots: tuple[Node, ...], names: tuple[str, ...], backend: Backend) -> Callable[..., Any]:
     """A function of the named symbols, in order, that returns the tuple of the roots' values."""
     table = BACKENDS[backend]()
+    fixed: set[int] = set()  # parts without symbols, which torch's functions would not take
     scope: dict[str, Any] = {"_" + op: spelled for op, spelled in table.items()}
     place: dict[int, str] = {}
     lines = []
@@ -188,7 +210,13 @@ def compiled(roots: tuple[Node, ...], names: tuple[str, ...], backend: Backend) 
                 raise KeyError(f"the expression depends on {node.payload!r}, which was not given")
             place[id(node)] = node.payload
             continue
+        if backend == "torch" and node.args and all(id(a) in fixed for a in node.args):
+            scope[f"k{index}"] = compiled((node,), (), "float")()[0]
+            fixed.add(id(node))
+            place[id(node)] = f"k{index}"
+            continue
         if node.op in ("number", "constant"):
+            fixed.add(id(node))
             key = f"k{index}"
             scope[key] = node.payload
             text = f"_{node.op}({key})"

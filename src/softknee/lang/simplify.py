@@ -160,11 +160,25 @@ def _sub(n: Node) -> Node | None:
         return -(a.args[0] + b)
     if b.op == "number" and _negative(b):
         return a + -b
-    if a.op == "add" and (a.args[0] is b or a.args[1] is b):
-        return a.args[1] if a.args[0] is b else a.args[0]
+    if a.op == "add":  # (p + q) - q = p, whatever the order of q's factors
+        for p, q in (a.args, a.args[::-1]):
+            if q is b or (q.op == "mul" and _factors(q) == _factors(b)):
+                return p
     if a.op == "sqrt" and b.op == "div" and b.args[1] is a:  # r - q/r = (r^2 - q) / r
         return (a.args[0] - b.args[0]) / a
     return _merge_where(n) or _common_factor(n)
+
+
+def _factors(n: Node) -> tuple[Fraction | None, list[int]]:
+    """A product as its literal and the other factors, in an order that does not depend on how it is nested."""
+    if n.op == "mul":
+        (x, left), (y, right) = map(_factors, n.args)
+        return (None if x is None or y is None else x * y), sorted(left + right)
+    if n.op == "neg":
+        x, left = _factors(n.args[0])
+        return (None if x is None else -x), left
+    exact = _exact(n)
+    return (exact, []) if exact is not None else (Fraction(1), [id(n)])
 
 
 def _common_factor(n: Node) -> Node | None:

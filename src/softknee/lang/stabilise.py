@@ -165,12 +165,27 @@ def _ratio_of_exponentials(n: Node) -> Node | None:
 
 def _root_of_square_plus(n: Node) -> tuple[Node, Node] | None:
     """u and c of sqrt(u^2 + c), c without x"""
+    parts = _root_of_multiple_plus(n)
+    return None if parts is None or parts[0] is not None else parts[1:]
+
+
+def _root_of_multiple_plus(n: Node) -> tuple[Node | None, Node, Node] | None:
+    """k, u and c of sqrt(k u^2 + c), k and c without x; k is None where it is 1"""
     if n.op != "sqrt" or n.args[0].op != "add":
         return None
-    for square, c in (n.args[0].args, n.args[0].args[::-1]):
-        u = _square_of(square)
-        if u is not None and "x" not in symbols_in(c):
-            return u, c
+    for term, c in (n.args[0].args, n.args[0].args[::-1]):
+        if "x" in symbols_in(c) or term.op != "mul":
+            continue
+        if (u := _square_of(term)) is not None:
+            return None, u, c
+        for k, rest in (term.args, term.args[::-1]):  # k (u u)
+            if "x" not in symbols_in(k) and (u := _square_of(rest)) is not None:
+                return k, u, c
+        for part, u in (term.args, term.args[::-1]):  # (k u) u
+            if part.op == "mul" and any(u is a for a in part.args):
+                k = part.args[0] if part.args[1] is u else part.args[1]
+                if "x" not in symbols_in(k):
+                    return k, u, c
     return None
 
 
@@ -192,9 +207,12 @@ _HUGE = number(2**60)
 
 @_rule(sqrt(_x * _x + 4), GUARDS)
 def _root_without_overflow(n: Node) -> Node | None:
-    """sqrt(u^2 + c) = |u| to the last bit where |u| > 2^60: u^2 may overflow there"""
-    parts = _root_of_square_plus(n)
-    return None if parts is None else where(absolute(parts[0]) > _HUGE, absolute(parts[0]), n)
+    """sqrt(k u^2 + c) = sqrt(k) |u| to the last bit where |u| > 2^60: u^2 may overflow there"""
+    parts = _root_of_multiple_plus(n)
+    if parts is None:
+        return None
+    k, u, _ = parts
+    return where(absolute(u) > _HUGE, absolute(u) if k is None else sqrt(k) * absolute(u), n)
 
 
 def _applied(root: Node, rules: Mapping[str, Rule]) -> Node:
@@ -325,10 +343,11 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
     shrunk: list[Node] = []
     for position, name in enumerate(inputs):
         x = symbol(name)
-        infinite, huge = [], []
+        infinite: list[int] = []
+        huge: list[tuple[int, int]] = []
         growing = shrinking = False
         for side in (1, -1):
-            meets_nan = overflows = False
+            meets_nan = overflows = doubly = False
             for given in product(*rest, *choices):
                 head, tail = given[:position], given[position:]
 
@@ -336,6 +355,10 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
                     return float(function(*head, side * value, *tail)[0])  # noqa: B023
 
                 far, nearer = at(2.0**62), at(2.0**61)
+                if math.isnan(far):  # an exponential of an exponential: everything is decided at 40
+                    early, late = at(36.0), at(40.0)
+                    doubly |= abs(late - early) <= 1e-15 * abs(late) or max(abs(late), abs(early)) < 1e-300
+                    continue
                 grows = math.isfinite(far) and abs(far) >= _GROWN and abs(nearer) >= _GROWN / 2
                 settled = abs(far - nearer) <= 1e-9 * abs(far) or max(abs(far), abs(nearer)) < 1e-9
                 if grows or settled:  # else there is no limit to be seen
@@ -343,12 +366,17 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
                     overflows |= math.isnan(at(1e300)) and not grows
                     growing |= meets_nan and grows
                     shrinking |= meets_nan and 0 < abs(far) < 1e-9
-            (huge if overflows else infinite if meets_nan else []).append(side)
+            if doubly:
+                huge.append((side, 40))
+            elif overflows:
+                huge.append((side, 2**62))
+            elif meets_nan:
+                infinite.append(side)
         inner: Node = x
         for side in infinite:
             inner = where(x == number(side * math.inf), number(side * 2**62), inner)
-        for side in huge:
-            inner = make("minimum" if side > 0 else "maximum", (inner, number(side * 2**62)))
+        for side, edge in huge:
+            inner = make("minimum" if side > 0 else "maximum", (inner, number(side * edge)))
         if inner is not x:
             tamed[name] = inner
         if growing:
