@@ -13,11 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import softknee.compare
+from softknee.compare import engine
 from softknee.compare.errors import CompareError, DataError, SpecificationError
-from softknee.compare.experiment import Progress, compare
+from softknee.compare.experiment import compare
 from softknee.compare.records import Comparison
+from softknee.compare.schedule import Progress
 from softknee.compare.store import FILE
 
 SMALL = {
@@ -104,6 +107,43 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
         compare(**(SMALL | {"depth": 1}), out=tmp_path, progress=stop)
     again = compare(**(SMALL | {"depth": 1}), out=tmp_path)
     assert (again.found, again.trained) == (12, 6)
+
+
+def test_jobs_change_nothing_but_the_time(small: Comparison) -> None:
+    threads = torch.get_num_threads()
+    found = compare(**SMALL, jobs=3)
+    assert scores(found) == scores(small)
+    assert torch.get_num_threads() == threads
+
+
+def test_ctrl_c_in_the_middle_of_several_jobs_keeps_whole_batches(tmp_path: Path) -> None:
+    def stop(event: Progress) -> None:
+        if event.done > event.total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="the same call continues") as caught:
+        compare(**SMALL, out=tmp_path, progress=stop, jobs=3)
+    kept = int(str(caught.value).split()[1])
+    assert kept % 6 == 0
+    again = compare(**SMALL, out=tmp_path, jobs=2)
+    assert (again.found, again.trained) == (kept, 36 - kept)
+
+
+def test_an_error_in_a_run_is_raised_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from softknee.compare import schedule
+
+    def fail(runs, activation, *rest):
+        if activation.label == "sigmoid":
+            raise MemoryError("no memory left")
+        return engine.train(runs, activation, *rest)
+
+    monkeypatch.setattr(schedule, "train", fail)
+    with pytest.raises(MemoryError, match="no memory left"):
+        compare(**(SMALL | {"depth": 1}), out=tmp_path)
+    monkeypatch.undo()
+    assert compare(**(SMALL | {"depth": 1}), out=tmp_path).found == 12
 
 
 def test_kill_9_keeps_what_is_finished(tmp_path: Path) -> None:

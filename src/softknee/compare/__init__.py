@@ -28,7 +28,7 @@ _HOMES = {
     "CompareError": "errors",
     "Comparison": "records",
     "DataError": "errors",
-    "Progress": "experiment",
+    "Progress": "schedule",
     "Specification": "specification",
     "SpecificationError": "errors",
     "StoreError": "errors",

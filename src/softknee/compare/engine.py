@@ -36,8 +36,9 @@ class Outcome:
     """What one run left. Accuracies are shares in [0, 1]; outputs that are not finite count as wrong.
 
     Curves have one value an epoch: the mean cross-entropy (nats) over the epoch's training batches, and
-    cross-entropy and accuracy on the validation data after it. `step_seconds`: median over the epochs of the
-    time of a training step of the whole batch of `together` runs, divided by `together`. `dead` and `saturated`
+    cross-entropy and accuracy on the validation data after it. `step_seconds`: processor time
+    of a training step of the whole batch of `together` runs on one core, median over the epochs, divided by
+    `together`; other programs on the machine disturb it little. `dead` and `saturated`
     have one share for each hidden layer, on the training data, after training.
     """
 
@@ -176,9 +177,9 @@ def train(
     train_loss, validation_loss, validation_curve, seconds = [], [], [], []
     for epoch in range(protocol.epochs):
         batches = model.batches(epoch)
-        start = time.perf_counter()
+        start = time.thread_time()
         total = sum(model.step(batch) * batch.shape[1] for batch in batches)
-        seconds.append((time.perf_counter() - start) / len(batches) / len(runs))
+        seconds.append((time.thread_time() - start) / len(batches) / len(runs))
         loss, accuracy = model.evaluate(model.validation)
         train_loss.append(total / model.train.shape[1])
         validation_loss.append(loss)

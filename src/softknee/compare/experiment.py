@@ -8,8 +8,7 @@ import importlib.metadata
 import platform
 import shlex
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +16,14 @@ import torch
 
 from softknee.compare.activations import DEFAULT, Activation, activation
 from softknee.compare.data import Task, load
-from softknee.compare.engine import Outcome, train
 from softknee.compare.errors import CompareError
 from softknee.compare.judge import answer, judge
 from softknee.compare.protocol import Init, Protocol, Run, key, partition
 from softknee.compare.records import Comparison, DataSummary
+from softknee.compare.schedule import Batch, Listener, Schedule
 from softknee.compare.specification import Specification, specifications
 from softknee.compare.statistics import seeds_needed, smallest_p
 from softknee.compare.store import Store
-
-
-@dataclass(frozen=True)
-class Progress:
-    """An event: `done` of `total` units of work (about proportional to time), what is being trained, and
-    now and then a `note` worth a line of its own."""
-
-    done: float
-    total: float
-    text: str
-    note: str = ""
-
-
-Listener = Callable[[Progress], None]
 
 
 def compare(
@@ -53,6 +38,7 @@ def compare(
     batch_size: int = 64,
     init: Init = "own",
     out: str | Path | None = None,
+    jobs: int | None = None,
     progress: Listener = lambda event: None,
 ) -> Comparison:
     """Trains multilayer perceptrons that differ in the activation alone, and says which differences are real.
@@ -68,6 +54,7 @@ def compare(
         batch_size: samples in a step.
         init: "own": the weight scale that belongs to the activation; "same": sqrt(2/fan_in) for all.
         out: a folder that keeps the finished runs: the next call continues there.
+        jobs: how many batches are trained side by side, each on one core; default: `torch.get_num_threads()`.
         progress: gets `Progress` events.
     """
     start = time.perf_counter()
@@ -76,7 +63,12 @@ def compare(
     seeds = _numbers("seeds", range(seeds) if isinstance(seeds, int) else seeds, 0)
     depths = _numbers("depth", [depth] if isinstance(depth, int) else depth, 1)
     rates = _rates([lr] if isinstance(lr, (int, float)) else lr)
-    for name, value in (("width", width), ("epochs", epochs), ("batch_size", batch_size)):
+    for name, value in (
+        ("width", width),
+        ("epochs", epochs),
+        ("batch_size", batch_size),
+        ("jobs", jobs or 1),
+    ):
         _numbers(name, [value], 1)
     if init not in ("own", "same"):
         raise CompareError(f"init={init!r}; it is 'own' or 'same'")
@@ -88,8 +80,19 @@ def compare(
             )
     protocol = Protocol(width, epochs, batch_size, init)
     with Store(out) as store:
-        work = _Work(task, protocol, store, progress, contestants, depths, rates, seeds)
-        outcomes = work.all()
+        batches = [
+            Batch(c, depth, _runs(task, protocol, c, depth, rates, seeds))
+            for depth in depths
+            for c in contestants
+        ]
+        schedule = Schedule(batches, task, protocol, store, progress, jobs or torch.get_num_threads())
+        keys = [name for batch in batches for name in batch.runs]
+        before = len(store.find(keys))
+        schedule.tell("", f"{len(keys)} runs" + f", {before} of them finished before" * (before > 0))
+        schedule.tell("", _announcement(len(seeds), len(contestants)))
+        for warning in store.warnings:
+            schedule.tell("", warning)
+        outcomes = schedule.run()
         notes = tuple(store.warnings)
         if store.unsaved:
             notes += (f"{store.unsaved} finished runs could not be kept in {out}",)
@@ -126,90 +129,25 @@ def compare(
         call=f"softknee.compare({', '.join(f'{name}={value!r}' for name, value in settings.items())})",
         environment=environment(),
         gains={c.label: c.gain for c in contestants},
-        trained=work.trained,
-        found=work.found,
+        trained=schedule.trained,
+        found=schedule.found,
         seconds=time.perf_counter() - start,
         folder=None if out is None else str(out),
         notes=notes,
     )
 
 
-@dataclass
-class _Work:
-    """All runs of a comparison: batches of one activation and depth, those that are not in the store yet."""
-
-    task: Task
-    protocol: Protocol
-    store: Store
-    listener: Listener
-    contestants: Sequence[Activation]
-    depths: Sequence[int]
-    rates: Sequence[float]
-    seeds: Sequence[int]
-    trained: int = 0
-    found: int = 0
-    done: float = 0.0
-
-    def all(self) -> dict[Run, Outcome]:
-        outcomes: dict[Run, Outcome] = {}
-        batches = [(c, depth, self._keys(c, depth)) for depth in self.depths for c in self.contestants]
-        finished = self.store.find([k for _, _, keys in batches for k in keys])
-        self.total = sum(len(keys) * self._cost(depth) for _, depth, keys in batches)
-        runs = sum(len(keys) for _, _, keys in batches)
-        self._tell(
-            "", f"{runs} runs, {len(finished)} of them finished before" if finished else f"{runs} runs"
-        )
-        self._tell("", _announcement(len(self.seeds), len(self.contestants)))
-        for warning in self.store.warnings:
-            self._tell("", warning)
-        try:
-            for contestant, depth, keys in batches:
-                outcomes |= self._batch(contestant, depth, keys)
-        except KeyboardInterrupt:
-            kept = (
-                f"kept in {self.store.place}; the same call continues"
-                if self.store.place
-                else "lost: no folder"
-            )
-            raise KeyboardInterrupt(
-                f"stopped: {self.found + self.trained} of {runs} runs are {kept}"
-            ) from None
-        return outcomes
-
-    def _keys(self, contestant: Activation, depth: int) -> dict[str, Run]:
-        runs = [Run(contestant.label, depth, rate, seed) for rate in self.rates for seed in self.seeds]
-        return {key(run, self.protocol, self.task, contestant.fingerprint, versions()): run for run in runs}
-
-    def _cost(self, depth: int) -> float:
-        """Units of work of one run: epochs times layers, two more for what does not depend on the depth."""
-        return float(self.protocol.epochs * (depth + 2))
-
-    def _batch(self, contestant: Activation, depth: int, keys: dict[str, Run]) -> dict[Run, Outcome]:
-        finished = self.store.find(keys)  # asked again: another process may share the folder
-        missing = {k: run for k, run in keys.items() if k not in finished}
-        self.done += len(finished) * self._cost(depth)
-        self.found += len(finished)
-        text = f"{contestant.label}, {depth} hidden layer{'s' * (depth > 1)}"
-        outcomes = {keys[k]: outcome for k, outcome in finished.items()}
-        if not missing:
-            self._tell(text)
-            return outcomes
-        before = self.done
-
-        def on_epoch(epoch: int) -> None:
-            self.done = before + len(missing) * self._cost(depth) * (epoch + 1) / self.protocol.epochs
-            self._tell(text)
-
-        new = train(list(missing.values()), contestant, self.task, self.protocol, on_epoch)
-        warned = len(self.store.warnings)
-        self.store.save({k: (run, new[run]) for k, run in missing.items()})
-        for warning in self.store.warnings[warned:]:
-            self._tell(text, warning)
-        self.trained += len(new)
-        return outcomes | new
-
-    def _tell(self, text: str, note: str = "") -> None:
-        self.listener(Progress(self.done, self.total, text, note))
+def _runs(
+    task: Task,
+    protocol: Protocol,
+    contestant: Activation,
+    depth: int,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+) -> dict[str, Run]:
+    """The runs of one activation and depth by their keys."""
+    runs = [Run(contestant.label, depth, rate, seed) for rate in rates for seed in seeds]
+    return {key(run, protocol, task, contestant.fingerprint, versions()): run for run in runs}
 
 
 def _announcement(seeds: int, contestants: int) -> str:

@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from softknee.compare import experiment
-from softknee.compare.experiment import Progress
 from softknee.compare.records import Comparison, Level, Standing
+from softknee.compare.schedule import Progress
 from softknee.show.comparison_html import fragment, html
 from softknee.show.scale import Scale, scale_of
 
