@@ -1,12 +1,14 @@
 """Imports point one way, so that a reader can stop at any layer.
 
 Every import counts, wherever it stands, also the ones inside functions, under TYPE_CHECKING and
-through importlib. Only the package's own `__init__`, `api` and `cli` may reach what they offer on use.
+through importlib. Only a record that shows itself in a notebook may reach for `show` while it does so:
+in a method named `_repr_..._`.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +48,12 @@ def part_of(module: str) -> str:
 def imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[int, str]]:
     """(line, absolute dotted name) of everything of softknee that this module imports."""
     package = module if is_package else module.rpartition(".")[0]
+    notebook = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and re.fullmatch(r"_repr_\w+_", node.name)
+        for inner in ast.walk(node)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -64,7 +72,9 @@ def imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[int
             names = [str(node.args[0].value)]
         else:
             continue
-        yield from ((node.lineno, name) for name in names if name.split(".")[0] == "softknee")
+        for name in names:
+            if name.split(".")[0] == "softknee" and not (id(node) in notebook and part_of(name) == "show"):
+                yield node.lineno, name
 
 
 def violations(text: str, module: str, is_package: bool = False) -> list[str]:
@@ -123,6 +133,7 @@ def test_a_planted_violation_is_caught(module: str, text: str) -> None:
         ("softknee.lang.latex", "from softknee.lang.nodes import Node\nfrom .nodes import walk"),
         ("softknee.nn.functional", "from softknee.kernels import launch\nfrom ..catalogue import definition"),
         ("softknee.show.terminal", "from softknee.compare.store import Run"),
+        ("softknee.analysis.facts", "def _repr_html_(self):\n    from softknee.show import facts"),
         ("softknee.cli", "def show():\n    from softknee import get"),
     ],
 )

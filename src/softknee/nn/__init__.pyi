@@ -290,7 +290,7 @@ class BinaryStep(_Activation):
 
     Source: Warren S. McCulloch, Walter Pitts (1943): A logical calculus of the ideas immanent in nervous activity. doi:10.1007/BF02478259
     """
-    def __init__(self, b: float = 0) -> None: ...
+    def __init__(self, b: float = 0.0) -> None: ...
 
 class BipolarSigmoid(_Activation):
     """bipolar_sigmoid(x) = tanh(x/2)
@@ -323,7 +323,7 @@ class CLogLog(_Activation):
 
     For probabilities of rare events and of survival, whose two errors are not alike: it nears 1 much faster than 0.
 
-    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir (2008): Complementary log-log and probit: activation functions implemented in artificial neural networks. doi:10.1109/HIS.2008.40
+    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir, Leyla M. M. R. Lima (2011): Comparison of new activation functions in neural network for forecasting financial time series. doi:10.1007/s00521-010-0407-3
     """
     def __init__(self) -> None: ...
 
@@ -639,7 +639,7 @@ class Hardtanh(torch.nn.Hardtanh):
         at x = min_val: left
         at x = max_val: right
 
-    Source: Ronan Collobert (2004): Large scale machine learning. https://ronan.collobert.com/pub/2004_phdthesis_lip6.pdf
+    Source: Ronan Collobert (2004): Large scale machine learning. https://ronan.collobert.com/pub/matos/2004_phdthesis_lip6.pdf
     """
 
 class Identity(torch.nn.Identity):
@@ -744,7 +744,7 @@ class LogLog(_Activation):
 
     Equal to 1 - cloglog(-x), and the Gumbel distribution's function.
 
-    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir (2008): Complementary log-log and probit: activation functions implemented in artificial neural networks. doi:10.1109/HIS.2008.40
+    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir, Leyla M. M. R. Lima (2011): Comparison of new activation functions in neural network for forecasting financial time series. doi:10.1007/s00521-010-0407-3
     """
     def __init__(self) -> None: ...
 
@@ -755,7 +755,7 @@ class LogSigmoid(torch.nn.LogSigmoid):
 
     Equal to -softplus(-x).
 
-    Source: David W. Hosmer, Stanley Lemeshow (1989): Applied logistic regression, the log-likelihood.
+    Source: David W. Hosmer, Stanley Lemeshow, Rodney X. Sturdivant (2013): Applied logistic regression, third edition, the log-likelihood. doi:10.1002/9781118548387
     """
 
 class MetaAconC(_Activation):
@@ -840,7 +840,7 @@ class NormalCDF(_Activation):
 
     The inverse of the probit link of statistics, after which the paper names it.
 
-    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir (2008): Complementary log-log and probit: activation functions implemented in artificial neural networks. doi:10.1109/HIS.2008.40
+    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir, Leyla M. M. R. Lima (2011): Comparison of new activation functions in neural network for forecasting financial time series. doi:10.1007/s00521-010-0407-3
     """
     def __init__(self) -> None: ...
 
@@ -1268,7 +1268,7 @@ class SQNL(_Activation):
     def __init__(self) -> None: ...
 
 class SqrtSoftplus(_Activation):
-    """sqrt_softplus(x) = sqrt(softplus(x))
+    """sqrt_softplus(x) = where(x < -80, exp(x/2), sqrt(softplus(x)))
 
     For scores of experts in a mixture (the router of DeepSeek V4); it is positive and grows slowly, and is not meant for hidden layers.
 

@@ -204,7 +204,7 @@ def bent_identity(input: Tensor) -> Tensor:
     Source: Wikipedia contributors (2015): Activation function. https://en.wikipedia.org/wiki/Activation_function
     """
 
-def binary_step(input: Tensor, b: float | Tensor = 0) -> Tensor:
+def binary_step(input: Tensor, b: float | Tensor = 0.0) -> Tensor:
     """binary_step(x) = where(x >= b, 1, where(x < b, 0, detach(x)))
 
     For the history of the perceptron and for decisions after training; not for training, as its gradient is 0.
@@ -254,7 +254,7 @@ def cloglog(input: Tensor) -> Tensor:
 
     For probabilities of rare events and of survival, whose two errors are not alike: it nears 1 much faster than 0.
 
-    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir (2008): Complementary log-log and probit: activation functions implemented in artificial neural networks. doi:10.1109/HIS.2008.40
+    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir, Leyla M. M. R. Lima (2011): Comparison of new activation functions in neural network for forecasting financial time series. doi:10.1007/s00521-010-0407-3
     """
 
 def colu(input: Tensor) -> Tensor:
@@ -554,7 +554,7 @@ def hardtanh(input: Tensor, min_val: float | Tensor = -1.0, max_val: float | Ten
         at x = min_val: left
         at x = max_val: right
 
-    Source: Ronan Collobert (2004): Large scale machine learning. https://ronan.collobert.com/pub/2004_phdthesis_lip6.pdf
+    Source: Ronan Collobert (2004): Large scale machine learning. https://ronan.collobert.com/pub/matos/2004_phdthesis_lip6.pdf
     """
 
 def hardtanh_(input: Tensor, min_val: float | Tensor = -1.0, max_val: float | Tensor = 1.0) -> Tensor:
@@ -659,7 +659,7 @@ def loglog(input: Tensor) -> Tensor:
 
     Equal to 1 - cloglog(-x), and the Gumbel distribution's function.
 
-    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir (2008): Complementary log-log and probit: activation functions implemented in artificial neural networks. doi:10.1109/HIS.2008.40
+    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir, Leyla M. M. R. Lima (2011): Comparison of new activation functions in neural network for forecasting financial time series. doi:10.1007/s00521-010-0407-3
     """
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -669,7 +669,7 @@ def logsigmoid(input: Tensor) -> Tensor:
 
     Equal to -softplus(-x).
 
-    Source: David W. Hosmer, Stanley Lemeshow (1989): Applied logistic regression, the log-likelihood.
+    Source: David W. Hosmer, Stanley Lemeshow, Rodney X. Sturdivant (2013): Applied logistic regression, third edition, the log-likelihood. doi:10.1002/9781118548387
     """
 
 def meta_acon(input: Tensor, p1: float | Tensor = 1.0, p2: float | Tensor = 0.0, beta: float | Tensor | None = None, *, dim: int = 1) -> Tensor:
@@ -749,7 +749,7 @@ def normal_cdf(input: Tensor) -> Tensor:
 
     The inverse of the probit link of statistics, after which the paper names it.
 
-    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir (2008): Complementary log-log and probit: activation functions implemented in artificial neural networks. doi:10.1109/HIS.2008.40
+    Source: Gecynalda S. da S. Gomes, Teresa B. Ludermir, Leyla M. M. R. Lima (2011): Comparison of new activation functions in neural network for forecasting financial time series. doi:10.1007/s00521-010-0407-3
     """
 
 def pelu(input: Tensor, a: float | Tensor = 1.0, b: float | Tensor = 1.0, *, dim: int = 1) -> Tensor:
@@ -1158,7 +1158,7 @@ def sqnl(input: Tensor) -> Tensor:
     """
 
 def sqrt_softplus(input: Tensor) -> Tensor:
-    """sqrt_softplus(x) = sqrt(softplus(x))
+    """sqrt_softplus(x) = where(x < -80, exp(x/2), sqrt(softplus(x)))
 
     For scores of experts in a mixture (the router of DeepSeek V4); it is positive and grows slowly, and is not meant for hidden layers.
 
@@ -1366,7 +1366,6 @@ cos = cosine
 cubic = cube
 eswish = e_swish
 elliott_sigmoid = elliott
-elu1 = elu_plus_one
 error_function = erf
 exp = exponential
 flexible_relu = frelu
@@ -1397,7 +1396,6 @@ lrelu = leaky_relu
 leaky_rectifier = leaky_relu
 scaled_tanh = lecun_tanh
 gompertz = loglog
-gumbel = loglog
 log_sigmoid = logsigmoid
 meta_acon_c = meta_acon
 nrelu = noisy_relu

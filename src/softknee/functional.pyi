@@ -1,0 +1,1 @@
+from softknee.nn.functional import *
