@@ -22,7 +22,6 @@ from softknee.nn.runtime import runtime
 
 __all__: list[str]
 
-_exact = (Tensor, torch.nn.Parameter)
 _functions: dict[str, Callable[..., Any]] = {}
 
 
@@ -34,7 +33,7 @@ def function_of(definition: Definition) -> Callable[..., Any]:
     return made
 
 
-def signature_text(definition: Definition, first: str = "input") -> str:
+def signature_text(definition: Definition, first: str = "input", named: bool = True) -> str:
     """The arguments as Python writes them: `input, alpha=1.0, inplace=False`."""
 
     def written(name: str) -> str:
@@ -43,6 +42,8 @@ def signature_text(definition: Definition, first: str = "input") -> str:
             return name
         if definition.torch and name in {p.name for p in definition.learnable}:
             return name  # torch's signature has no default
+        if not named:  # the very object, so that `is` recognises it
+            return f"{name}=_d_{name}"
         text = f'float("{default}")' if isinstance(default, float) and not math.isfinite(default) else repr(default)
         return f"{name}={text}"
 
@@ -67,16 +68,17 @@ def _make(definition: Definition) -> Callable[..., Any]:
     choices = "{" + ", ".join(f"{n!r}: {n}" for n in definition.choices) + "}"
     flags = "".join(f", {n}={n}" for n in ("training", "inplace") if n in names)
     flags += ", dim=dim" if definition.learnable else ""
-    scope: dict[str, Any] = {"_run": run, "_exact": _exact, "_op": run.plain, "_options": current}
-    lines = [f"def {definition.name}({signature_text(definition)}):"]
+    scope: dict[str, Any] = {"_run": run, "_exact": Tensor, "_options": current}
+    scope |= {f"_d_{n}": definition.default_of(n) for n in names}
+    lines = [f"def {definition.name}({signature_text(definition, named=False)}):"]
     if run.plain is not None:
+        scope["_op"] = run.plain.unary(lambda x: run(x, {}))
         tests = []
         for n in names:
-            scope[f"_d_{n}"] = definition.default_of(n)
             tests.append(f" and {n} is _d_{n}")
         lines += [
-            f"    if type(input) in _exact and input.is_floating_point(){''.join(tests)}:",
-            "        return _op(input, _options.call)",
+            f"    if type(input) is _exact{''.join(tests)}:",
+            "        return _op(input)",
         ]
     lines.append(f"    return _run(input, {values}, {choices}{flags}, precision=_options.call.precision)")
     exec(compile("\n".join(lines), f"<softknee.functional.{definition.name}>", "exec"), scope)

@@ -38,6 +38,8 @@ HUGE = 4 << 20
 _modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
 _tracing = getattr(torch._C, "_get_tracing_state", lambda: None)
 _exact = (Tensor, torch.nn.Parameter)
+_strided_layout = torch.strided
+_empty_like = torch.empty_like
 
 
 def _connect() -> bool:
@@ -70,9 +72,13 @@ if hasattr(os, "register_at_fork"):
 def eligible(tensors: tuple[Any, ...]) -> bool:
     """Plain CPU tensors of a floating type, and nobody watching the operations."""
     for t in tensors:
-        if type(t) not in _exact or not t.is_cpu or t.dtype not in STORAGE or t.layout is not torch.strided:
-            return False
-        if t.is_neg():
+        if (
+            type(t) not in _exact
+            or not t.is_cpu
+            or t.dtype not in STORAGE
+            or t.layout is not _strided_layout
+            or t.is_neg()
+        ):
             return False
     return not _modes() and _tracing() is None
 
@@ -80,21 +86,38 @@ def eligible(tensors: tuple[Any, ...]) -> bool:
 def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | None = None) -> Any:
     """The operator's results; None where this combination of shapes is left to torch operations."""
     first = tensors[0]
-    shape, stride, dtype = first.shape, first.stride(), first.dtype
-    flat = all(t.shape == shape and t.stride() == stride and t.dtype is dtype for t in tensors)
-    if flat and all(s is None or s == shape for s in call.shapes):
-        outputs = [torch.empty_like(first) if out is None else out for _ in op.outputs]
-        if outputs[0].stride() == stride:  # dense: one row, whatever the order of dimensions
-            kernel = _flat(op, dtype, call.precision)
-            size = first.numel()
-            threads = torch.get_num_threads() if size >= SERIAL and _pool else 1
-            if size * first.element_size() >= HUGE and out is None:
-                for o in outputs:
-                    _advise(o)
-            addresses = [t.data_ptr() for t in kernel.picked(tensors)]
-            kernel.call(size, threads, threads, *addresses, *[o.data_ptr() for o in outputs], *call.scalars)
-            return outputs[0] if op.single else tuple(outputs)
-    return _strided(op, tensors, call, out)
+    dtype = first.dtype
+    if not call.plain:
+        shape = first.shape
+        for s in call.shapes:
+            if s is not None and s != shape:
+                return _strided(op, tensors, call, out)
+    if not first.is_contiguous() or len(tensors) > 1:
+        shape, stride = first.shape, first.stride()
+        for t in tensors[1:]:
+            if t.shape != shape or t.dtype is not dtype or t.stride() != stride:
+                return _strided(op, tensors, call, out)
+    kernel = op.kernels.get((dtype, call.precision)) or _flat(op, dtype, call.precision)
+    result = _empty_like(first) if out is None else out
+    if not first.is_contiguous() and result.stride() != first.stride():  # not dense
+        return _strided(op, tensors, call, out)
+    size = first.numel()
+    threads = 1
+    if size >= SERIAL:
+        if _pool:
+            threads = torch.get_num_threads()
+        if out is None and size * first.element_size() >= HUGE:
+            _advise(result)
+    if op.single:
+        kernel.call(size, threads, threads, *[t.data_ptr() for t in kernel.picked(tensors)], result.data_ptr(), *call.scalars)
+        return result
+    outputs = [result, *(_empty_like(first) for _ in op.outputs[1:])]
+    if size * first.element_size() >= HUGE:
+        for o in outputs[1:]:
+            _advise(o)
+    addresses = [t.data_ptr() for t in (*kernel.picked(tensors), *outputs)]
+    kernel.call(size, threads, threads, *addresses, *call.scalars)
+    return tuple(outputs)
 
 
 class _Compiled:
@@ -119,15 +142,11 @@ def _compile(
 
 
 def _flat(op: Pointwise, dtype: torch.dtype, precision: str) -> _Compiled:
-    kernels = op.__dict__.setdefault("_kernels", {})
-    kernel = kernels.get((dtype, precision))
-    if kernel is None:
-        storage = STORAGE[dtype]
-        count = len(op.tensors)
-        results = tuple(Operand(storage) for _ in op.outputs)
-        kernel = _compile(op, (storage,) * count, ("row",) * count, results, precision)
-        kernels[dtype, precision] = kernel
-    return kernel  # type: ignore[no-any-return]
+    storage = STORAGE[dtype]
+    count = len(op.tensors)
+    results = tuple(Operand(storage) for _ in op.outputs)
+    kernel = op.kernels[dtype, precision] = _compile(op, (storage,) * count, ("row",) * count, results, precision)
+    return kernel
 
 
 # Shapes that are not one row
@@ -271,8 +290,7 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
         largest = max(map(_count, sums))
         groups = max(1, min(geometry.units, 64, max(2, (1 << 20) // max(largest, 1)), -(-size // 2048)))
     key = (dtypes, tuple(geometry.accesses), tuple(o.dtype for o in outputs), call.precision)
-    kernels = op.__dict__.setdefault("_kernels", {})
-    kernel = kernels.get(key)
+    kernel = op.kernels.get(key)
     if kernel is None:
         accesses: dict[int, Any] = dict(zip(used, geometry.accesses, strict=False))
         results = tuple(
@@ -280,7 +298,7 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
             for o, a in zip(outputs, geometry.accesses[len(used) :], strict=True)
         )
         every = tuple(accesses.get(k, "row") for k in range(len(tensors)))
-        kernel = kernels[key] = _compile(op, tuple(STORAGE[d] for d in dtypes), every, results, call.precision)
+        kernel = op.kernels[key] = _compile(op, tuple(STORAGE[d] for d in dtypes), every, results, call.precision)
     buffers = [
         torch.zeros((groups, *t), dtype=torch.float64) if t is not None else o
         for o, t in zip(outputs, targets, strict=True)

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from softknee.nn.pointwise import Call
+from softknee.nn.pointwise import Call, current
 
 __all__ = ["current", "options"]
-
-
-class _Current(threading.local):
-    """The options of this thread; `call` is what a call without parameters carries."""
-
-    call = Call()
-
-
-current = _Current()
 
 
 @contextmanager
 def options(precision: Literal["default", "exact"] | None = None) -> Iterator[None]:
     """Within the block, results are computed to this precision.
 
-    "default": float32 values within 2 ULP, as fast as that allows. "exact": correctly rounded but
-    for rare ties within 0.51 ULP, computed in float64.
+    "default": float32 values within 2 ULP, as fast as that allows. "exact": within 0.51 ULP,
+    computed in float64.
     """
     if precision not in (None, "default", "exact"):
         raise ValueError(f'precision must be "default" or "exact", got {precision!r}')

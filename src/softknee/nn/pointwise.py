@@ -8,6 +8,7 @@ differentiable again, to any order. The gradient of a summed result is expanded.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -23,7 +24,7 @@ from softknee.lang.simplify import simplify
 from softknee.lang.stabilise import guard_dead_branches, rewrite, stabilise
 from softknee.nn import launch
 
-__all__ = ["Call", "Output", "Pointwise", "Term"]
+__all__ = ["Call", "Output", "Pointwise", "Term", "current"]
 
 Shape = tuple[int, ...]
 
@@ -47,7 +48,7 @@ class Output:
 class Call:
     """What a call carries besides tensors: parameter values, and the shapes results are summed to."""
 
-    __slots__ = ("precision", "scalars", "shapes")
+    __slots__ = ("plain", "precision", "scalars", "shapes")
 
     def __init__(
         self, scalars: tuple[float, ...] = (), shapes: tuple[Shape | None, ...] = (None,), precision: str = "default"
@@ -55,9 +56,19 @@ class Call:
         self.scalars = scalars
         self.shapes = shapes
         self.precision = precision
+        self.plain = shapes == (None,) * len(shapes)  # nothing is summed
 
 
-_is_compiling = torch.compiler.is_compiling
+class _Current(threading.local):
+    """The options of this thread; `call` is what a call without parameters carries."""
+
+    call = Call()
+
+
+current = _Current()
+
+# In eager mode this is the cheaper question; other tracers bring tensors of their own types.
+_is_compiling = torch.compiler.is_dynamo_compiling
 _functorch_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 _grad_enabled = torch.is_grad_enabled
 _dual_level = torch.autograd.forward_ad
@@ -83,6 +94,7 @@ class Pointwise:
         self.scalars = scalars
         self.inputs = inputs  # the symbols that may be infinite or huge: see stabilise.tame
         self.single = len(outputs) == 1
+        self.kernels: dict[object, Any] = {}  # by what they were compiled for; see launch
         self.samples: dict[str, tuple[float, ...]] = {}  # values of other symbols to try in tame
         self.number = len(_operators)
         _operators.append(self)
@@ -143,7 +155,8 @@ class Pointwise:
                 for term in _differentiated(out, name):
                     terms.append(Term(term.expression, (*term.factors, gradient)))
             if terms:
-                results.append((j, Output(tuple(terms), j)))
+                alone = len(self.tensors) == 1 and all(o.target is None for o in self.outputs)
+                results.append((j, Output(tuple(terms), None if alone else j)))  # alone: nothing was broadcast
         return self._with(results, incoming)
 
     def jvp(self, has: tuple[bool, ...]) -> tuple[Pointwise, tuple[int, ...]] | None:
@@ -188,15 +201,14 @@ class Pointwise:
         if _is_compiling():
             return self._traced(*args)
         grad = False
-        enabled = _grad_enabled()
         for t in args[:-1]:
             if type(t) not in _exact:
                 return self._foreign(args)
-            if enabled and t.requires_grad:
+            if t.requires_grad:
                 grad = True
         if _functorch_active():
             return self.function.apply(*args)
-        if grad or _dual_level._current_level >= 0:
+        if (grad and _grad_enabled()) or _dual_level._current_level >= 0:
             return self._apply(*args)
         return self.evaluate(args)
 
@@ -225,8 +237,8 @@ class Pointwise:
 
     def evaluate(self, args: tuple[Any, ...]) -> Any:
         """The values, without recording: by our kernel where it can run, else by torch operations."""
-        call: Call = args[-1]
-        results = launch.run(self, args[:-1], call) if launch.eligible(args[:-1]) else None
+        tensors = args[:-1]
+        results = launch.run(self, tensors, args[-1]) if launch.eligible(tensors) else None
         return self.emit(args) if results is None else results
 
     def emit(self, args: tuple[Any, ...]) -> Any:
@@ -253,6 +265,37 @@ class Pointwise:
                 result = result.to(dtype)
             finished.append(result)
         return finished[0] if self.single else tuple(finished)
+
+    def unary(self, otherwise: Any) -> Any:
+        """The operator as a function of one tensor. A small contiguous tensor of a type that it has
+        met before takes the short way: there the time goes into asking the tensor what it is.
+        otherwise: called with every other tensor that is not of a floating type."""
+        kernels, exact = self.kernels, Tensor
+        modes, tracing, empty_like = launch._modes, launch._tracing, torch.empty_like
+        serial = launch.SERIAL
+
+        def call(x: Any) -> Any:
+            if _is_compiling():
+                return self._traced(x, current.call)
+            if (
+                type(x) is exact
+                and x.is_cpu
+                and not (x.requires_grad and _grad_enabled())
+                and not _functorch_active()
+                and _dual_level._current_level < 0
+                and not modes()
+                and tracing() is None
+                and (kernel := kernels.get((x.dtype, current.call.precision))) is not None
+                and (size := x.numel()) < serial
+                and not x.is_neg()
+                and x.is_contiguous()
+            ):
+                result = empty_like(x)
+                kernel.call(size, 1, 1, x.data_ptr(), result.data_ptr())
+                return result
+            return self(x, current.call) if x.is_floating_point() else otherwise(x)
+
+        return call
 
     @cached_property
     def function(self) -> type[torch.autograd.Function]:
@@ -294,7 +337,7 @@ def _traced_function(op: Pointwise, needs: tuple[bool, ...]) -> Any:
             results: list[Any] = [None] * (count + 2)
             if back is not None:
                 tensors = ctx.saved_tensors
-                shapes = tuple([tensors[p].shape for p in places])
+                shapes = tuple([None if o.target is None else tensors[p].shape for p, o in zip(places, back.outputs)])
                 values = back(*tensors, *gradients, Call(ctx.scalars, shapes))
                 for place, value in zip(places, (values,) if back.single else values):
                     results[place] = value
@@ -344,21 +387,28 @@ def _function_of(op: Pointwise) -> type[torch.autograd.Function]:
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            tensors, ctx.call = inputs[:count], inputs[count]
-            ctx.shapes = tuple(t.shape for t in tensors)
+            tensors = inputs[:count]
+            ctx.call = inputs[count]
             ctx.save_for_backward(*tensors)
-            ctx.save_for_forward(*tensors)
+            if _dual_level._current_level >= 0 or _functorch_active():
+                ctx.save_for_forward(*tensors)
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
             results: list[Any] = [None] * (count + 1)
-            derived = op.backward(tuple(ctx.needs_input_grad[:count]))
+            derived = op.backward(ctx.needs_input_grad[:count])
             if derived is not None:
                 back, places = derived
-                call = Call(ctx.call.scalars, tuple(ctx.shapes[p] for p in places), ctx.call.precision)
-                values = back(*ctx.saved_tensors, *gradients, call)
-                for place, value in zip(places, (values,) if back.single else values, strict=True):
-                    results[place] = value
+                tensors = ctx.saved_tensors
+                call = ctx.call
+                if back.outputs[0].target is not None:
+                    call = Call(call.scalars, tuple([tensors[p].shape for p in places]), call.precision)
+                values = back(*tensors, *gradients, call)
+                if back.single:
+                    results[places[0]] = values
+                else:
+                    for place, value in zip(places, values, strict=True):
+                        results[place] = value
             return tuple(results)
 
         @staticmethod
