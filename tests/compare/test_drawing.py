@@ -108,6 +108,14 @@ def test_the_terminal_shows_all_columns(found: Comparison, width: int) -> None:
         assert word in text
 
 
+def test_the_package_called_as_a_function_has_bar_and_drawing(capsys: pytest.CaptureFixture[str]) -> None:
+    import softknee.compare
+
+    found = softknee.compare("iris", "relu", seeds=2, depth=1, width=4, epochs=1)
+    assert "2 runs" in capsys.readouterr().err
+    assert "relu" in found.table()
+
+
 def test_plain_text(found: Comparison) -> None:
     assert found.table().count("relu") >= 4
     assert "\x1b" not in found.table()

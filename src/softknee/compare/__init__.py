@@ -7,6 +7,7 @@ their name. `tasks -> protocol -> engine -> store -> statistics -> records`, one
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -48,12 +49,15 @@ def __getattr__(name: str) -> Any:
 
 
 class _Callable(ModuleType):
-    """The package as its function."""
+    """The package as its function: the one with a progress bar where `softknee.show` has put it, else the bare
+    one, whose result can be drawn once `softknee.show.comparison` is imported."""
+
+    front: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         from softknee.compare.experiment import compare
 
-        return compare(*args, **keywords)
+        return (self.front or compare)(*args, **keywords)
 
 
 sys.modules[__name__].__class__ = _Callable

@@ -184,4 +184,6 @@ def _mean(values: tuple[float, ...]) -> float:
     return sum(values) / len(values)
 
 
+# What is drawn knows nothing of its drawing: here it is told.
 Comparison.drawing = sys.modules[__name__]  # type: ignore[assignment]
+sys.modules["softknee.compare"].front = compare  # type: ignore[attr-defined]
