@@ -21,7 +21,7 @@ _TOKEN = re.compile(
     r"""\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
           |(?P<word>[A-Za-z_][\w-]*)
           |(?P<quoted>'[^']*'|"[^"]*")
-          |(?P<mark>[(),=])
+          |(?P<sign>[(),=])
           |(?P<end>$)
           |(?P<other>.))""",
     re.VERBOSE | re.DOTALL,
@@ -88,8 +88,8 @@ class _Parser:
         self.advance()
         return token
 
-    def takes(self, mark: str) -> bool:
-        found = self.kind == "mark" and self.token == mark
+    def takes(self, sign: str) -> bool:
+        found = self.kind == "sign" and self.token == sign
         if found:
             self.advance()
         return found
