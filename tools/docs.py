@@ -6,6 +6,7 @@ the tables that stand in hand-written pages as `<!-- generated: NAME -->`. Nothi
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import math
 import re
@@ -24,13 +25,17 @@ from mkdocs.structure.files import File, Files
 
 import softknee
 from softknee import catalogue
+from softknee.analysis.facts import facts
 from softknee.catalogue import Definition, Parameter, Reference
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
 from softknee.lang.nodes import Node, rebuild, substitute
 
 sys.path.insert(0, str(Path(__file__).parent))
+import picture
 import tables
+
+COMMAND_LINE = importlib.util.find_spec("softknee.cli") is not None
 
 # Mathematics
 
@@ -151,6 +156,9 @@ def page(d: Definition) -> str:
         f"{also}Family: [{d.family}](index.md#{slug(d.family)}).\n",
         formulas(d, "f(x)", lambda e: e),
         f"{d.use}\n",
+        '<div class="sk-plot" markdown>\n'
+        f"![{d.name} and its derivative]({d.name}-light.svg#only-light)\n"
+        f"![{d.name} and its derivative]({d.name}-dark.svg#only-dark)\n</div>\n",
     ]
     if d.note:
         parts.append(f'!!! note ""\n    {d.note}\n')
@@ -174,9 +182,88 @@ def page(d: Definition) -> str:
         parts += ["## In training\n"]
         parts += [displayed(f"f(x) = {to_latex(e)}") for e in list(d.training.values())[:1]]
         parts.append(f"with {noise}, drawn anew for every element.\n" if noise else "")
+    parts.append(facts_table(d))
     if d.reference is not None:
         parts += ["## Source\n", link(d.reference) + "\n", f"```bibtex\n{bibtex(d.reference)}\n```\n"]
     return "\n".join(parts)
+
+
+def number(x: object) -> str:
+    """Six digits; what is an integer, or infinite, as such."""
+    if not isinstance(x, (int, float)):
+        return "none"
+    if math.isinf(x):
+        return "∞" if x > 0 else "−∞"
+    return f"{float(x) + 0.0:.6g}".replace("-", "−")
+
+
+def place(low: float, high: float) -> str:
+    return f"x = {number(low)}" if low == high else f"{number(low)} to {number(high)}"
+
+
+def extremum(range_: Any, which: str) -> str:
+    at = getattr(range_, f"{which}_at")
+    return f" ({'least' if which == 'low' else 'greatest'} at {place(*at)})" if at and at[0] == at[1] else ""
+
+
+def facts_table(d: Definition) -> str:
+    """What is known of it with its defaults (or its example values, where it has none)."""
+    given = {p.name: p.example for p in d.parameters if p.default is None}
+    f = facts(d, None, **given)
+    line = {0.0: lambda a: number(a.intercept)}
+    asymptotes = [
+        "none" if a is None or a.slope is None
+        else line.get(a.slope, lambda a: f"{number(a.slope)} x + {number(a.intercept)}")(a) for a in f.asymptotes
+    ]  # fmt: skip
+    saturation = f"{f.saturation[0]} on the left, {f.saturation[1]} on the right"
+    symmetry = "odd" if f.odd else "even" if f.even else "none"
+    monotone = f.direction if f.monotone and f.direction else "; ".join(
+        f"{p.direction} from {number(p.low)} to {number(p.high)}" for p in f.pieces
+    )  # fmt: skip
+    fixed = "; ".join(f"{place(p.low, p.high)} ({p.stability})" for p in f.fixed_points) or "none"
+    kinks = "; ".join(
+        f"at {place(k.place, k.place)}: slope {number(k.left)} from the left, {number(k.right)} from the right, "
+        f"{number(k.used)} used" for k in f.kinks
+    )  # fmt: skip
+    rows = {
+        "Range": f"{f.range}{extremum(f.range, 'low')}{extremum(f.range, 'high')}",
+        "Limits": f"{number(f.limits[0])} at −∞, {number(f.limits[1])} at ∞",
+        "Asymptotes": f"{asymptotes[0]} at −∞, {asymptotes[1]} at ∞",
+        "Smoothness": f.smoothness,
+        "Kinks": kinks or "none",
+        "Monotone": monotone,
+        "Symmetry": symmetry,
+        "Slope": f"{f.slope_range}; Lipschitz constant {number(f.lipschitz)}",
+        "Saturation": saturation if set(f.saturation) != {"none"} else "none",
+        "Fixed points": fixed,
+        "Exact zeros": f"{float(f.zero_share):.4g} of all outputs, for a standard normal input",
+        "E f(z)": number(f.mean),
+        "E f(z)²": number(f.second_moment),
+        "Gain": f"{number(f.gain)} = 1 / √(E f(z)²)",
+        "χ": f"{number(f.chi)} = E f′(z)² / E f(z)²",
+        "Q′(1)": f"{number(f.variance_slope)}, the slope of the map of second moments at 1",
+    }
+    text = [
+        "## Facts\n",
+        f"Computed{settings_of(f.parameters)}; expectations are for a standard normal input z.\n",
+        "| | |\n| --- | --- |",
+        *(f"| {name} | {shown} |" for name, shown in rows.items()),
+        "",
+    ]
+    text += [f"- {inline_code(i)}" for i in f.identities]
+    if f.identities:
+        text.append("")
+    text += [f'!!! warning ""\n    {remark}\n' for remark in f.remarks]
+    return "\n".join(text)
+
+
+def inline_code(identity: Any) -> str:
+    return f"`{identity.text}` for {identity.where}"
+
+
+def settings_of(parameters: Any) -> str:
+    shown = ", ".join(f"{name} = {number(v)}" for name, v in parameters.items())
+    return f" for {shown}" if shown else ""
 
 
 DRAWN = {"uniform": "uniform between 0 and 1", "normal": "standard normal"}
@@ -248,7 +335,9 @@ def documented(name: str, value: object) -> str:
 
 def shown_signature(function: Any) -> str:
     signature = inspect.signature(function)
-    kept = [p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name not in {"self", "cls"}]
+    kept = [
+        p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name not in {"self", "cls"}
+    ]
     return str(signature.replace(parameters=kept, return_annotation=signature.empty)).replace("|", "\\|")
 
 
@@ -258,7 +347,10 @@ def first_sentence(doc: str) -> str:
 
 
 def python_reference() -> str:
-    parts = ["# Python\n", "`import softknee` loads nothing heavy; each name is loaded when it is first used.\n"]
+    parts = [
+        "# Python\n",
+        "`import softknee` loads nothing heavy; each name is loaded when it is first used.\n",
+    ]
     for name in softknee.__all__:
         value = getattr(softknee, name)
         if not (inspect.ismodule(value) and not callable(value)) and not name.startswith("_"):
@@ -275,7 +367,9 @@ def command_line_reference() -> str:
         if each.hidden:
             continue
         parts += [f"## softknee {name}\n", inspect.cleandoc(each.help or "") + "\n"]
-        arguments = [p.make_metavar(click.Context(each)) for p in each.params if p.param_type_name == "argument"]
+        arguments = [
+            p.make_metavar(click.Context(each)) for p in each.params if p.param_type_name == "argument"
+        ]
         parts.append(f"```text\nsoftknee {name} {' '.join([*arguments, '[options]'])}\n```\n")
         rows = []
         for p in each.params:
@@ -294,7 +388,14 @@ def command_line_reference() -> str:
 def pages() -> dict[str, str]:
     found = {"activations/index.md": overview()}
     found |= {f"activations/{d.name}.md": page(d) for d in catalogue.all_definitions()}
-    found |= {"reference/python.md": python_reference(), "reference/command-line.md": command_line_reference()}
+    found |= {
+        f"activations/{d.name}-{theme}.svg": picture.one(d, theme)
+        for d in catalogue.all_definitions()
+        for theme in ("light", "dark")
+    }
+    found["reference/python.md"] = python_reference()
+    if COMMAND_LINE:
+        found["reference/command-line.md"] = command_line_reference()
     return found
 
 
@@ -304,7 +405,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         for f, members in by_family().items()
     ]
     filled = {"activations": {"Activations": ["activations/index.md", *families]}}
-    filled["reference"] = {"Reference": ["reference/python.md", "reference/command-line.md"]}
+    references = ["reference/python.md", *(["reference/command-line.md"] if COMMAND_LINE else [])]
+    filled["reference"] = {"Reference": references}
     config.nav = [
         filled.get(next(iter(entry.values())), entry)
         if isinstance(next(iter(entry.values())), str)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+import picture
 import tables
 from softknee import catalogue
 from softknee.catalogue import Definition
@@ -180,11 +181,20 @@ def readme() -> str:
     return re.sub(r"<!-- generated: readme -->\n.*?<!-- end -->", lambda _: filled, text, flags=re.DOTALL)
 
 
+KNEES = ("relu", "softplus", "gelu", "mish")
+
+
 def generated() -> dict[Path, str]:
     return {
         NN / "functional.pyi": functional_stub(),
         NN / "__init__.pyi": modules_stub(),
         ROOT / "README.md": readme(),
+        **{
+            ROOT / "docs" / "assets" / f"knees-{theme}.svg": picture.knees(
+                list(map(catalogue.get, KNEES)), theme
+            )
+            for theme in ("light", "dark")
+        },
     }
 
 

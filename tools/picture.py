@@ -1,0 +1,117 @@
+"""The pictures of the documentation: functions and their derivatives, as SVG for light and dark pages."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from softknee.catalogue import Definition
+from softknee.lang.differentiate import derivative
+from softknee.lang.evaluate import evaluate
+from softknee.lang.nodes import substitute
+
+INK = {"light": "#1f2328", "dark": "#d6dbe5"}
+GRID = {"light": "#d9dde3", "dark": "#3a4150"}
+# Told apart without colour vision, and on either ground.
+LINES = {
+    "light": ("#c2410c", "#1d5fa8", "#3f7d20", "#7a3e9d"),
+    "dark": ("#fb923c", "#7db4f0", "#8fce6a", "#c9a0e8"),
+}
+SETTINGS: dict[str, Any] = {
+    "svg.hashsalt": "softknee",
+    "svg.fonttype": "path",
+    "font.size": 10,
+    "font.family": "DejaVu Sans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def curves(d: Definition, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """f and f', nan where they jump, so that no line is drawn there."""
+    given = {p.name: p.example if p.default is None else p.default for p in d.parameters}
+    expression = substitute(d.chosen({}), given)
+    with np.errstate(all="ignore"):
+        found = [
+            np.array(np.broadcast_to(evaluate(e, {"x": x}), x.shape), dtype=float)
+            for e in (expression, derivative(expression, "x"))
+        ]
+    for y in found:
+        jumps = np.abs(np.diff(y)) > 40 * (x[1] - x[0]) + 8 * np.nanmedian(np.abs(np.diff(y)))
+        y[:-1][jumps] = math.nan
+    return found[0], found[1]
+
+
+def _axes(figure: Figure, place: tuple[int, int, int], theme: str, title: str) -> Any:
+    axes = figure.add_subplot(*place)
+    axes.set_facecolor("none")
+    axes.tick_params(colors=INK[theme], labelsize=9)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GRID[theme])
+    axes.grid(color=GRID[theme], linewidth=0.6)
+    axes.axhline(0, color=INK[theme], linewidth=0.7)
+    axes.axvline(0, color=INK[theme], linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.set_title(title, color=INK[theme], fontsize=10, loc="left")
+    return axes
+
+
+def svg(figure: Figure) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def knees(definitions: list[Definition], theme: str) -> str:
+    """Several functions beside their derivatives, named at their lines."""
+    with mpl.rc_context(SETTINGS):
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        x = np.linspace(-4, 4, 1601)
+        left = _axes(figure, (1, 2, 1), theme, "f(x)")
+        right = _axes(figure, (1, 2, 2), theme, "f\N{PRIME}(x)")
+        for d, colour in zip(definitions, LINES[theme], strict=False):
+            for axes, y in zip((left, right), curves(d, x), strict=True):
+                axes.plot(x, y, color=colour, linewidth=1.8, label=d.name)
+        left.set_ylim(-0.6, 3)
+        left.set_xlim(-4, 3)
+        right.set_xlim(-4, 4)
+        left.legend(frameon=False, labelcolor=INK[theme], loc="upper left")
+        return svg(figure)
+
+
+def window(d: Definition) -> tuple[float, float]:
+    """Where to look: around 0 and every kink."""
+    given = {p.name: p.example if p.default is None else p.default for p in d.parameters}
+    places = [0.0]
+    for kink in d.kinks:
+        at = float(evaluate(substitute(kink, given), {}))
+        places += [at] if math.isfinite(at) else []
+    low, high = min(places), max(places)
+    return low - 4, high + 4
+
+
+def one(d: Definition, theme: str) -> str:
+    """A function and its derivative in one picture."""
+    with mpl.rc_context(SETTINGS):
+        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+        x = np.linspace(*window(d), 2401)
+        f, slope = curves(d, x)
+        axes = _axes(figure, (1, 1, 1), theme, "")
+        axes.plot(
+            x, slope, color=LINES[theme][1], linewidth=1.5, linestyle=(0, (4, 1.5)), label="f\N{PRIME}(x)"
+        )
+        axes.plot(x, f, color=LINES[theme][0], linewidth=2, label="f(x)")
+        seen = np.concatenate([f, slope])
+        seen = seen[np.isfinite(seen)]
+        low, high = max(seen.min(), -8), min(seen.max(), 8)
+        room = 0.06 * max(high - low, 1)
+        axes.set_ylim(low - room, high + room)
+        axes.set_xlim(x[0], x[-1])
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], frameon=False, labelcolor=INK[theme])
+        return svg(figure)
