@@ -11,6 +11,7 @@ import inspect
 import math
 import re
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable
 from functools import cache
@@ -140,12 +141,14 @@ def printed(d: Definition, expression: Node) -> Node:
 
 
 def formulas(d: Definition, name: str, change: Callable[[Node], Node]) -> str:
-    text = []
-    for key, expression in d.expression.items():
-        if len(d.expression) > 1:
-            text.append(f"`{choice_name(d, key)}`:\n")
-        text.append(displayed(f"{name} = {to_latex(change(printed(d, expression)))}"))
-    return "\n".join(text)
+    default, *others = (
+        (key, displayed(f"{name} = {to_latex(change(printed(d, e)))}"))
+        for key, e in sorted(d.expression.items(), key=lambda item: item[0] != d.default_choice)
+    )
+    if not others:
+        return default[1]
+    folded = "\n\n".join(f"`{choice_name(d, key)}`\n\n{formula}" for key, formula in others)
+    return f'{default[1]}\n??? note "With other arguments"\n\n{textwrap.indent(folded, "    ")}\n'
 
 
 def page(d: Definition) -> str:
@@ -201,6 +204,13 @@ def place(low: float, high: float) -> str:
     return f"x = {number(low)}" if low == high else f"{number(low)} to {number(high)}"
 
 
+def line(slope: float, intercept: float) -> str:
+    if slope == 0:
+        return number(intercept)
+    term = {1.0: "x", -1.0: "−x"}.get(slope, f"{number(slope)} x")
+    return term if intercept == 0 else f"{term} {'+' if intercept > 0 else '−'} {number(abs(intercept))}"
+
+
 def extremum(range_: Any, which: str) -> str:
     at = getattr(range_, f"{which}_at")
     return f" ({'least' if which == 'low' else 'greatest'} at {place(*at)})" if at and at[0] == at[1] else ""
@@ -210,11 +220,9 @@ def facts_table(d: Definition) -> str:
     """What is known of it with its defaults (or its example values, where it has none)."""
     given = {p.name: p.example for p in d.parameters if p.default is None}
     f = facts(d, None, **given)
-    line = {0.0: lambda a: number(a.intercept)}
     asymptotes = [
-        "none" if a is None or a.slope is None
-        else line.get(a.slope, lambda a: f"{number(a.slope)} x + {number(a.intercept)}")(a) for a in f.asymptotes
-    ]  # fmt: skip
+        line(a.slope, a.intercept) if a is not None and a.slope is not None else "none" for a in f.asymptotes
+    ]
     saturation = f"{f.saturation[0]} on the left, {f.saturation[1]} on the right"
     symmetry = "odd" if f.odd else "even" if f.even else "none"
     monotone = f.direction if f.monotone and f.direction else "; ".join(
@@ -317,10 +325,13 @@ def documented(name: str, value: object) -> str:
     if inspect.isclass(value) or inspect.isroutine(value) or callable(value):
         try:
             called = value.__call__ if inspect.ismodule(value) else value
-            parts.append(f"```text\n{name}{shown_signature(called)}\n```\n")
+            text = f"{name}{shown_signature(called)}"
+            if len(text) > 72:
+                text = text.replace("(", "(\n    ", 1).replace(", ", ",\n    ")
+            parts.append(f"```python\n{text}\n```\n")
         except (ValueError, TypeError):
             pass
-    parts.append((inspect.getdoc(value) or "") + "\n")
+    parts.append(examples_fenced(inspect.getdoc(value) or "") + "\n")
     if inspect.isclass(value) and not issubclass(value, BaseException):
         rows = []
         for member, each in vars(value).items():
@@ -333,12 +344,18 @@ def documented(name: str, value: object) -> str:
     return "\n".join(parts)
 
 
+def examples_fenced(doc: str) -> str:
+    """Doctests as blocks of code: from a line that starts with >>> to the next empty one."""
+    return re.sub(r"^>>> .*?(?=\n\n|\Z)", r"```pycon\n\g<0>\n```", doc, flags=re.MULTILINE | re.DOTALL)
+
+
 def shown_signature(function: Any) -> str:
     signature = inspect.signature(function)
     kept = [
         p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name not in {"self", "cls"}
     ]
-    return str(signature.replace(parameters=kept, return_annotation=signature.empty)).replace("|", "\\|")
+    shown = str(signature.replace(parameters=kept, return_annotation=signature.empty))
+    return shown.replace("|", "\\|")
 
 
 def first_sentence(doc: str) -> str:
@@ -388,11 +405,12 @@ def command_line_reference() -> str:
 def pages() -> dict[str, str]:
     found = {"activations/index.md": overview()}
     found |= {f"activations/{d.name}.md": page(d) for d in catalogue.all_definitions()}
-    found |= {
-        f"activations/{d.name}-{theme}.svg": picture.one(d, theme)
-        for d in catalogue.all_definitions()
-        for theme in ("light", "dark")
-    }
+    for d in catalogue.all_definitions():
+        drawn = picture.one(d)
+        found |= {
+            f"activations/{d.name}-light.svg": drawn,
+            f"activations/{d.name}-dark.svg": picture.dark(drawn),
+        }
     found["reference/python.md"] = python_reference()
     if COMMAND_LINE:
         found["reference/command-line.md"] = command_line_reference()

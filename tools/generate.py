@@ -185,16 +185,13 @@ KNEES = ("relu", "softplus", "gelu", "mish")
 
 
 def generated() -> dict[Path, str]:
+    knees = picture.knees([catalogue.get(name) for name in KNEES])
     return {
         NN / "functional.pyi": functional_stub(),
         NN / "__init__.pyi": modules_stub(),
         ROOT / "README.md": readme(),
-        **{
-            ROOT / "docs" / "assets" / f"knees-{theme}.svg": picture.knees(
-                list(map(catalogue.get, KNEES)), theme
-            )
-            for theme in ("light", "dark")
-        },
+        ROOT / "docs" / "assets" / "knees-light.svg": knees,
+        ROOT / "docs" / "assets" / "knees-dark.svg": picture.dark(knees),
     }
 
 

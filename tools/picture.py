@@ -15,13 +15,12 @@ from softknee.lang.differentiate import derivative
 from softknee.lang.evaluate import evaluate
 from softknee.lang.nodes import substitute
 
-INK = {"light": "#1f2328", "dark": "#d6dbe5"}
-GRID = {"light": "#d9dde3", "dark": "#3a4150"}
-# Told apart without colour vision, and on either ground.
-LINES = {
-    "light": ("#c2410c", "#1d5fa8", "#3f7d20", "#7a3e9d"),
-    "dark": ("#fb923c", "#7db4f0", "#8fce6a", "#c9a0e8"),
-}
+# What is drawn on a light page -> the same on a dark one. The lines are told apart without colour vision.
+INK, GRID = "#1f2328", "#d9dde3"
+LINES = ("#c2410c", "#1d5fa8", "#3f7d20", "#7a3e9d")
+DARK = dict(
+    zip((INK, GRID, *LINES), ("#d6dbe5", "#3a4150", "#fb923c", "#7db4f0", "#8fce6a", "#c9a0e8"), strict=True)
+)
 SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "softknee",
     "svg.fonttype": "path",
@@ -47,17 +46,17 @@ def curves(d: Definition, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return found[0], found[1]
 
 
-def _axes(figure: Figure, place: tuple[int, int, int], theme: str, title: str) -> Any:
+def _axes(figure: Figure, place: tuple[int, int, int], title: str) -> Any:
     axes = figure.add_subplot(*place)
     axes.set_facecolor("none")
-    axes.tick_params(colors=INK[theme], labelsize=9)
+    axes.tick_params(colors=INK, labelsize=9)
     for side in ("left", "bottom"):
-        axes.spines[side].set_color(GRID[theme])
-    axes.grid(color=GRID[theme], linewidth=0.6)
-    axes.axhline(0, color=INK[theme], linewidth=0.7)
-    axes.axvline(0, color=INK[theme], linewidth=0.7)
+        axes.spines[side].set_color(GRID)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.axhline(0, color=INK, linewidth=0.7)
+    axes.axvline(0, color=INK, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.set_title(title, color=INK[theme], fontsize=10, loc="left")
+    axes.set_title(title, color=INK, fontsize=10, loc="left")
     return axes
 
 
@@ -67,20 +66,27 @@ def svg(figure: Figure) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def knees(definitions: list[Definition], theme: str) -> str:
+def dark(picture: str) -> str:
+    """The picture for a dark page."""
+    for light, instead in DARK.items():
+        picture = picture.replace(light, instead)
+    return picture
+
+
+def knees(definitions: list[Definition]) -> str:
     """Several functions beside their derivatives, named at their lines."""
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         x = np.linspace(-4, 4, 1601)
-        left = _axes(figure, (1, 2, 1), theme, "f(x)")
-        right = _axes(figure, (1, 2, 2), theme, "f\N{PRIME}(x)")
-        for d, colour in zip(definitions, LINES[theme], strict=False):
+        left = _axes(figure, (1, 2, 1), "f(x)")
+        right = _axes(figure, (1, 2, 2), "f\N{PRIME}(x)")
+        for d, colour in zip(definitions, LINES, strict=False):
             for axes, y in zip((left, right), curves(d, x), strict=True):
                 axes.plot(x, y, color=colour, linewidth=1.8, label=d.name)
         left.set_ylim(-0.6, 3)
         left.set_xlim(-4, 3)
         right.set_xlim(-4, 4)
-        left.legend(frameon=False, labelcolor=INK[theme], loc="upper left")
+        left.legend(frameon=False, labelcolor=INK, loc="upper left")
         return svg(figure)
 
 
@@ -95,17 +101,15 @@ def window(d: Definition) -> tuple[float, float]:
     return low - 4, high + 4
 
 
-def one(d: Definition, theme: str) -> str:
+def one(d: Definition) -> str:
     """A function and its derivative in one picture."""
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         x = np.linspace(*window(d), 2401)
         f, slope = curves(d, x)
-        axes = _axes(figure, (1, 1, 1), theme, "")
-        axes.plot(
-            x, slope, color=LINES[theme][1], linewidth=1.5, linestyle=(0, (4, 1.5)), label="f\N{PRIME}(x)"
-        )
-        axes.plot(x, f, color=LINES[theme][0], linewidth=2, label="f(x)")
+        axes = _axes(figure, (1, 1, 1), "")
+        axes.plot(x, slope, color=LINES[1], linewidth=1.5, linestyle=(0, (4, 1.5)), label="f\N{PRIME}(x)")
+        axes.plot(x, f, color=LINES[0], linewidth=2, label="f(x)")
         seen = np.concatenate([f, slope])
         seen = seen[np.isfinite(seen)]
         low, high = max(seen.min(), -8), min(seen.max(), 8)
@@ -113,5 +117,5 @@ def one(d: Definition, theme: str) -> str:
         axes.set_ylim(low - room, high + room)
         axes.set_xlim(x[0], x[-1])
         handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], frameon=False, labelcolor=INK[theme])
+        axes.legend(handles[::-1], labels[::-1], frameon=False, labelcolor=INK)
         return svg(figure)
