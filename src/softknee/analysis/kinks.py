@@ -79,7 +79,7 @@ def breaks_of(function: Function) -> Breaks:
 
 def _declared(function: Function) -> Iterator[tuple[Any, Any]]:
     for place, slope in function.definition.kinks.items():
-        at = evaluate_mp(substitute(place, function.values), {}, 40)
+        at = evaluate_mp(substitute(place, function.values), {}, 50)
         if mp.isfinite(at):
             yield at, slope
 
@@ -117,9 +117,8 @@ def _boundaries(root: Node) -> Iterator[Node]:
 def _solve(boundary: Node) -> list[Any]:
     slope = derivative(boundary, "x")
     if slope.op == "number" and slope.payload:
-        at_zero = evaluate_mp(boundary, {"x": 0}, 40)
-        with mp.workdps(40):
-            place = -at_zero / evaluate_mp(slope, {}, 40)
+        with mp.workdps(60):
+            place = -evaluate_mp(boundary, {"x": 0}, 50) / evaluate_mp(slope, {}, 50)
         return [place] if mp.isfinite(place) else []
     ends = {e for s in stretches(boundary, _places_inside(boundary)) for e in (s.low, s.high)}
     return [_polished(boundary, e) for e in ends if math.isfinite(e)]
@@ -131,15 +130,19 @@ def _places_inside(boundary: Node) -> list[float]:
 
 
 def _polished(boundary: Node, place: float) -> Any:
-    """A root known in float64, in 40 digits."""
-    with mp.workdps(40):
-        if evaluate_mp(boundary, {"x": place}, 30) == 0:
-            return mp.mpf(place)
-        try:
-            root = mp.findroot(lambda x: evaluate_mp(boundary, {"x": x}, 36), place)
-        except (ArithmeticError, ValueError):
-            return mp.mpf(place)
-        return root if abs(root - place) <= 1e-9 * max(1.0, abs(place)) else mp.mpf(place)
+    """A root known in float64, in 50 digits, by Newton's method."""
+    slope = derivative(boundary, "x")
+    with mp.workdps(60):
+        root = mp.mpf(place)
+        for _ in range(3):
+            value = evaluate_mp(boundary, {"x": root}, 50)
+            if value == 0:
+                break
+            steepness = evaluate_mp(slope, {"x": root}, 50)
+            if not steepness or abs(value / steepness) > 1e-9 * max(1.0, abs(place)):
+                return mp.mpf(place)
+            root -= value / steepness
+        return root
 
 
 def beside(function: Function, place: Any, k: int, side: int) -> Any:

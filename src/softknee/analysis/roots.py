@@ -23,6 +23,7 @@ __all__ = ["Stretch", "grid", "roots_of", "stretches"]
 
 REACH = 1e4  # how far out roots are looked for
 _DENSE = 30.0
+_MOST = 120  # more roots than that are looked for nearer to 0 only
 
 
 def grid(breaks: Sequence[float] = ()) -> Array:
@@ -85,13 +86,18 @@ def stretches(expression: Node, breaks: Sequence[float] = ()) -> list[Stretch]:
     """The line cut into intervals of constant sign, at the roots and at the breaks.
 
     Where the function is not defined there is no stretch. Roots where the sign does not change are
-    not seen, and neither are roots beyond |x| = 1e4.
+    not seen, and neither are roots beyond |x| = 1e4 (nearer, where a function oscillates).
     """
     points = grid(breaks)
     signs = _signs(expression, points)
     far = np.abs(points) > _DENSE
     if np.count_nonzero(np.diff(signs[far])) > 12:  # an oscillation, which so wide a net does not follow
         points, signs = points[~far], signs[~far]
+    reach = _DENSE
+    while np.count_nonzero(np.diff(signs)) > _MOST:
+        reach /= 2
+        near = np.abs(points) < reach
+        points, signs = points[near], signs[near]
     edges = [-math.inf, *sorted(breaks), math.inf]
     found: list[Stretch] = []
     for low, high in pairwise(edges):

@@ -81,7 +81,9 @@ class _Value(NamedTuple):
 
 def turning(function: Function, k: int, breaks: Breaks) -> list[Stretch]:
     """The stretches on which the k-th derivative rises (1), falls (-1) or is constant (0)."""
-    return stretches(function.order(k + 1), breaks.places)
+    parts = stretches(function.order(k + 1), breaks.places)
+    (values,) = evaluated((function.order(k),), np.array([_inside(part) for part in parts]))
+    return [part for part, value in zip(parts, values, strict=True) if not math.isnan(value)]
 
 
 def range_of(
