@@ -204,10 +204,12 @@ def place(low: float, high: float) -> str:
     return f"x = {number(low)}" if low == high else f"{number(low)} to {number(high)}"
 
 
-def line(slope: float, intercept: float) -> str:
-    if slope == 0:
+def line(slope: float, intercept: float | None) -> str:
+    if slope == 0 and intercept is not None:
         return number(intercept)
     term = {1.0: "x", -1.0: "−x"}.get(slope, f"{number(slope)} x")
+    if intercept is None:
+        return f"none (it grows like {term})" if slope else "none"
     return term if intercept == 0 else f"{term} {'+' if intercept > 0 else '−'} {number(abs(intercept))}"
 
 
