@@ -24,7 +24,7 @@ _HOMES = {
     "functional": "softknee.nn.functional",
     "nn": "softknee.nn",
     "options": "softknee.nn.options:options",
-    "compare": "softknee.compare",
+    "compare": "softknee.show.comparison:compare",
     "testing": "softknee.testing",
 }
 

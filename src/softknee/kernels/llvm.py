@@ -13,6 +13,7 @@ the stack by that same body, so every element gets the same treatment and there 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -198,6 +199,18 @@ def _gather(t: _Text, i: Instruction, a: list[str]) -> str:
     return t.put(f"call {v} {full}({p} align 8 {pointers}, {m} splat (i1 true), {v} zeroinitializer)")
 
 
+def _lookup(t: _Text, i: Instruction, a: list[str]) -> str:
+    table: bytes = i.payload  # type: ignore[assignment]
+    name = f"@lookup.{zlib.crc32(table):x}"
+    text = "\\" + table.hex("\\")
+    t.globals[name] = f'{name} = private unnamed_addr constant [{len(table)} x i8] c"{text}", align 64'
+    pointers = t.put(f"getelementptr float, ptr {name}, {t.vector('i32')} {a[0]}")
+    v, p, m = t.vector("f32"), f"<{t.lanes} x ptr>", t.vector("bool")
+    full = f"@llvm.masked.gather.v{t.lanes}f32.v{t.lanes}p0"
+    t.declared.add(f"declare {v} {full}({p}, {m}, {v})")
+    return t.put(f"call {v} {full}({p} align 4 {pointers}, {m} splat (i1 true), {v} zeroinitializer)")
+
+
 #: how each operation of a Program is written in LLVM IR
 SPELLING: dict[str, Speller] = {
     "add": _binary("fadd"), "sub": _binary("fsub"), "mul": _binary("fmul"), "div": _binary("fdiv"),
@@ -210,7 +223,7 @@ SPELLING: dict[str, Speller] = {
     "iadd": _binary("add"), "isub": _binary("sub"), "iand": _binary("and"), "ior": _binary("or"),
     "ixor": _binary("xor"), "ishl": _binary("shl"), "ilshr": _binary("lshr"), "iashr": _binary("ashr"),
     "to_int": _cast("fptosi"), "to_float": _cast("sitofp"), "widen": _cast("fpext"),
-    "narrow": _cast("fptrunc"), "gather": _gather,
+    "narrow": _cast("fptrunc"), "gather": _gather, "lookup": _lookup,
 }  # fmt: skip
 
 
@@ -222,6 +235,10 @@ def _load(t: _Text, storage: Storage, pointer: str, kind: str) -> str:
 
 
 def _widen(t: _Text, storage: Storage, raw: str, kind: str, shaped: Callable[[str], str]) -> str:
+    if kind == "i32":  # the bits of a 16-bit number
+        if storage == "float16":
+            raw = t.put(f"bitcast {shaped('half')} {raw} to {shaped('i16')}")
+        return t.put(f"zext {shaped('i16')} {raw} to {shaped('i32')}")
     if storage == "bfloat16":
         wide = t.put(f"zext {shaped('i16')} {raw} to {shaped('i32')}")
         sixteen = "splat (i32 16)" if shaped("i32").startswith("<") else "16"
@@ -276,14 +293,14 @@ def _to_bfloat16(t: _Text, value: str) -> str:
     return t.put(f"trunc {i32} {t.put(f'lshr {i32} {chosen}, splat (i32 16)')} to {i16}")
 
 
-def _body(t: _Text, kernel: Kernel, inputs: list[str]) -> dict[Value, str]:
+def _body(t: _Text, kernel: Kernel, inputs: dict[tuple[int, str], str]) -> dict[Value, str]:
     """Every instruction of the program, in order; returns the name of each value."""
     names: dict[Value, str] = {}
     for value, instruction in kernel.program:
         if instruction.op == "const":
             names[value] = t.const(instruction.payload, value.type)  # type: ignore[arg-type]
         elif instruction.op == "input":
-            names[value] = inputs[instruction.payload]  # type: ignore[index]
+            names[value] = inputs[instruction.payload, value.type]  # type: ignore[index]
         else:
             spell = SPELLING[instruction.op]
             names[value] = spell(t, instruction, [names[a] for a in instruction.args])
@@ -296,7 +313,10 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     lanes, operands = kernel.lanes, kernel.operands
     n_in = sum(isinstance(i, Operand) for i in kernel.inputs)
     sums = [k for k, o in enumerate(operands) if o.access.startswith("sum")]
-    kinds = {i.payload: v.type for v, i in kernel.program if i.op == "input"}
+    kinds: dict[int, list[str]] = {}
+    for v, i in kernel.program:
+        if i.op == "input":
+            kinds.setdefault(i.payload, []).append(v.type)  # type: ignore[arg-type]
 
     t.label("entry")
     for k in range(len(operands)):
@@ -308,15 +328,16 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     for k, name in enumerate(("length", "chunk", "chunks", "outer")):
         t.do(f"%g.{name} = getelementptr i64, ptr %geometry, i64 {k}")
         t.do(f"%{name} = load i64, ptr %g.{name}")
-    inputs: list[str] = [""] * len(kernel.inputs)
+    inputs: dict[tuple[int, str], str] = {}
     scalar = 0
     for k, source in enumerate(kernel.inputs):
-        if isinstance(source, Scalar) and k in kinds:
-            pointer = t.put(f"getelementptr double, ptr %scalars, i64 {scalar}")
-            raw = t.put(f"load double, ptr {pointer}")
-            if kinds[k] == "f32":
-                raw = t.put(f"fptrunc double {raw} to float")
-            inputs[k] = _splat(t, raw, kinds[k])
+        if isinstance(source, Scalar):
+            for kind in kinds.get(k, ()):
+                pointer = t.put(f"getelementptr double, ptr %scalars, i64 {scalar}")
+                raw = t.put(f"load double, ptr {pointer}")
+                if kind == "f32":
+                    raw = t.put(f"fptrunc double {raw} to float")
+                inputs[k, kind] = _splat(t, raw, kind)
         scalar += isinstance(source, Scalar)
     t.do("br label %unit")
 
@@ -370,12 +391,11 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
         t.do(f"%start.{k} = getelementptr i8, ptr %base.{k}, i64 {byte}")
     for k, source in enumerate(kernel.inputs):
         if isinstance(source, Operand):
-            if source.access == "splat" and k in kinds:
+            for kind in kinds.get(k, ()) if source.access == "splat" else ():
                 memory = MEMORY[source.storage]
                 raw = t.put(f"load {memory}, ptr %start.{place}")
-                inputs[k] = _splat(
-                    t, _widen(t, source.storage, raw, kinds[k], lambda s: LLVM.get(s, s)), kinds[k]
-                )
+                wide = _widen(t, source.storage, raw, kind, lambda s: LLVM.get(s, s))
+                inputs[k, kind] = _splat(t, wide, kind)
             place += 1
     t.do("br label %vector")
 
@@ -406,8 +426,8 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     place = 0
     for k, source in enumerate(kernel.inputs):
         if isinstance(source, Operand):
-            if source.access == "row" and k in kinds:
-                inputs[k] = _load(t, source.storage, f"%p.{place}", kinds[k])
+            for kind in kinds.get(k, ()) if source.access == "row" else ():
+                inputs[k, kind] = _load(t, source.storage, f"%p.{place}", kind)
             place += 1
     names = _body(t, kernel, inputs)
     if sums:

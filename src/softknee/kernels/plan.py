@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from softknee.kernels import native
-from softknee.kernels.llvm import Kernel, Operand, Scalar, to_llvm
+from softknee.kernels.arrays import run
+from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, to_llvm
 from softknee.kernels.lower import lower
 from softknee.kernels import primitives
 from softknee.kernels.primitives import Double
 from softknee.kernels.program import Program
+from softknee.kernels.table import split, table_of
 from softknee.lang.nodes import Node, walk
 
 __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"]
@@ -54,7 +56,7 @@ def _sources() -> str:
     """A hash of the code that writes kernels, so that a cached one is never older than it."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for name in ("llvm.py", "lower.py", "plan.py", "primitives.py", "coefficients.py", "program.py"):
+    for name in ("llvm.py", "lower.py", "plan.py", "primitives.py", "coefficients.py", "program.py", "table.py"):
         digest.update((here / name).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -79,7 +81,16 @@ def kernel_of(plan: Plan) -> Kernel:
     program = Program()
     kind = "f32" if arithmetic.__name__ == "Single" else "f64"
     values = {name: program.input(k, kind) for k, (name, _) in enumerate(plan.inputs)}
-    results = lower([e for e, _ in plan.outputs], program, arithmetic(program), values)
+    roots = [e for e, _ in plan.outputs]
+    storages = {n: (k, i.storage) for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
+    narrow = {n for n, (_, storage) in storages.items() if SIZE[storage] == 2}
+    if narrow:
+        roots, parts = split(roots, narrow)
+        for name, (source_name, part) in parts.items():
+            place, storage = storages[source_name]
+            entries = table_of(part, source_name, storage, lambda x, p=part, s=source_name: _values(p, s, x))
+            values[name] = program.widen(program.lookup(program.input(place, "i32"), payload=entries))
+    results = lower(roots, program, arithmetic(program), values)
     header = "\n".join(
         f"{o.storage} {o.access}: {e!r}"[:400] for e, o in plan.outputs
     ) + f"\ncomputed in {arithmetic.__name__} arithmetic"
@@ -90,6 +101,12 @@ def kernel_of(plan: Plan) -> Kernel:
         lanes=8 if arithmetic.__name__ == "Pair" else 32,
         header=header,
     )
+
+
+def _values(part: Node, name: str, x: Any) -> Any:
+    """A function of one variable at an array of float64, by our float64 kernel."""
+    wide = Plan(((part, Operand("float64")),), ((name, Operand("float64")),))
+    return run(compile_plan(wide), kernel_of(wide), [x])[0]
 
 
 def source(plan: Plan, backend: Literal["cpu", "assembly"] = "cpu") -> str:

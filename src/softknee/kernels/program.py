@@ -56,6 +56,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "widen": ("f32", "f64"),
     "narrow": ("f64", "f32"),
     "gather": ("i64", "f64"),  # payload: a tuple of floats; the operand is an index into it
+    "lookup": ("i32", "f32"),  # payload: the bytes of a float32 array; the operand is an index
 }
 
 _PARTNER = {"f32": "i32", "f64": "i64", "i32": "f32", "i64": "f64"}
@@ -101,6 +102,7 @@ class Program:
         return self._known[known]
 
     def input(self, place: int, kind: str) -> Value:
+        """The kernel's input at this place, widened to a float type; "i32": the bits of a 16-bit one."""
         return self._append("input", (), kind, place)
 
     def const(self, number: float, kind: str = "f64") -> Value:
@@ -117,8 +119,8 @@ class Program:
         kinds, result = OPERATIONS[name]
         if name == "widen" or name == "narrow":
             expected, kind = [kinds], result
-        elif name == "gather":
-            expected, kind = ["i64"], "f64"
+        elif name in ("gather", "lookup"):
+            expected, kind = [kinds], result
         else:
             if len(kinds) != len(args):
                 raise TypeError(f"{name} takes {len(kinds)} operands, got {len(args)}")

@@ -1,0 +1,132 @@
+"""Tables of 65,536 results: 16-bit functions of one variable, correctly rounded by construction.
+
+A table holds the function at every 16-bit number, as float32 rounded to odd: rounding that to 16
+bits, or multiplying it by a 16-bit gradient and rounding the product, is as good as rounding the
+exact value (Boldo and Melquiond 2008). The values come from our float64 kernel; where one lies so
+near the middle between two 16-bit numbers that its own error could decide, mpmath decides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from softknee.lang.nodes import Node, make, symbol, symbols_in, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["split", "table_of"]
+
+_COSTLY = {
+    "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "erf", "normal_cdf", "normal_pdf",
+    "sin", "cos", "atan", "asinh", "sqrt", "pow",
+}  # fmt: skip
+#: digits to which mpmath may go to find the side of a middle on which a value lies
+_DIGITS = (60, 400)
+
+
+def split(roots: list[Node], narrow: set[str]) -> tuple[list[Node], dict[str, tuple[str, Node]]]:
+    """Replaces each largest costly part that depends on one 16-bit input alone by a new symbol.
+
+    Returns the expressions and what the new symbols stand for: (input, part).
+    """
+    found: dict[Node, str] = {}
+    done: dict[int, Node] = {}
+    costly: dict[int, bool] = {}
+    for n in walk(*roots):
+        costly[id(n)] = n.op in _COSTLY or any(costly[id(a)] for a in n.args)
+
+    def replaced(n: Node) -> Node:
+        if id(n) not in done:
+            used = symbols_in(n)
+            if costly[id(n)] and len(used) == 1 and used[0] in narrow:
+                found.setdefault(n, f"table{len(found)}_")
+                done[id(n)] = symbol(found[n])
+            elif not costly[id(n)]:
+                done[id(n)] = n
+            else:
+                done[id(n)] = make(n.op, tuple(map(replaced, n.args)), n.payload)
+        return done[id(n)]
+
+    results = list(map(replaced, roots))
+    return results, {name: (symbols_in(n)[0], n) for n, name in found.items()}
+
+
+def table_of(part: Node, name: str, storage: str, evaluate: Callable[[Any], Any]) -> bytes:
+    """The float32 entries (rounded to odd) of a function of `name` at all numbers of a storage type.
+
+    evaluate: its values at an array of float64, within a few units of float64.
+    """
+    import numpy as np
+
+    bits = np.arange(65536, dtype=np.uint16)
+    with np.errstate(all="ignore"):
+        x = bits.view(np.float16).astype(np.float64) if storage == "float16" else _wide(bits)
+        values = evaluate(x)
+        odd = _to_odd(values)
+        # the middle between the two 16-bit neighbours of each value
+        below = _toward_zero(values, storage)
+        above = _next(below, storage)
+        middle = (below + above) / 2
+        near = np.isfinite(values) & np.isfinite(middle) & (np.abs(values - middle) <= 8 * np.spacing(np.abs(values)))
+        for k in np.flatnonzero(near):
+            side = _side(part, name, float(x[k]), float(middle[k]))
+            entry = np.float32(middle[k])
+            odd[k] = entry if side == 0 else np.nextafter(entry, np.float32(side * np.inf))
+    return odd.astype("<f4").tobytes()
+
+
+def _wide(bits: Any) -> Any:
+    import numpy as np
+
+    return (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+
+
+def _to_odd(values: Any) -> Any:
+    """float64 -> float32, rounded to odd"""
+    import numpy as np
+
+    near = values.astype(np.float32)
+    back = near.astype(np.float64)
+    bits = near.view(np.uint32)
+    inexact = (back != values) & ~np.isnan(values)
+    bits = np.where(inexact, (bits - (np.abs(back) > np.abs(values))) | 1, bits)
+    return bits.astype(np.uint32).view(np.float32)
+
+
+def _toward_zero(values: Any, storage: str) -> Any:
+    """The 16-bit number next to each value on the side of 0."""
+    import numpy as np
+
+    if storage == "bfloat16":
+        near = values.astype(np.float32)
+        bits = near.view(np.uint32) - (np.abs(near.astype(np.float64)) > np.abs(values)).astype(np.uint32)
+        return (bits & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float64)
+    near = values.astype(np.float16)
+    bits = near.view(np.uint16) - (np.abs(near.astype(np.float64)) > np.abs(values)).astype(np.uint16)
+    return bits.view(np.float16).astype(np.float64)
+
+
+def _next(values: Any, storage: str) -> Any:
+    """The 16-bit number next to each 16-bit number, away from 0."""
+    import numpy as np
+
+    if storage == "bfloat16":
+        bits = values.astype(np.float32).view(np.uint32) + np.uint32(0x10000)
+        return bits.view(np.float32).astype(np.float64)
+    return (values.astype(np.float16).view(np.uint16) + np.uint16(1)).view(np.float16).astype(np.float64)
+
+
+def _side(part: Node, name: str, x: float, middle: float) -> int:
+    """-1, 0 or 1: where the exact value lies. Nearer than 10^-400 counts as on the middle."""
+    import mpmath as mp
+
+    from softknee.lang.evaluate import compiled
+
+    function = compiled((part,), (name,), "mpmath")
+    for digits in _DIGITS:
+        with mp.workdps(digits + 20):
+            difference = function(mp.mpf(x))[0] - mp.mpf(middle)
+            if abs(difference) > abs(mp.mpf(middle)) * mp.mpf(10) ** -digits:
+                return int(mp.sign(difference))
+    return 0
