@@ -12,6 +12,7 @@ import torch
 
 from softknee.catalogue.definition import Definition
 from softknee.lang.differentiate import derivative
+from softknee.lang.evaluate import evaluate
 from softknee.lang.limits import Limit, limit
 from softknee.lang.nodes import Node, substitute
 from softknee.nn.runtime import runtime
@@ -52,21 +53,21 @@ class Case:
         return substitute(self.definition.chosen(self.choices), dict(self.values))
 
     def near_root(self, x: float, order: int) -> bool:
-        """Whether x lies around a root of the order-th derivative: between the neighbouring extrema."""
+        """Whether x lies around a root of the order-th derivative, crossed or touched: between the
+        neighbouring extrema."""
         return any(low <= x <= high for low, high in self._regions(order))
 
     def _regions(self, order: int) -> list[tuple[float, float]]:
         cache = self.__dict__.setdefault("_known_regions", {})
         if order not in cache:
-            extrema = roots(derivative(self._function, "x", order + 1))
-            kinks = self.kinks
-            found = []
-            for root in roots(derivative(self._function, "x", order)):
-                ends = [*extrema, *kinks]
-                low = max((e for e in ends if e < root), default=-math.inf)
-                high = min((e for e in ends if e > root), default=math.inf)
-                found.append((low, high))
-            cache[order] = found
+            slope = derivative(self._function, "x", order)
+            extrema = roots(derivative(self._function, "x", order + 1), 60)
+            ends = [*extrema, *self.kinks]
+            touching = [e for e in extrema if abs(_float_value(slope, e)) < 1e-9]
+            cache[order] = [
+                (max((e for e in ends if e < root - 1e-9), default=-math.inf), min((e for e in ends if e > root + 1e-9), default=math.inf))
+                for root in (*roots(slope, 60), *touching)
+            ]
         return cache[order]
 
     def floor(self, x: float, order: int) -> float:
@@ -108,6 +109,10 @@ class Case:
             (y,) = torch.autograd.grad(y, x, torch.ones_like(y), create_graph=k + 1 < order, materialize_grads=True)
             found.append(y.detach().to(torch.float64).tolist())
         return found
+
+
+def _float_value(expression: Node, x: float) -> float:
+    return float(evaluate(expression, {"x": x}))
 
 
 def _plain(value: Any, dtype: str | None) -> Any:

@@ -74,8 +74,8 @@ _GRID = np.unique(
 
 
 @lru_cache(maxsize=1024)
-def roots(expression: Node) -> tuple[float, ...]:
-    """The places, within 120 of 0, where an expression in x changes its sign, at most 12, by |x|."""
+def roots(expression: Node, most: int = 12) -> tuple[float, ...]:
+    """The places, within 120 of 0, where an expression in x changes its sign; those nearest to 0."""
     function = compiled((expression,), ("x",), "numpy")
     with np.errstate(all="ignore"):
         y = np.broadcast_to(np.asarray(function(_GRID)[0], dtype=float), _GRID.shape)
@@ -88,7 +88,7 @@ def roots(expression: Node) -> tuple[float, ...]:
                 here = float(function(np.float64(middle))[0])
             low, high = (middle, high) if here * below > 0 else (low, middle)
         found.append((low + high) / 2)
-    return tuple(sorted(found, key=abs)[:12])
+    return tuple(sorted(found, key=abs)[:most])
 
 
 def hard_points(

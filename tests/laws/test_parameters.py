@@ -1,0 +1,103 @@
+"""Parameters: gradients of every shape, modules that load torch's state, signatures that are torch's."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+
+from softknee.catalogue import Definition
+from softknee.nn.functional import function_of
+from softknee.nn.modules import module_of
+from softknee.testing import mechanics
+from tests.laws.common import DEFINITIONS, assert_none, cases, every, learnable
+
+TORCH_MODULES = [d for d in DEFINITIONS if isinstance(getattr(torch.nn, d.module, None), type)]
+TORCH_FUNCTIONS = [d for d in DEFINITIONS if d.torch]
+torch_module = pytest.mark.parametrize("definition", TORCH_MODULES, ids=lambda d: d.name)
+torch_function = pytest.mark.parametrize("definition", TORCH_FUNCTIONS, ids=lambda d: d.name)
+
+
+@learnable
+def test_parameter_gradients(definition: Definition) -> None:
+    """One value for all, one a channel, one an element: each gradient is the sum over what it belongs to."""
+    assert_none([f for case in cases(definition) for f in mechanics.parameter_gradients(case)])
+
+
+@every
+def test_modules(definition: Definition) -> None:
+    assert_none([f for case in cases(definition) for f in mechanics.modules(case)])
+
+
+@every
+def test_dtypes(definition: Definition) -> None:
+    assert_none([f for case in cases(definition) for f in mechanics.dtypes(case)])
+
+
+@every
+def test_in_place(definition: Definition) -> None:
+    assert_none([f for case in cases(definition) for f in mechanics.in_place(case)])
+
+
+def _required(definition: Definition) -> dict[str, Any]:
+    return {p.name: float(p.example or 0.5) for p in definition.parameters if p.default is None}
+
+
+@torch_module
+def test_modules_are_torchs(definition: Definition) -> None:
+    """The same constructor, repr and state_dict; either loads the other's state."""
+    ours, theirs = module_of(definition), getattr(torch.nn, definition.module)
+    assert issubclass(ours, theirs)
+    given = _required(definition)
+    mine, other = ours(**given), theirs(**given)
+    assert repr(mine) == repr(other)
+    assert list(mine.state_dict()) == list(other.state_dict())
+    for p in other.parameters():
+        torch.nn.init.uniform_(p)
+    mine.load_state_dict(other.state_dict())
+    other.load_state_dict(mine.state_dict())
+    x = torch.randn(2, 3)
+    assert torch.allclose(mine.eval()(x), other.eval()(x), rtol=1e-5, atol=1e-6)
+    wanted = list(inspect.signature(theirs).parameters)
+    assert list(inspect.signature(ours).parameters)[: len(wanted)] == wanted or "args" in inspect.signature(ours).parameters
+
+
+@torch_function
+def test_functions_are_torchs(definition: Definition) -> None:
+    """The positional arguments and their defaults; what we add is keyword-only."""
+    try:
+        theirs = inspect.signature(getattr(torch.nn.functional, definition.torch or "")).parameters
+    except ValueError:
+        pytest.skip("torch's is built in and shows no signature")
+    ours = inspect.signature(function_of(definition)).parameters
+    named = [n for n in theirs if n not in ("args", "kwargs")]
+    assert [n for n in ours if n in named] == named
+    for name in named:
+        assert ours[name].default == theirs[name].default, name
+    assert all(ours[n].kind is inspect.Parameter.KEYWORD_ONLY for n in ours if n not in named)
+
+
+@learnable
+def test_one_value_a_channel(definition: Definition) -> None:
+    """num_parameters values along dimension 1 are used one a channel; `dim` chooses another."""
+    made = module_of(definition)
+    given = _required(definition)
+    module = made(3, **given)
+    for k, p in enumerate(module.parameters()):
+        assert p.shape == (3,)
+        with torch.no_grad():
+            p.add_(torch.tensor([0.0, 0.05, 0.1]) * (k + 1))
+    x = torch.randn(4, 3, 5)
+    y = module(x)
+    for channel in range(3):
+        single = made(1, **given)
+        with torch.no_grad():
+            for p, q in zip(single.parameters(), module.parameters(), strict=True):
+                p.copy_(q[channel : channel + 1])
+        assert torch.allclose(y[:, channel], single(x[:, channel]), rtol=1e-6, atol=1e-7)
+    if not isinstance(getattr(torch.nn, definition.module, None), type):
+        last = made(3, **given, dim=-1)
+        last.load_state_dict(module.state_dict())
+        assert torch.equal(last(x.transpose(1, 2)), y.transpose(1, 2))
