@@ -76,6 +76,8 @@ def _fold(n: Node) -> Node | None:
     values = [_exact(a) for a in n.args]
     if n.op == "mul" and all(a.op == "number" and a.payload != 0 for a in n.args) and None in values:
         return number(float(n.args[0].payload) * float(n.args[1].payload))  # with an infinity
+    if n.op == "neg" and n.args[0].op == "number":
+        return number(-n.args[0].payload)
     if not n.args or None in values:
         return None
     if n.op in _FOLD and not (n.op == "div" and values[1] == 0):
@@ -250,6 +252,10 @@ def _div(n: Node) -> Node | None:
         return -(a.args[0] / b)
     if b.op == "neg":
         return -(a / b.args[0])
+    if b.op == "mul" and (m := _exact(b.args[0])):  # u / (m v)
+        return number(1 / m) * (a / b.args[1])
+    if a.op == "mul" and (k := _exact(a.args[0])):  # (k u) / v
+        return number(k) * (a.args[1] / b)
     if a is b and b.op in ("exp", "sigmoid"):
         return number(1)
     return None

@@ -324,6 +324,48 @@ def _taylor(n: Node, name: str) -> tuple[Node | None, Node]:
 _GROWN = 2.0**31
 
 
+_PROBES = tuple(s * v for s in (1.0, -1.0) for v in (0.3, 3.0, 30.0, 60.0, 120.0, 500.0, 1e4, 2.0**62, 1e300))
+
+
+def _capped(root: Node, names: tuple[str, ...], values: Sequence[Sequence[float]]) -> Node:
+    """Exponentials whose overflow would give NaN get their argument kept below 40 (or their input,
+    where that is not enough), if no value that is not NaN changes by it.
+
+    An exponential of an exponential has decided everything long before it overflows:
+    e^u e^(-e^u) is 0 from u = 7 on, but inf * 0 in floating point from u = 710 on.
+    """
+    function = compiled((root,), names, "float")
+    points = list(product(*values))
+    plain = [float(function(*p)[0]) for p in points]
+    if not any(map(math.isnan, plain)):
+        return root
+
+    def cap(n: Node) -> Node | None:
+        if n.op in ("exp", "expm1") and symbols_in(n):
+            return make(n.op, (make("minimum", (n.args[0], number(40))),))
+        return None
+
+    candidates = [rebuild(root, cap)]
+    for name in names[:1]:
+        x = symbol(name)
+        candidates.append(substitute(root, {name: make("minimum", (x, number(40)))}))
+        candidates.append(substitute(root, {name: make("maximum", (x, number(-40)))}))
+    best, fewest = root, sum(map(math.isnan, plain))
+    for candidate in candidates:
+        if candidate is root:
+            continue
+        again = compiled((candidate,), names, "float")
+        changed = [float(again(*p)[0]) for p in points]
+        nans = sum(map(math.isnan, changed))
+        same = all(
+            math.isnan(a) or a == b or abs(a - b) <= 1e-14 * abs(a) or max(abs(a), abs(b)) < 1e-290
+            for a, b in zip(plain, changed, strict=True)
+        )
+        if same and nans < fewest:
+            best, fewest = candidate, nans
+    return best
+
+
 def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Sequence[float]] | None = None) -> Node:
     """The expression with its limits at infinity, where plain arithmetic gives NaN.
 
@@ -337,6 +379,7 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
     samples = samples or {}
     choices = [tuple(samples.get(name, (1.0, -1.0, 0.5))) for name in others]
     rest = [(0.7, -0.7, 1e300, -1e300, math.inf, -math.inf)] * (len(inputs) - 1)
+    root = _capped(root, (*inputs, *others), [_PROBES] * len(inputs) + choices)
     function = compiled((root,), (*inputs, *others), "float")
     tamed: dict[str, Node] = {}
     grown: list[Node] = []
@@ -344,10 +387,10 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
     for position, name in enumerate(inputs):
         x = symbol(name)
         infinite: list[int] = []
-        huge: list[tuple[int, int]] = []
+        huge: list[int] = []
         growing = shrinking = False
         for side in (1, -1):
-            meets_nan = overflows = doubly = False
+            meets_nan = overflows = False
             for given in product(*rest, *choices):
                 head, tail = given[:position], given[position:]
 
@@ -355,28 +398,22 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
                     return float(function(*head, side * value, *tail)[0])  # noqa: B023
 
                 far, nearer = at(2.0**62), at(2.0**61)
-                if math.isnan(far):  # an exponential of an exponential: everything is decided at 40
-                    early, late = at(36.0), at(40.0)
-                    doubly |= abs(late - early) <= 1e-15 * abs(late) or max(abs(late), abs(early)) < 1e-300
-                    continue
                 grows = math.isfinite(far) and abs(far) >= _GROWN and abs(nearer) >= _GROWN / 2
                 settled = abs(far - nearer) <= 1e-9 * abs(far) or max(abs(far), abs(nearer)) < 1e-9
                 if grows or settled:  # else there is no limit to be seen
                     meets_nan |= math.isnan(at(math.inf))
                     overflows |= math.isnan(at(1e300)) and not grows
                     growing |= meets_nan and grows
-                    shrinking |= meets_nan and 0 < abs(far) < 1e-9
-            if doubly:
-                huge.append((side, 40))
-            elif overflows:
-                huge.append((side, 2**62))
+                    shrinking |= (meets_nan or overflows) and 0 < abs(far) < 1e-9
+            if overflows:
+                huge.append(side)
             elif meets_nan:
                 infinite.append(side)
         inner: Node = x
         for side in infinite:
             inner = where(x == number(side * math.inf), number(side * 2**62), inner)
-        for side, edge in huge:
-            inner = make("minimum" if side > 0 else "maximum", (inner, number(side * edge)))
+        for side in huge:
+            inner = make("minimum" if side > 0 else "maximum", (inner, number(side * 2**62)))
         if inner is not x:
             tamed[name] = inner
         if growing:

@@ -238,8 +238,16 @@ class Pointwise:
     def evaluate(self, args: tuple[Any, ...]) -> Any:
         """The values, without recording: by our kernel where it can run, else by torch operations."""
         tensors = args[:-1]
-        results = launch.run(self, tensors, args[-1]) if launch.eligible(tensors) else None
-        return self.emit(args) if results is None else results
+        if launch.eligible(tensors):
+            try:
+                results = launch.run(self, tensors, args[-1])
+            except RuntimeError as error:
+                if "data pointer" not in str(error):  # a tensor without memory of its own: vmap's old kind
+                    raise
+                results = None
+            if results is not None:
+                return results
+        return self.emit(args)
 
     def emit(self, args: tuple[Any, ...]) -> Any:
         """The values by torch operations; 16-bit tensors are computed in float32."""
