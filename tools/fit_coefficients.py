@@ -116,6 +116,18 @@ def _exp_third(r: mpf) -> mpf:
     return ((mp.expm1(r) - r) * 2 / r**2 - 1) / r
 
 
+def _exp_half(r: mpf) -> mpf:
+    """Q with e^r = 1 + r + r^2 Q"""
+    return (1 + r * _exp_third(r)) / 2
+
+
+def _log_cubic(f: mpf) -> mpf:
+    """P with log(1 + f) = f + f^2 P"""
+    if abs(f) < mpf(2) ** -20:
+        return -mpf(1) / 2 + f / 3 - f**2 / 4 + f**3 / 5
+    return (mp.log1p(f) - f) / f**2
+
+
 def _mills_flat(y: mpf) -> mpf:
     """R(a) (a + 4), y = (a - 4)/(a + 4)"""
     a = 4 * (1 + y) / (1 - y)
@@ -244,6 +256,36 @@ def recipes() -> list[Recipe]:
             26,
             pairs=8,
         ),
+        Recipe(
+            "EXPM1_SINGLE",
+            "Q(r): e^r = 1 + r + r^2 Q, |r| <= ln2/2, weighted for e^r",
+            _exp_half,
+            (-half * mpf("1.001"), half * mpf("1.001")),
+            4,
+            kind="f32",
+            refitted=3,
+            weight=lambda r: r * r + mpf("0.01"),
+        ),
+        Recipe(
+            "LOG_SINGLE",
+            "P(f): log(1 + f) = f + f^2 P, sqrt(1/2) <= 1 + f <= sqrt(2), weighted for the logarithm",
+            _log_cubic,
+            (mp.sqrt(mpf("0.5")) - 1, mp.sqrt(2) - 1),
+            8,
+            kind="f32",
+            refitted=4,
+            weight=lambda f: abs(f) + mpf("0.01"),
+        ),
+        Recipe(
+            "LOG1P_SINGLE",
+            "(2 atanh(s) - 2s)/s^3 in s^2, 0 <= s <= 1/3, weighted for the logarithm",
+            lambda z: mpf(2) / 3 if z == 0 else (mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 1) * 2 / z,
+            (mpf(0), mpf(1) / 9 * slack),
+            4,
+            kind="f32",
+            refitted=2,
+            weight=lambda z: (z + mpf("0.005")) / 2,
+        ),
     ]
 
 
@@ -269,6 +311,9 @@ def source() -> str:
     }
     lines += [f"{name} = {_write(_pair(+value))}" for name, value in constants.items()]
     high = mp.floor(mp.ln2 * 2**42) / 2**42
+    for name, value in {"LN2": mp.ln2, "INVERSE_ROOT_TWO_PI": 1 / mp.sqrt(2 * mp.pi)}.items():
+        short = _f32(+value)
+        lines.append(f"{name}_SINGLE = {_write((short, _f32(value - mpf(short))))}")
     lines.append("# 42 bits of ln 2 and the rest")
     lines.append(f"LN2_PARTS = {_write((float(high), float(mp.ln2 - high)))}")
     for recipe in recipes():

@@ -72,11 +72,19 @@ def polynomial(
     first = len(fixed)
     unknown = degree + 1 - first
     rest = [t - _horner(fixed, x) for t, x in zip(target, grid, strict=True)]
+    largest = max(abs(w * r) for w, r in zip(weight, rest, strict=True))
     if unknown <= 0:
-        error = max(abs(w * r) for w, r in zip(weight, rest, strict=True))
-        return Fit(tuple(fixed), (mpf(1),), error)
+        return Fit(tuple(fixed), (mpf(1),), largest)
+    if first:
+        # What is left is divided by x^first; near 0, where that says nothing, points are left out.
+        reach = max(abs(x) for x in grid) / 500
+        kept = [
+            (x, r / x**first, w * abs(x) ** first)
+            for x, r, w in zip(grid, rest, weight, strict=True)
+            if abs(x) > reach
+        ]
+        grid, rest, weight = zip(*kept, strict=True)
     count = unknown + 1
-    # A constant term that is fixed makes x = 0 useless as a node.
     step = (len(grid) - 1) / (count + 1)
     places = [round((j + 1) * step) for j in range(count)]
     free: list[mpf] = []
@@ -84,16 +92,14 @@ def polynomial(
         matrix = mp.matrix(count, count)
         right = mp.matrix(count, 1)
         for i, place in enumerate(places):
-            power = grid[place] ** first
             for j in range(unknown):
-                matrix[i, j] = power
-                power *= grid[place]
+                matrix[i, j] = grid[place] ** j
             matrix[i, unknown] = (-1) ** i / weight[place]
             right[i] = rest[place]
         solution = mp.lu_solve(matrix, right)
         free = [solution[j] for j in range(unknown)]
         level = abs(solution[unknown])
-        errors = [w * (r - x**first * _horner(free, x)) for w, r, x in zip(weight, rest, grid, strict=True)]
+        errors = [w * (r - _horner(free, x)) for w, r, x in zip(weight, rest, grid, strict=True)]
         largest = max(abs(e) for e in errors)
         if largest < level * mpf("1.001"):
             break

@@ -14,7 +14,16 @@ from mpmath import mp, mpf
 
 from softknee.kernels import coefficients, primitives
 from softknee.kernels.arrays import run_program
-from softknee.kernels.primitives import DOUBLE_ERROR, PAIR_ERROR, Double, Pair, Wide
+from softknee.kernels.primitives import (
+    DOUBLE_ERROR,
+    PAIR_ERROR,
+    SINGLE_ERROR,
+    SINGLE_SUBNORMAL_ERROR,
+    Double,
+    Pair,
+    Single,
+    Wide,
+)
 from softknee.kernels.program import Program
 
 ORACLES: dict[str, Callable[[mpf], mpf]] = {
@@ -230,6 +239,115 @@ def test_pair_comparisons_see_the_low_part(operation: str) -> None:
     wanted = [by_hand(p, q) if p != q else by_hand(0.0 if math.isinf(p) else e, 0.0)
               for p, e, q in zip(x.tolist(), low.tolist(), y.tolist(), strict=True)]  # fmt: skip
     np.testing.assert_array_equal(found.astype(bool), wanted)
+
+
+#: in float64, from libraries that share nothing with ours
+IN_FLOAT64: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "softplus": lambda x: np.logaddexp(0, x),
+    "normal_pdf": lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    "log": np.log,
+    "log1p": np.log1p,
+    "silu": lambda x: x * (1 / (1 + np.exp(-x))),
+}
+
+
+def single(name: str, x: np.ndarray) -> np.ndarray:
+    program = Program()
+    a = Single(program)
+    number = a.from_value(program.input(0, "f32"))
+    y = a.mul(number, a.sigmoid(number)) if name == "silu" else getattr(a, name)(number)
+    return run_program(program, [a.to_value(y)], [x], "float32")[0]
+
+
+def single_errors(name: str, x: np.ndarray) -> tuple[float, float]:
+    """The largest errors in ULP where the result is normal, and where it is subnormal."""
+    with np.errstate(all="ignore"):
+        true = IN_FLOAT64[name](x.astype(np.float64))
+        found = single(name, x).astype(np.float64)
+        rounded = true.astype(np.float32).astype(np.float64)
+        special = ~np.isfinite(rounded)
+        size = np.maximum(abs(true), 2.0**-126)
+        error = np.where(special, 0, abs(found - true) / np.spacing(size.astype(np.float32)))
+    # Beside the overflow an infinity for the largest number, or the reverse, is one ULP.
+    edge = special & np.isfinite(true)
+    np.testing.assert_array_equal(found[special & ~edge], rounded[special & ~edge])
+    assert (abs(found[edge]) >= 3.4028234e38).all()
+    tiny = abs(true) < 2.0**-126
+    return float(error[~tiny].max(initial=0)), float(error[tiny].max(initial=0))
+
+
+def sample(count: int) -> np.ndarray:
+    random = np.random.default_rng(count)
+    bits = random.integers(0, 2**32, count, dtype=np.uint32).view(np.float32)
+    signs = random.choice(np.array([-1, 1], np.float32), count)
+    middle = signs * np.exp2(random.uniform(-24, 7.3, count)).astype(np.float32)
+    return np.concatenate([bits, middle, np.linspace(-110, 90, count, dtype=np.float32)])
+
+
+@pytest.mark.parametrize("name", SINGLE_ERROR)
+def test_single_is_as_good_as_stated(name: str) -> None:
+    normal, subnormal = single_errors(name, sample(100_000))
+    assert normal <= SINGLE_ERROR[name]
+    assert subnormal <= SINGLE_SUBNORMAL_ERROR
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", SINGLE_ERROR)
+def test_single_for_every_float32(name: str) -> None:
+    step = 1 << 24
+    for start in range(0, 1 << 32, step):
+        x = np.arange(start, start + step, dtype=np.uint64).astype(np.uint32).view(np.float32)
+        normal, subnormal = single_errors(name, x)
+        assert normal <= SINGLE_ERROR[name], start
+        assert subnormal <= SINGLE_SUBNORMAL_ERROR, start
+
+
+def test_single_product_with_sigmoid_keeps_its_digits_and_rounds_once() -> None:
+    """sigmoid(-95) is subnormal with 9 bits left; silu(-95) is too, but is right to its last one."""
+    normal, subnormal = single_errors("silu", sample(100_000))
+    assert normal <= 0.95
+    assert subnormal <= SINGLE_SUBNORMAL_ERROR
+
+
+@pytest.mark.parametrize("name", SINGLE_ERROR)
+def test_single_limits(name: str) -> None:
+    # NaNs of every payload stay NaN: an exponent set by integer addition could lose one.
+    nans = np.array([0x7FFFFFFF, 0x7F800001, 0xFFFFFFFF, 0x7FC00000], np.uint32).view(np.float32)
+    assert np.isnan(single(name, nans)).all()
+    x = np.array([-math.inf, -0.0, 0.0, math.inf], np.float32)
+    found, wanted = single(name, x), np.array(LIMITS[name], np.float32)
+    np.testing.assert_array_equal(found, wanted)
+    if name in {"expm1", "tanh", "log1p"}:
+        np.testing.assert_array_equal(np.signbit(found[1:3]), [True, False])
+
+
+def test_single_multiplies_by_all_digits_of_a_literal() -> None:
+    x = sample(20_000)
+    x = x[np.isfinite(x) & (abs(x) > 1e-25) & (abs(x) < 1e37)]
+    program = Program()
+    a = Single(program)
+    third = a.const(Fraction(1, 3))
+    y = a.mul(a.from_value(program.input(0, "f32")), third)
+    found = run_program(program, [a.to_value(y), a.to_value(third)], [x], "float32")
+    true = x.astype(np.float64) / 3
+    assert (abs(found[0] - true) / np.spacing(abs(true).astype(np.float32))).max() < 0.5001
+    assert found[1][0] == np.float32(1 / 3)
+
+
+def test_single_infinity_times_a_sum_of_two_stays_infinite() -> None:
+    x = np.array([math.inf, -math.inf, 3e38, -0.0], np.float32)
+    program = Program()
+    a = Single(program)
+    number = a.from_value(program.input(0, "f32"))
+    results = [a.mul(number, a.const(1.702)), a.mul(number, a.sigmoid(a.neg(number)))]
+    scaled, gated = run_program(program, [a.to_value(r) for r in results], [x], "float32")
+    np.testing.assert_array_equal(scaled[:2], x[:2])
+    assert np.signbit(scaled[3])
+    assert gated[1] == -math.inf
 
 
 def test_huge_arguments_do_not_overflow_on_the_way() -> None:

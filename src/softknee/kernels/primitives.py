@@ -25,7 +25,17 @@ from typing import Any, NamedTuple
 from softknee.kernels import coefficients as fitted
 from softknee.kernels.program import Instruction, Program, Value
 
-__all__ = ["DOUBLE_ERROR", "PAIR_ERROR", "Double", "Pair", "Single", "Wide", "exact", "single_error"]
+__all__ = [
+    "DOUBLE_ERROR",
+    "PAIR_ERROR",
+    "SINGLE_ERROR",
+    "SINGLE_SUBNORMAL_ERROR",
+    "Double",
+    "Pair",
+    "Single",
+    "Wide",
+    "exact",
+]
 
 #: largest relative error of each primitive, given as its logarithm to base 2
 DOUBLE_ERROR = {
@@ -41,11 +51,23 @@ PAIR_ERROR = {
     "atan": -62, "asinh": -64.5,
 }  # fmt: skip
 
+#: largest error of each primitive of `Single` in ULP of f32, over every f32; rounded up
+SINGLE_ERROR = {
+    "exp": 0.75, "expm1": 1.2, "sigmoid": 0.95, "tanh": 1.25, "softplus": 1.3, "normal_pdf": 0.7,
+    "log": 0.9, "log1p": 1.0,
+}  # fmt: skip
+#: the same where the result is subnormal
+SINGLE_SUBNORMAL_ERROR = 0.85
+
 _ONE = 0x3FF0000000000000  # the bits of 1.0
 _ROOT_HALF = 0x3FE6A09E667F3BCD  # the bits of sqrt(1/2)
 _MANTISSA = (1 << 52) - 1
 _SIGN = -(1 << 63)
 _MAGIC = 1.5 * 2.0**52  # x + _MAGIC has the nearest integer to x in its low mantissa bits
+_MAGIC_SINGLE = 1.5 * 2.0**23
+_ROOT_HALF_SINGLE = 0x3F3504F3
+_FAR = 147.0  # e^-_FAR, even times the largest f32, counts as 0 for f32 results
+_FAR_ROOT = 17.1  # the same for e^(-a^2/2)
 _LN2 = math.log(2)
 _LOG2E = 1 / math.log(2)
 _LARGEST = 709.782712893384  # the largest argument with a finite exponential
@@ -68,6 +90,19 @@ def _nearest(number: Any) -> float:
         return float(number) if math.isinf(number) or math.isnan(number) else float(exact(number))
     except OverflowError:
         return math.copysign(math.inf, number)
+
+
+def _toward_zero(number: float) -> float:
+    """number cut to an f32"""
+    if not math.isfinite(number):
+        return number
+    mantissa, exponent = math.frexp(number)
+    return math.ldexp(math.trunc(mantissa * 2**24), exponent - 24)
+
+
+def _is_power_of_two(number: float) -> bool:
+    """Up to sign, and with an inverse in every type"""
+    return math.frexp(abs(number))[0] == 0.5 and 2.0**-120 < abs(number) < 2.0**120
 
 
 @cache
@@ -1073,10 +1108,366 @@ class Pair(_Common):
         return self._with_sign(self._fast(total.high, self._sum(total.low, base.low, y.low)), x.high)
 
 
-class Single(Double):
-    """Not yet what it says."""
+class Scaled(NamedTuple):
+    """(value + low) factor; low None: 0, factor None: 1.
+
+    low is what a product can still use of a literal or of a primitive before it is rounded, so that
+    x sigmoid(x) is rounded once. factor is a power of two: a result too small for f32 keeps its
+    digits, so that x sigmoid(x) is right where sigmoid(x) alone is subnormal.
+    """
+
+    value: Value
+    low: Value | None = None
+    factor: Value | None = None
 
 
-def single_error(expression: Any, scalars: Any) -> float:
-    """Not yet: Single is never good enough."""
-    return math.inf
+class _Decay(NamedTuple):
+    k: Value
+    h: Value
+    w: Value
+    s: Value
+    low: Value
+    d: Value
+    e: Value
+    inverse: Value
+
+
+class Single(_Common):
+    """Numbers are f32 values, with a power of two carried along where it is needed.
+
+    Errors are in `SINGLE_ERROR`, measured over every f32. What is not here is not worth it: `Double`
+    serves it.
+    """
+
+    # numbers ------------------------------------------------------------------------------------
+
+    def _c(self, number: float) -> Value:
+        return self.p.const(number, "f32")
+
+    def const(self, number: Any) -> Scaled:
+        nearest = _nearest(number)
+        if abs(nearest) >= 2.0**128 - 2.0**103:  # rounds to infinity
+            nearest = math.copysign(math.inf, nearest)
+        high = _toward_zero(nearest)
+        lost = float(exact(number) - Fraction(high)) if math.isfinite(high) else 0.0
+        if abs(lost) < 2.0**-140:
+            return Scaled(self._c(nearest))
+        return Scaled(self._c(high), self._c(lost))
+
+    def from_value(self, value: Value) -> Scaled:
+        return Scaled(value)
+
+    def to_value(self, a: Scaled) -> Value:
+        value = a.value
+        if a.low is not None:
+            literal, low = self._number(a.value), self._number(a.low)
+            both = literal is not None and low is not None
+            value = self._c(literal + low) if both else self.p.add(a.value, a.low)  # type: ignore[operator]
+        return value if a.factor is None else self.p.mul(value, a.factor)
+
+    _plain = to_value
+
+    # arithmetic ---------------------------------------------------------------------------------
+
+    def add(self, a: Scaled, b: Scaled) -> Scaled:
+        x, y = self._plain(a), self._plain(b)
+        for left, right in ((x, y), (y, x)):
+            made = self.instruction(left)
+            if made.op == "mul":
+                return Scaled(self.p.fma(*made.args, right))
+        return Scaled(self.p.add(x, y))
+
+    def sub(self, a: Scaled, b: Scaled) -> Scaled:
+        p = self.p
+        x, y = self._plain(a), self._plain(b)
+        left, right = self.instruction(x), self.instruction(y)
+        if left.op == "mul":
+            return Scaled(p.fma(*left.args, p.neg(y)))
+        if right.op == "mul":
+            return Scaled(p.fma(p.neg(right.args[0]), right.args[1], x))
+        return Scaled(p.sub(x, y))
+
+    def mul(self, a: Scaled, b: Scaled) -> Scaled:
+        p = self.p
+        for x, y in ((a, b), (b, a)):
+            number = self._number(x.value)
+            if number is not None and abs(number) == 1 and x.low is None:
+                return y if number > 0 else self.neg(y)
+        if a.factor is not None and b.factor is not None:  # their product may be too small
+            b = Scaled(self._plain(b))
+        factor = a.factor or b.factor
+        cross = None
+        for x, y in ((a, b), (b, a)):
+            if x.low is not None:  # an infinite y makes the product infinite, not its correction
+                small = self._clamp(y.value, -3e38, 3e38)
+                cross = p.mul(x.low, small) if cross is None else p.fma(x.low, small, cross)
+        if cross is None:
+            return Scaled(p.mul(a.value, b.value), None, factor)
+        return Scaled(p.fma(a.value, b.value, cross), None, factor)
+
+    def div(self, a: Scaled, b: Scaled) -> Scaled:
+        divisor = self._number(b.value)
+        if divisor is not None and b.low is None and _is_power_of_two(divisor):
+            return self.mul(a, Scaled(self._c(1 / divisor)))
+        rounded = self._plain(Scaled(a.value, a.low))
+        return Scaled(self.p.div(rounded, self._plain(b)), None, a.factor)
+
+    def neg(self, a: Scaled) -> Scaled:
+        return Scaled(self._minus(a.value), None if a.low is None else self._minus(a.low), a.factor)
+
+    def _minus(self, a: Value) -> Value:
+        made = self.instruction(a)
+        if made.op == "neg":
+            return made.args[0]
+        number = self._number(a)
+        return self.p.neg(a) if number is None else self._c(-number)
+
+    def abs(self, a: Scaled) -> Scaled:
+        rounded = self._plain(Scaled(a.value, a.low))
+        made = self.instruction(rounded)
+        return Scaled(self.p.abs(made.args[0] if made.op == "neg" else rounded), None, a.factor)
+
+    def sqrt(self, a: Scaled) -> Scaled:
+        return Scaled(self.p.sqrt(self._plain(a)))
+
+    def sign(self, a: Scaled) -> Scaled:
+        p = self.p
+        zero, rounded = self._c(0.0), self._plain(Scaled(a.value, a.low))
+        below = p.select(p.lt(rounded, zero), self._c(-1.0), rounded)
+        return Scaled(p.select(p.gt(rounded, zero), self._c(1.0), below))
+
+    def minimum(self, a: Scaled, b: Scaled) -> Scaled:
+        return self.select(self.p.or_(self.lt(a, b), self.is_nan(a)), a, b)
+
+    def maximum(self, a: Scaled, b: Scaled) -> Scaled:
+        return self.select(self.p.or_(self.gt(a, b), self.is_nan(a)), a, b)
+
+    def lt(self, a: Scaled, b: Scaled) -> Value:
+        return self.p.lt(self._plain(a), self._plain(b))
+
+    def le(self, a: Scaled, b: Scaled) -> Value:
+        return self.p.le(self._plain(a), self._plain(b))
+
+    def gt(self, a: Scaled, b: Scaled) -> Value:
+        return self.p.gt(self._plain(a), self._plain(b))
+
+    def ge(self, a: Scaled, b: Scaled) -> Value:
+        return self.p.ge(self._plain(a), self._plain(b))
+
+    def eq(self, a: Scaled, b: Scaled) -> Value:
+        return self.p.eq(self._plain(a), self._plain(b))
+
+    def ne(self, a: Scaled, b: Scaled) -> Value:
+        return self.p.ne(self._plain(a), self._plain(b))
+
+    def is_nan(self, a: Scaled) -> Value:
+        return self.p.ne(a.value, a.value)
+
+    def select(self, condition: Value, a: Scaled, b: Scaled) -> Scaled:
+        def choose(x: Value | None, y: Value | None, default: float) -> Value | None:
+            if x is None and y is None:
+                return None
+            c = self._c(default)
+            return self.p.select(condition, x or c, y or c)
+
+        value = self.p.select(condition, a.value, b.value)
+        return Scaled(value, choose(a.low, b.low, 0.0), choose(a.factor, b.factor, 1.0))
+
+    # exponentials -------------------------------------------------------------------------------
+
+    def _exponent(self, x: Value, low: Value | None = None) -> tuple[Value, Value, Value]:
+        """(shifted k, h, w) with x + low = k ln2 + r and e^r = 1 + h + w, h exact, |w| < 0.07.
+
+        k times 24 bits of ln2, taken from x in one fma, leaves an exact difference.
+        """
+        p = self.p
+        shifted = p.fma(x, self._c(_LOG2E), self._c(_MAGIC_SINGLE))
+        minus_k = p.sub(self._c(_MAGIC_SINGLE), shifted)
+        high, rest = fitted.LN2_SINGLE
+        h = p.fma(minus_k, self._c(high), x)
+        tail = p.mul(minus_k, self._c(rest)) if low is None else p.fma(minus_k, self._c(rest), low)
+        r = p.add(h, tail)
+        q = self._horner(r, fitted.EXPM1_SINGLE)
+        return shifted, h, p.fma(p.mul(r, r), q, tail)
+
+    def _horner(self, z: Value, c: Sequence[float]) -> Value:
+        total = self._c(c[-1])
+        for x in reversed(c[:-1]):
+            total = self.p.fma(total, z, self._c(x))
+        return total
+
+    def _power_of_two(self, shifted: Value, sign: int = 1, times: int = 0) -> Value:
+        """2^(sign k + times), k in the low bits"""
+        p = self.p
+        field = p.ishl(p.bits(shifted), p.const(23, "i32"))
+        one = p.const((127 + times) << 23, "i32")
+        return p.from_bits(p.iadd(one, field) if sign > 0 else p.isub(one, field))
+
+    def exp(self, x: Scaled) -> Scaled:
+        """2^k (1 + h + w), the sum to nearly its last bit; 2^k in two halves, one of them carried"""
+        p = self.p
+        u = self._clamp(self._plain(x), -105.0, 90.0)
+        shifted, h, w = self._exponent(u)
+        one = self._c(1.0)
+        s = p.add(h, one)
+        e = p.add(s, p.add(p.sub(h, p.sub(s, one)), w))
+        magic = self._c(_MAGIC_SINGLE)
+        half = p.fma(p.sub(shifted, magic), self._c(0.5), magic)
+        other = p.isub(p.bits(shifted), p.bits(half))
+        second = p.from_bits(p.iadd(p.ishl(other, p.const(23, "i32")), p.const(127 << 23, "i32")))
+        return Scaled(p.mul(e, self._power_of_two(half)), None, second)
+
+    def _clamp(self, x: Value, low: float, high: float) -> Value:
+        p = self.p
+        a, b = self._c(low), self._c(high)
+        x = p.select(p.lt(b, x), b, x)
+        return p.select(p.gt(a, x), a, x)
+
+    def expm1(self, x: Scaled) -> Scaled:
+        """2^k w + (2^k h + (2^k - 1)), all halved; x itself where it is tiny"""
+        p = self.p
+        v = self._plain(x)
+        shifted, h, w = self._exponent(self._clamp(v, -18.0, 89.0))
+        s = self._power_of_two(shifted, times=-1)
+        y = p.fma(s, w, p.fma(s, h, p.sub(s, self._c(0.5))))
+        return Scaled(p.select(p.lt(p.abs(v), self._c(2.0**-30)), v, p.add(y, y)))
+
+    def _decay(self, x: Value, double: bool = False) -> _Decay:
+        """t = e^-|x| = (s + low)/K; d + e = K + m, m = s + low rounded (or 2 K + m).
+
+        Beyond |x| = 80, K is 2^88 times smaller than it should be: t 2^-88 is meant.
+        """
+        p = self.p
+        u = p.neg(p.abs(x))
+        u = p.select(p.gt(self._c(-_FAR), u), self._c(-_FAR), u)
+        shifted, h, w = self._exponent(u)
+        shift = p.select(p.lt(u, self._c(-80.0)), self._c(88.0), self._c(0.0))
+        k = self._power_of_two(p.add(shifted, shift), -1, times=int(double))
+        one = self._c(1.0)
+        s = p.add(h, one)
+        low = p.add(p.sub(h, p.sub(s, one)), w)
+        m = p.add(s, low)
+        d = p.add(k, m)
+        e = p.sub(m, p.sub(d, k))
+        return _Decay(k, h, w, s, low, d, e, p.quotient(one, d))
+
+    def _rest(self, n: Value, low: Value, t: _Decay, inverse: Value) -> tuple[Value, Value]:
+        """(q, rest): (n + low)/(d + e) = q + rest/d"""
+        p = self.p
+        q = p.mul(n, inverse)
+        minus = p.neg(q)
+        return q, p.add(p.fma(minus, t.e, p.fma(minus, t.d, n)), low)
+
+    def _factor(self, x: Value) -> Value:
+        """2^-88 where `_decay` of a negative x means it"""
+        p = self.p
+        return p.select(p.lt(x, self._c(-80.0)), self._c(2.0**-88), self._c(1.0))
+
+    def sigmoid(self, x: Scaled) -> Scaled:
+        """K/(K + m) or m/(K + m), m/K = e^-|x|"""
+        p = self.p
+        v = self._plain(x)
+        t = self._decay(v)
+        zero = self._c(0.0)
+        inverse = p.select(p.lt(v, self._c(-_FAR)), zero, t.inverse)
+        positive = p.gt(v, zero)
+        n, low = p.select(positive, t.k, t.s), p.select(positive, zero, t.low)
+        q, rest = self._rest(n, low, t, inverse)
+        return Scaled(q, p.mul(rest, inverse), self._factor(v))
+
+    def tanh(self, x: Scaled) -> Scaled:
+        """(K - m)/(K + m), m/K = e^-2|x|"""
+        p = self.p
+        v = self._plain(x)
+        a = p.abs(p.add(v, v))
+        forty = self._c(40.0)
+        t = self._decay(p.select(p.lt(forty, a), forty, a))
+        base = p.sub(t.k, self._c(1.0))
+        n = p.sub(base, t.h)
+        q, rest = self._rest(n, p.sub(p.sub(p.sub(base, n), t.h), t.w), t, t.inverse)
+        return Scaled(p.copysign(p.fma(rest, t.inverse, q), v))
+
+    def softplus(self, x: Scaled) -> Scaled:
+        """max(x, 0) + 2 atanh(s), s = m/(2K + m), m/K = e^-|x|"""
+        p = self.p
+        v = self._plain(x)
+        two = self._c(2.0)
+        t = self._decay(v, double=True)
+        q, rest = self._rest(t.s, t.low, t, t.inverse)
+        c = p.mul(rest, t.inverse)
+        s = p.add(q, c)
+        z = p.mul(s, s)
+        low = p.fma(c, two, p.mul(p.mul(s, z), self._horner(z, fitted.LOG1P_SINGLE)))
+        zero = self._c(0.0)
+        y = p.fma(q, two, low)
+        y = p.add(y, p.select(p.gt(v, zero), v, zero))
+        return Scaled(p.select(p.lt(v, self._c(-_FAR)), zero, y), None, self._factor(v))
+
+    def normal_pdf(self, x: Scaled) -> Scaled:
+        """2^k f (s + low)/sqrt(2 pi); what a^2 loses in rounding goes into the exponent too."""
+        p = self.p
+        a = p.abs(self._plain(x))
+        limit = self._c(_FAR_ROOT)
+        a = p.select(p.lt(limit, a), limit, a)
+        minus_half = p.mul(a, self._c(-0.5))
+        u = p.mul(minus_half, a)
+        shifted, h, w = self._exponent(u, p.fma(minus_half, a, p.neg(u)))
+        far = p.gt(a, self._c(12.0))
+        k = self._power_of_two(p.add(shifted, p.select(far, self._c(88.0), self._c(0.0))))
+        k = p.select(p.ge(a, limit), self._c(0.0), k)
+        one = self._c(1.0)
+        s = p.add(h, one)
+        low = p.add(p.sub(h, p.sub(s, one)), w)
+        high, rest = fitted.INVERSE_ROOT_TWO_PI_SINGLE
+        y = p.fma(s, self._c(high), p.fma(low, self._c(high), p.mul(s, self._c(rest))))
+        return Scaled(p.mul(y, k), None, p.select(far, self._c(2.0**-88), one))
+
+    # logarithms ---------------------------------------------------------------------------------
+
+    def _split(self, x: Value) -> tuple[Value, Value]:
+        """(-k, m - 1): x = 2^k m, m in [sqrt(1/2), sqrt(2)), for normal x > 0"""
+        p = self.p
+        i = p.isub(p.bits(x), p.const(_ROOT_HALF_SINGLE - (128 << 23), "i32"))
+        biased = p.ior(p.ilshr(i, p.const(23, "i32")), p.const(0x4B000000, "i32"))
+        minus_k = p.sub(self._c(2.0**23 + 128), p.from_bits(biased))
+        m = p.iadd(p.iand(i, p.const((1 << 23) - 1, "i32")), p.const(_ROOT_HALF_SINGLE, "i32"))
+        return minus_k, p.sub(p.from_bits(m), self._c(1.0))
+
+    def _log(self, minus_k: Value, f: Value, c: Value | None = None) -> Value:
+        """k ln2 + (f + c) + (f + c)^2 P(f + c)"""
+        p = self.p
+        high, low = fitted.LN2_SINGLE
+        tail = p.mul(minus_k, self._c(-low)) if c is None else p.fma(minus_k, self._c(-low), c)
+        g = f if c is None else p.add(f, c)
+        y = p.fma(p.mul(g, g), self._horner(g, fitted.LOG_SINGLE), tail)
+        return p.fma(minus_k, self._c(-high), p.add(f, y))
+
+    def _log_limits(self, x: Value, y: Value) -> Value:
+        p = self.p
+        zero = self._c(0.0)
+        y = p.select(p.lt(x, self._c(math.inf)), y, x)
+        outside = p.select(p.eq(x, zero), self._c(-math.inf), self._c(math.nan))
+        return p.select(p.le(x, zero), outside, y)
+
+    def log(self, x: Scaled) -> Scaled:
+        p = self.p
+        v = self._plain(x)
+        tiny = p.lt(v, self._c(2.0**-126))
+        minus_k, f = self._split(p.mul(v, p.select(tiny, self._c(2.0**24), self._c(1.0))))
+        minus_k = p.add(minus_k, p.select(tiny, self._c(24.0), self._c(0.0)))
+        return Scaled(self._log_limits(v, self._log(minus_k, f)))
+
+    def log1p(self, x: Scaled) -> Scaled:
+        """As log(1 + x), what 1 + x loses in rounding added to m - 1."""
+        p = self.p
+        v = self._plain(x)
+        one = self._c(1.0)
+        w = p.add(one, v)
+        t = p.sub(w, one)
+        e = p.add(p.sub(one, p.sub(w, t)), p.sub(v, t))
+        minus_k, f = self._split(w)
+        least = self._c(-127.0)
+        field = p.add(p.select(p.gt(least, minus_k), least, minus_k), self._c(2.0**23 + 127))
+        scale = p.from_bits(p.ishl(p.bits(field), p.const(23, "i32")))
+        y = self._log_limits(w, self._log(minus_k, f, p.mul(e, scale)))
+        return Scaled(p.copysign(y, v))
