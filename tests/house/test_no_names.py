@@ -22,6 +22,7 @@ SPEAKS_THE_LANGUAGE = ("lang", "kernels", "analysis", "testing")
 # File -> the names it may spell, and why.
 ALLOWED: dict[str, tuple[set[str], str]] = {
     "compare/specification.py": ({"sign"}, "a kind of token: a punctuation sign"),
+    "show/formula.py": ({"arctan", "cos", "exp", "sin", "tanh"}, "commands of LaTeX, printed as words"),
     "lang/nodes.py": ({"sine", "cosine"}, "what sin and cos are called in words"),
     "lang/trace.py": (
         {
