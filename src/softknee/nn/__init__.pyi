@@ -971,7 +971,7 @@ class ReLU(torch.nn.ReLU):
     """
 
 class ReLU2(_Activation):
-    """relu2(x) = maximum(x, 0)**2
+    """relu2(x) = where(x <= 0, 0, x**2)
 
     For the feed-forward layers of language models that should stay sparse and fast; it grows quadratically, so it wants normalised inputs.
 
@@ -1035,7 +1035,7 @@ class Serf(_Activation):
     def __init__(self) -> None: ...
 
 class SERLU(_Activation):
-    """serlu(x) = where(x < 0, 1.07862*2.90427*x*exp(x), 1.07862*x)
+    """serlu(x) = where(x >= 0, 1.07862*x, 1.07862*2.90427*x*exp(x))
 
     As selu, where a bump that returns to 0 on the negative side is preferred; it needs the same care with initialisation.
 
@@ -1316,7 +1316,7 @@ class SReLU(_Activation):
     def __init__(self, num_parameters: int = 1, t_l: float = 0.0, a_l: float = 0.2, t_r: float = 1.0, a_r: float = 1.0, *, dim: int = 1, device: Any = None, dtype: Any = None) -> None: ...
 
 class StarReLU(_Activation):
-    """star_relu(x) = s*maximum(x, 0)**2 + b
+    """star_relu(x) = where(x <= 0, b, s*x**2 + b)
 
     In place of gelu in vision MetaFormers: cheaper, and with mean 0 and variance 1 for a standard normal input.
 

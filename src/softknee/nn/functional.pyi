@@ -871,7 +871,7 @@ def relu_(input: Tensor) -> Tensor:
     """In-place version of relu."""
 
 def relu2(input: Tensor) -> Tensor:
-    """relu2(x) = maximum(x, 0)**2
+    """relu2(x) = where(x <= 0, 0, x**2)
 
     For the feed-forward layers of language models that should stay sparse and fast; it grows quadratically, so it wants normalised inputs.
 
@@ -941,7 +941,7 @@ def serf(input: Tensor) -> Tensor:
     """
 
 def serlu(input: Tensor) -> Tensor:
-    """serlu(x) = where(x < 0, 1.07862*2.90427*x*exp(x), 1.07862*x)
+    """serlu(x) = where(x >= 0, 1.07862*x, 1.07862*2.90427*x*exp(x))
 
     As selu, where a bump that returns to 0 on the negative side is preferred; it needs the same care with initialisation.
 
@@ -1199,7 +1199,7 @@ def srelu(input: Tensor, t_l: float | Tensor = 0.0, a_l: float | Tensor = 0.2, t
     """
 
 def star_relu(input: Tensor, s: float | Tensor = 0.8944, b: float | Tensor = -0.4472, *, dim: int = 1) -> Tensor:
-    """star_relu(x) = s*maximum(x, 0)**2 + b
+    """star_relu(x) = where(x <= 0, b, s*x**2 + b)
 
     In place of gelu in vision MetaFormers: cheaper, and with mean 0 and variance 1 for a standard normal input.
 
