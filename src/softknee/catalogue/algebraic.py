@@ -17,7 +17,7 @@ _clipped = clamp(x, -2, 2)
 DEFINITIONS = (
     Definition(
         "relu2",
-        square(maximum(x, 0)),
+        where(x <= 0, 0, x * x),
         module="ReLU2",
         aliases=("squared_relu", "relu_squared", "requ"),
         reference=Reference(
@@ -32,7 +32,7 @@ DEFINITIONS = (
     ),
     Definition(
         "star_relu",
-        s * square(maximum(x, 0)) + b,
+        where(x <= 0, b, s * (x * x) + b),
         parameters=[
             Parameter("s", 0.8944, learnable=True, doc="the scale"),
             Parameter("b", -0.4472, learnable=True, doc="the output for x < 0"),

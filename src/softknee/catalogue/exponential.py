@@ -145,7 +145,7 @@ DEFINITIONS = (
     ),
     Definition(
         "serlu",
-        where(x < 0, SERLU_SCALE * SERLU_ALPHA * x * exp(x), SERLU_SCALE * x),
+        where(x >= 0, SERLU_SCALE * x, SERLU_SCALE * SERLU_ALPHA * x * exp(x)),
         kinks={0: RIGHT},
         module="SERLU",
         reference=Reference(

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from softknee.kernels import native
 from softknee.kernels.arrays import run
+from softknee.kernels.error import single_error
 from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, to_llvm
 from softknee.kernels.lower import lower
-from softknee.kernels import primitives
-from softknee.kernels.primitives import Double
+from softknee.kernels.primitives import Double, Pair, Single
 from softknee.kernels.program import Program
 from softknee.kernels.table import split, table_of
 from softknee.lang.nodes import Node, walk
@@ -29,7 +29,7 @@ __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"
 
 Precision = Literal["default", "exact"]
 #: largest error, in units in the last place, of a float32 result computed in float32
-SINGLE_LIMIT = 2.0
+SINGLE_LIMIT = 1.8
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,13 @@ def _sources() -> str:
     """A hash of the code that writes kernels, so that a cached one is never older than it."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for name in ("llvm.py", "lower.py", "plan.py", "primitives.py", "coefficients.py", "program.py", "table.py"):
+    for name in ("llvm.py", "lower.py", "plan.py", "primitives.py", "coefficients.py", "program.py", "table.py", "error.py"):
         digest.update((here / name).read_bytes())
     return digest.hexdigest()[:16]
 
 
 def arithmetic_for(plan: Plan) -> type:
     """Pair for float64, Single where its error is small enough, else Double."""
-    Pair = getattr(primitives, "Pair", Double)
     storages = {o.storage for _, o in plan.outputs} | {
         i.storage for _, i in plan.inputs if isinstance(i, Operand)
     }
@@ -72,6 +71,10 @@ def arithmetic_for(plan: Plan) -> type:
     if any(isinstance(i, Operand) and i.storage == "float64" for _, i in plan.inputs):
         return Pair
     plain = storages == {"float32"} and not any(o.access.startswith("sum") for _, o in plan.outputs)
+    if plan.precision == "default" and plain:
+        scalars = {name for name, i in plan.inputs if isinstance(i, Scalar)}
+        if all(single_error(e, scalars) <= SINGLE_LIMIT for e, _ in plan.outputs):
+            return Single
     return Double
 
 
@@ -79,7 +82,7 @@ def kernel_of(plan: Plan) -> Kernel:
     """The kernel a backend spells: the plan's expressions, lowered."""
     arithmetic = arithmetic_for(plan)
     program = Program()
-    kind = "f32" if arithmetic.__name__ == "Single" else "f64"
+    kind = "f32" if arithmetic is Single else "f64"
     values = {name: program.input(k, kind) for k, (name, _) in enumerate(plan.inputs)}
     roots = [e for e, _ in plan.outputs]
     storages = {n: (k, i.storage) for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
@@ -98,7 +101,7 @@ def kernel_of(plan: Plan) -> Kernel:
         program,
         tuple(i for _, i in plan.inputs),
         tuple((value, o) for value, (_, o) in zip(results, plan.outputs, strict=True)),
-        lanes=8 if arithmetic.__name__ == "Pair" else 32,
+        lanes=8 if arithmetic is Pair else 32,
         header=header,
     )
 

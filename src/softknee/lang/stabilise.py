@@ -152,6 +152,16 @@ def _difference_of_sigmoids(n: Node) -> Node | None:
     return None
 
 
+@_rule(tanh(softplus(_x)))
+def _tanh_of_softplus(n: Node) -> Node | None:
+    """tanh(log(1 + e^u)) = w / (w + 2) with w = e^u (e^u + 2): one exponential; 1 from u = 40 on"""
+    if n.op != "tanh" or n.args[0].op != "softplus":
+        return None
+    e = exp(make("minimum", (n.args[0].args[0], number(40))))
+    w = e * (e + 2)
+    return w / (w + 2)
+
+
 @_rule((exp(_x) - exp(-_x)) / (exp(_x) + exp(-_x)))
 def _ratio_of_exponentials(n: Node) -> Node | None:
     """(e^u - e^-u) / (e^u + e^-u) = tanh u"""
@@ -320,6 +330,7 @@ def _taylor(n: Node, name: str) -> tuple[Node | None, Node]:
 
 # Infinite and huge inputs
 
+_LARGEST = 1.7976931348623157e308
 #: from here on a value at the far point counts as growing without bound
 _GROWN = 2.0**31
 
@@ -402,7 +413,7 @@ def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Seque
                 settled = abs(far - nearer) <= 1e-9 * abs(far) or max(abs(far), abs(nearer)) < 1e-9
                 if grows or settled:  # else there is no limit to be seen
                     meets_nan |= math.isnan(at(math.inf))
-                    overflows |= math.isnan(at(1e300)) and not grows
+                    overflows |= (math.isnan(at(1e300)) or math.isnan(at(_LARGEST))) and not grows
                     growing |= meets_nan and grows
                     shrinking |= (meets_nan or overflows) and 0 < abs(far) < 1e-9
             if overflows:

@@ -1,0 +1,68 @@
+"""How far a float32 computation may stray: an estimate in units in the last place.
+
+Used to decide whether float32 arithmetic is good enough (`plan.arithmetic_for`). Errors of the
+parts are added; where terms of opposite sign could cancel, or an inexact argument meets a function
+that magnifies it, the estimate is infinite. That it holds is measured by the tests, not proven.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Set
+from fractions import Fraction
+
+from softknee.kernels.primitives import SINGLE_ERROR
+from softknee.lang.nodes import Node, walk
+
+__all__ = ["single_error"]
+
+#: functions that do not magnify the relative error of their argument
+_CALM = {"tanh", "softplus", "sqrt", "erf", "atan", "asinh"}
+_NONNEGATIVE = {"exp", "sigmoid", "softplus", "normal_pdf", "normal_cdf", "abs", "sqrt"}
+_EXACT = {"neg", "abs", "sign", "minimum", "maximum", "where", "detach"}
+
+
+def single_error(root: Node, scalars: Set[str] = frozenset()) -> float:
+    """ULP of a float32 result computed in float32. scalars: symbols that are float64 numbers."""
+    error: dict[int, float] = {}
+    positive: set[int] = set()
+    for n in walk(root):
+        parts = [error[id(a)] for a in n.args]
+        signs = [id(a) in positive for a in n.args]
+        if n.op == "symbol":
+            error[id(n)] = math.inf if n.payload in scalars else 0.0
+        elif n.op in ("number", "constant"):
+            error[id(n)] = 0.0  # a literal carries what it lost in rounding
+        elif n.op in ("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"):
+            error[id(n)] = 0.0 if not any(parts) else math.inf
+        elif n.op in _EXACT:
+            error[id(n)] = max(parts, default=0.0)
+        elif n.op in ("add", "sub"):
+            exact = not any(parts)
+            agree = n.op == "add" and all(signs)
+            error[id(n)] = 0.5 if exact else max(parts) + 0.5 if agree else math.inf
+        elif n.op == "mul":
+            error[id(n)] = sum(parts) + (0.0 if any(map(_power_of_two, n.args)) else 0.5)
+        elif n.op == "div":
+            error[id(n)] = sum(parts) + (0.0 if _power_of_two(n.args[1]) else 0.5)
+        elif n.op in SINGLE_ERROR and (not any(parts) or n.op in _CALM):
+            error[id(n)] = sum(parts) + SINGLE_ERROR[n.op]
+        elif n.op == "sqrt":
+            error[id(n)] = sum(parts) + 0.5
+        else:
+            error[id(n)] = math.inf
+        if (
+            n.op in _NONNEGATIVE
+            or (n.op == "number" and n.payload >= 0)
+            or (n.op in ("add", "mul", "div", "where", "minimum") and all(signs[-2:]))
+            or (n.op == "maximum" and any(signs))
+        ):
+            positive.add(id(n))
+    return error[id(root)]
+
+
+def _power_of_two(n: Node) -> bool:
+    if n.op != "number" or not isinstance(n.payload, (int, Fraction)):
+        return n.op == "number" and math.frexp(abs(n.payload))[0] == 0.5
+    p, q = abs(Fraction(n.payload)).as_integer_ratio()
+    return p != 0 and p & (p - 1) == 0 and q & (q - 1) == 0
