@@ -331,11 +331,12 @@ def test_single_multiplies_by_all_digits_of_a_literal() -> None:
     program = Program()
     a = Single(program)
     third = a.const(Fraction(1, 3))
-    y = a.mul(a.from_value(program.input(0, "f32")), third)
-    found = run_program(program, [a.to_value(y), a.to_value(third)], [x], "float32")
-    true = x.astype(np.float64) / 3
-    assert (abs(found[0] - true) / np.spacing(abs(true).astype(np.float32))).max() < 0.5001
-    assert found[1][0] == np.float32(1 / 3)
+    number = a.from_value(program.input(0, "f32"))
+    results = [a.mul(number, third), a.div(number, a.const(Fraction(1, 3))), third]
+    found = run_program(program, [a.to_value(r) for r in results], [x], "float32")
+    for values, true in zip(found, (x.astype(np.float64) / 3, x.astype(np.float64) * 3), strict=False):
+        assert (abs(values - true) / np.spacing(abs(true).astype(np.float32))).max() < 0.5001
+    assert found[2][0] == np.float32(1 / 3)
 
 
 def test_single_infinity_times_a_sum_of_two_stays_infinite() -> None:
@@ -389,3 +390,27 @@ def test_double_shares_what_it_can() -> None:
     before = len(program)
     a.normal_pdf(x)
     assert len(program) <= before + 2  # the constant and one product
+
+
+@pytest.mark.parametrize(("arithmetic", "bound"), [(Double, 2.0**-40), (Pair, 2.0**-52)])
+@pytest.mark.parametrize("exponent", [0, 1, 2, 7, -3, Fraction(5, 2), 1 / 3])
+def test_powers(arithmetic: type, bound: float, exponent: float) -> None:
+    x = np.exp2(np.random.default_rng(1).uniform(-20, 20, 500))
+    program = Program()
+    a = arithmetic(program)
+    b = exponent if isinstance(exponent, int) else a.const(exponent)
+    found = run_program(
+        program, [a.to_value(a.power(a.from_value(program.input(0, "f64")), b))], [x], "float64"
+    )
+    np.testing.assert_allclose(found[0], x ** float(exponent), rtol=bound)
+
+
+def test_double_divides_by_what_is_surely_positive_without_a_division() -> None:
+    x = np.concatenate([points("atan"), [math.inf, -math.inf]])
+    program = Program()
+    a = Double(program)
+    number = a.from_value(program.input(0, "f64"))
+    y = a.div(a.const(1), a.add(a.const(1), a.abs(number)))
+    assert "div" not in [i.op for _, i in program]
+    found = run_program(program, [a.to_value(y)], [x], "float64")[0]
+    np.testing.assert_allclose(found, 1 / (1 + abs(x)), rtol=2.0**-43, atol=1e-290)
