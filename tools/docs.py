@@ -13,7 +13,7 @@ import re
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from softknee.catalogue import Definition, Parameter, Reference
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
 from softknee.lang.nodes import Node, rebuild, substitute
+from softknee.show import words
 
 sys.path.insert(0, str(Path(__file__).parent))
 import picture
@@ -191,89 +192,22 @@ def page(d: Definition) -> str:
     return "\n".join(parts)
 
 
-def number(x: object) -> str:
-    """Six digits; what is an integer, or infinite, as such."""
-    if not isinstance(x, (int, float)):
-        return "none"
-    if math.isinf(x):
-        return "∞" if x > 0 else "−∞"
-    return f"{float(x) + 0.0:.6g}".replace("-", "−")
-
-
-def place(low: float, high: float) -> str:
-    return f"x = {number(low)}" if low == high else f"{number(low)} to {number(high)}"
-
-
-def line(slope: float, intercept: float | None) -> str:
-    if slope == 0 and intercept is not None:
-        return number(intercept)
-    term = {1.0: "x", -1.0: "−x"}.get(slope, f"{number(slope)} x")
-    if intercept is None:
-        return f"none (it grows like {term})" if slope else "none"
-    return term if intercept == 0 else f"{term} {'+' if intercept > 0 else '−'} {number(abs(intercept))}"
-
-
-def extremum(range_: Any, which: str) -> str:
-    at = getattr(range_, f"{which}_at")
-    return f" ({'least' if which == 'low' else 'greatest'} at {place(*at)})" if at and at[0] == at[1] else ""
-
-
 def facts_table(d: Definition) -> str:
     """What is known of it with its defaults (or its example values, where it has none)."""
-    given = {p.name: p.example for p in d.parameters if p.default is None}
-    f = facts(d, None, **given)
-    asymptotes = [
-        line(a.slope, a.intercept) if a is not None and a.slope is not None else "none" for a in f.asymptotes
-    ]
-    saturation = f"{f.saturation[0]} on the left, {f.saturation[1]} on the right"
-    symmetry = "odd" if f.odd else "even" if f.even else "none"
-    monotone = f.direction if f.monotone and f.direction else "; ".join(
-        f"{p.direction} from {number(p.low)} to {number(p.high)}" for p in f.pieces
-    )  # fmt: skip
-    fixed = "; ".join(f"{place(p.low, p.high)} ({p.stability})" for p in f.fixed_points) or "none"
-    kinks = "; ".join(
-        f"at {place(k.place, k.place)}: slope {number(k.left)} from the left, {number(k.right)} from the right, "
-        f"{number(k.used)} used" for k in f.kinks
-    )  # fmt: skip
-    rows = {
-        "Range": f"{f.range}{extremum(f.range, 'low')}{extremum(f.range, 'high')}",
-        "Limits": f"{number(f.limits[0])} at −∞, {number(f.limits[1])} at ∞",
-        "Asymptotes": f"{asymptotes[0]} at −∞, {asymptotes[1]} at ∞",
-        "Smoothness": f.smoothness,
-        "Kinks": kinks or "none",
-        "Monotone": monotone,
-        "Symmetry": symmetry,
-        "Slope": f"{f.slope_range}; Lipschitz constant {number(f.lipschitz)}",
-        "Saturation": saturation if set(f.saturation) != {"none"} else "none",
-        "Fixed points": fixed,
-        "Exact zeros": f"{float(f.zero_share):.4g} of all outputs, for a standard normal input",
-        "E f(z)": number(f.mean),
-        "E f(z)²": number(f.second_moment),
-        "Gain": f"{number(f.gain)} = 1 / √(E f(z)²)",
-        "χ": f"{number(f.chi)} = E f′(z)² / E f(z)²",
-        "Q′(1)": f"{number(f.variance_slope)}, the slope of the map of second moments at 1",
-    }
-    text = [
-        "## Facts\n",
-        f"Computed{settings_of(f.parameters)}; expectations are for a standard normal input z.\n",
-        "| | |\n| --- | --- |",
-        *(f"| {name} | {shown} |" for name, shown in rows.items()),
-        "",
-    ]
-    text += [f"- {inline_code(i)}" for i in f.identities]
-    if f.identities:
-        text.append("")
-    text += [f'!!! warning ""\n    {remark}\n' for remark in f.remarks]
-    return "\n".join(text)
+    f = facts(d, None, **{p.name: p.example for p in d.parameters if p.default is None})
+    parts = [f"## Facts\n\n{words.precision(f).capitalize()}{settings_of(f.parameters)}.\n", rows(words.shape_rows(f))]
+    parts += ["For a standard normal input z:\n", rows(words.normal_rows(f))]
+    return "\n".join([*parts, *(f'!!! warning ""\n    {remark}\n' for remark in f.remarks)])
 
 
-def inline_code(identity: Any) -> str:
-    return f"`{identity.text}` for {identity.where}"
+def rows(shown: Iterable[tuple[str, str]]) -> str:
+    escaped = ((label, text.replace("|", "\\|")) for label, text in shown)
+    return "\n".join(["| | |\n| --- | --- |", *(f"| {label} | {text} |" for label, text in escaped), ""])
 
 
 def settings_of(parameters: Any) -> str:
-    shown = ", ".join(f"{name} = {number(v)}" for name, v in parameters.items())
-    return f" for {shown}" if shown else ""
+    shown = ", ".join(f"{name} = {words.number(v)}" for name, v in parameters.items())
+    return f"; {shown}" if shown else ""
 
 
 DRAWN = {"uniform": "uniform between 0 and 1", "normal": "standard normal"}
