@@ -309,7 +309,7 @@ def test_single_for_every_float32(name: str) -> None:
 def test_single_product_with_sigmoid_keeps_its_digits_and_rounds_once() -> None:
     """sigmoid(-95) is subnormal with 9 bits left; silu(-95) is too, but is right to its last one."""
     normal, subnormal = single_errors("silu", sample(100_000))
-    assert normal <= 0.95
+    assert normal <= 0.97
     assert subnormal <= SINGLE_SUBNORMAL_ERROR
 
 
