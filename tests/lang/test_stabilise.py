@@ -1,0 +1,94 @@
+"""The named rewrites: each changes its example, keeps the value, and cannot be reached without need."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath as mp
+import pytest
+
+from softknee.lang import Node, exp, log, sigmoid, symbol, symbols_in, tanh, walk
+from softknee.lang.evaluate import evaluate, evaluate_mp
+from softknee.lang.stabilise import (
+    EXAMPLES,
+    GUARDS,
+    IDENTITIES,
+    guard_dead_branches,
+    rewrite,
+    series_at_zero,
+    stabilise,
+    tame,
+)
+
+x = symbol("x")
+POINTS = (-37.5, -3.25, -1.0, -0.5, -2.0**-40, 2.0**-40, 0.125, 1.0, 2.5, 30.0)
+
+
+def rules() -> dict[str, object]:
+    return IDENTITIES | GUARDS
+
+
+def changed_somewhere(root: Node, rule: object) -> bool:
+    return any(rule(n) is not None for n in walk(root))  # type: ignore[operator]
+
+
+def same_value(a: Node, b: Node, at: float) -> bool:
+    values = dict.fromkeys((*symbols_in(a), *symbols_in(b)), 0.75) | {"x": at}
+    try:
+        one = evaluate_mp(a, values, 25)
+    except (ValueError, ZeroDivisionError, TypeError):
+        return True  # the example is not defined there
+    if isinstance(one, mp.mpc) or not mp.isfinite(one):
+        return True
+    two = evaluate_mp(b, values, 25)
+    return bool(abs(one - two) <= mp.mpf(10) ** -22 * abs(one))
+
+
+def test_every_rule_has_an_example() -> None:
+    assert set(EXAMPLES) == set(IDENTITIES) | set(GUARDS)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_it_changes_its_example_and_keeps_the_value(name: str) -> None:
+    example, rule = EXAMPLES[name], rules()[name]
+    assert changed_somewhere(example, rule)
+    result = stabilise(example) if name in GUARDS else rewrite(example)
+    for at in POINTS:
+        assert same_value(example, result, at), f"at {at}: {example!r} became {result!r}"
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_rewriting_ends(name: str) -> None:
+    once = rewrite(EXAMPLES[name])
+    assert rewrite(once) is once
+
+
+def test_series_keep_digits_where_terms_cancel() -> None:
+    formula = x - tanh(x)
+    stable = series_at_zero(formula)
+    for at in (1e-8, -1e-4, 1e-3, 0.01):
+        assert evaluate(stable, {"x": at}) == pytest.approx(float(evaluate_mp(formula, {"x": at})), rel=1e-15)
+    assert series_at_zero(x + tanh(x)) is x + tanh(x)
+
+
+def test_infinite_and_huge_inputs_are_tamed() -> None:
+    gate = tame(x * sigmoid(x))
+    assert evaluate(gate, {"x": -math.inf}) == 0
+    assert evaluate(gate, {"x": math.inf}) == math.inf
+    assert evaluate(gate, {"x": -1e300}) == 0
+    assert math.isnan(evaluate(gate, {"x": math.nan}))
+    assert tame(tanh(x)) is tanh(x)
+
+
+def test_no_overflow_on_the_way() -> None:
+    assert evaluate(stabilise(log(1 + exp(x))), {"x": 1e4}) == 1e4
+
+
+def test_dead_branches_stay_finite() -> None:
+    from softknee.lang import expm1, where
+
+    guarded = guard_dead_branches(where(x > 0, x, expm1(x)))
+    inner = [n for n in walk(guarded) if n.op == "expm1"]
+    assert [evaluate(n, {"x": 1e4}) for n in inner] == [0.0]
+    for at in POINTS:
+        assert evaluate(guarded, {"x": at}) == evaluate(where(x > 0, x, expm1(x)), {"x": at})
