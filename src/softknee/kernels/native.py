@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import itertools
 import os
 import sys
 import tempfile
@@ -190,6 +191,7 @@ _new_function = ctypes.pythonapi.PyCFunction_NewEx
 _new_function.restype = ctypes.py_object
 _new_function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 _alive: list[Any] = []  # method tables and code live as long as the process
+_numbers = itertools.count()  # of kernels; counting is atomic, threads compile side by side
 
 
 @cache
@@ -201,7 +203,7 @@ def load(key: str, ir: Callable[[], str]) -> NativeCall:
     """The compiled kernel as a Python callable: (size, groups, threads, *addresses, *scalars)."""
     llvm = _llvm()
     body = object_code(key, ir)
-    name = f"kernel{len(_alive)}"
+    name = f"kernel{next(_numbers)}"
     library = (
         llvm.JITLibraryBuilder()
         .add_object_img(body)
