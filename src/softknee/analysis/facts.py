@@ -48,8 +48,8 @@ class Facts:
     how each was found. asymptotes: the lines approached there. slope_range: the values f' takes.
     lipschitz: sup |f'|, inf where f jumps; lipschitz_at: where it is reached, +-inf if only there.
     kinks: where f' (or f) jumps; closed_kinks: declared in the definition, but f' is continuous
-    there for these parameters; breaks: where f or a derivative of any order jumps. smoothness: the
-    highest continuous derivative: "discontinuous", "C0", "C1", ..., "C∞" (tested up to the 4th).
+    there for these parameters; breaks: where f or a derivative of any order jumps. continuity,
+    smoothness: the highest continuous derivative, as a number (-1: f jumps, inf) and in words: "discontinuous", "C0", "C1", ..., "C∞" (tested up to the 4th).
     monotone: rises or falls throughout (level stretches allowed); direction: which; pieces: where it
     rises and falls. curvature: convex, concave, linear or None. saturation: at -inf and +inf: hard,
     the slope is 0 from some point on; soft, it tends to 0; none.
@@ -74,6 +74,7 @@ class Facts:
     closed_kinks: tuple[float, ...]
     breaks: tuple[float, ...]
     continuity: float
+    smoothness: str
     monotone: bool
     direction: Direction | None
     pieces: tuple[Piece, ...]
@@ -89,12 +90,6 @@ class Facts:
     gaussian: Gaussian
     identities: tuple[Identity, ...]
     costs: tuple[Cost, ...]
-
-    @property
-    def smoothness(self) -> str:
-        if self.continuity < 0:
-            return "discontinuous"
-        return "C∞" if math.isinf(self.continuity) else f"C{self.continuity:.0f}"
 
     @property
     def smooth(self) -> bool:
@@ -201,6 +196,7 @@ def _facts(function: Function) -> Facts:
         closed_kinks=breaks.closed,
         breaks=breaks.places,
         continuity=breaks.order,
+        smoothness=breaks.smoothness,
         monotone=direction is not None,
         direction=direction,
         pieces=pieces,

@@ -59,6 +59,13 @@ class Breaks:
     order: float
     closed: tuple[float, ...]  # declared as kinks, but f' is continuous there for these parameters
 
+    @property
+    def smoothness(self) -> str:
+        """The class of the function: discontinuous, C0, C1, ..., C∞."""
+        if self.order < 0:
+            return "discontinuous"
+        return "C∞" if math.isinf(self.order) else f"C{self.order:.0f}"
+
 
 def breaks_of(function: Function) -> Breaks:
     """Every place where something jumps, found by solving for the boundaries of its branches."""

@@ -1,0 +1,166 @@
+"""Facts in words, formulas in Unicode, the pages for terminal and notebook, the list."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from softknee import catalogue
+from softknee.analysis import facts
+from softknee.analysis.summary import summaries
+from softknee.catalogue import get
+from softknee.lang.differentiate import derivative
+from softknee.lang.latex import to_latex
+from softknee.show.facts import html, render
+from softknee.show.formula import one_line, set_lines
+from softknee.show.listing import Filter, select
+from softknee.show.listing import render as table
+from softknee.show.words import normal_rows, number, shape_rows, signature
+
+
+def printed(what: RenderableType, width: int = 120) -> str:
+    console = Console(width=width, file=io.StringIO(), no_color=True)
+    console.print(what)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("gelu", "x Φ((x − μ) / σ)"),
+        ("elu", "x if x > 0, α (eˣ − 1) if x ≤ 0"),
+        ("softsign", "x / (1 + |x|)"),
+        ("gaussian", "e^(−x²)"),
+        ("snake", "x + sin(α x)² / α"),
+        ("gelu_tanh", "½ x (1 + tanh(√(2 / π) (x + 0.044715 x³)))"),
+        ("elish", "σ(x) {x if x > 0, eˣ − 1 if x ≤ 0}"),
+        ("acon_c", "x (p₁ − p₂) σ(β x (p₁ − p₂)) + p₂ x"),
+        ("isru", "x / √(1 + α x²)"),
+    ],
+)
+def test_formulas(name: str, line: str) -> None:
+    assert one_line(to_latex(get(name).chosen({}))) == line
+
+
+def test_no_latex_is_left_over() -> None:
+    for definition in catalogue.all_definitions():
+        for expression in definition.expression.values():  # type: ignore[union-attr]
+            for root in (expression, derivative(expression, "x")):
+                tex = to_latex(root)
+                for text in (one_line(tex), "".join(set_lines(tex, "f(x)"))):
+                    assert not set(text) & set("\\&"), (definition.name, text)
+
+
+def test_cases_below_each_other() -> None:
+    assert set_lines(to_latex(get("hardswish").chosen({})), "f(x)") == [
+        "       ⎧ 0             if x ≤ −3",
+        "f(x) = ⎨ x             if x ≥ 3",
+        "       ⎩ ⅙ x (x + 3)   otherwise",
+    ]
+    assert set_lines(to_latex(get("elu").chosen({})), "f(x)")[1] == "f(x) = ⎨"
+
+
+def test_numbers() -> None:
+    assert [number(v) for v in (1.23456789, -0.5, 1e-15, float("-inf"), 3e-7, float("nan"))] == [
+        "1.2346", "−0.5", "0", "−∞", "3·10⁻⁷", "undefined",
+    ]  # fmt: skip
+
+
+def test_rows() -> None:
+    found = dict(shape_rows(facts(get("elu"), alpha=1.5)))
+    assert found["range"] == "(−1.5, ∞)"
+    assert found["x → −∞"] == "→ −1.5 from above; soft saturation"
+    assert found["x → ∞"] == "→ ∞ along y = x"
+    assert found["kink at 0"] == "slope 1.5 | 1, used 1.5"
+    assert found["identity"] == "f′ = f + 1.5 for x < 0"
+    step = dict(shape_rows(facts(get("binary_step"))))
+    assert step["x → ∞"] == "1 throughout; hard saturation"
+    assert step["jump at 0"] == "f = 0 | 1, there 1; slope 0 | 0, used 0"
+    assert dict(shape_rows(facts(get("sine"))))["x → ∞"] == "no limit: it oscillates"
+    assert dict(shape_rows(facts(get("asinh"))))["x → ∞"] == "→ ∞ slower than any line"
+    assert dict(shape_rows(facts(get("cube"))))["x → −∞"] == "→ −∞ faster than any line"
+    assert dict(shape_rows(facts(get("hardtanh"))))["fixed points"] == "from −1 to 1"
+    assert dict(shape_rows(facts(get("silu"))))["monotone"] == "no: falls to −1.2785, then rises"
+    assert dict(normal_rows(facts(get("relu"))))["exactly 0"] == "50 % of the outputs, 50 % of the slopes"
+
+
+def test_every_page_can_be_shown() -> None:
+    for definition in catalogue.all_definitions()[::4]:
+        known = facts(definition, **{p.name: 1.0 for p in definition.parameters if p.default is None})
+        for width in (60, 120):
+            text = printed(render(definition, known), width)
+            assert max(map(len, text.splitlines())) <= width
+            assert definition.name in text
+        assert "N(0, 1)" in html(known)
+
+
+def test_a_page() -> None:
+    text = printed(render(get("softplus"), facts(get("softplus"), beta=2.0)))
+    assert "softplus(beta=2)" in text
+    assert "f(x) = softplus(β x) / β" in text  # no threshold that is never reached
+    assert "torch.nn.functional.softplus" in text
+    assert "Incorporating" in text
+
+
+def test_html_is_a_fragment_that_needs_nothing() -> None:
+    page = facts(get("mish"))._repr_html_()
+    assert page.startswith("<div")
+    assert "<script" not in page
+    assert r"$$f(x) = x \tanh(\operatorname{softplus}(x))$$" in page
+
+
+def test_signature() -> None:
+    assert signature(get("gelu"), facts(get("gelu"), approximate="tanh")) == "gelu(approximate=tanh)"
+    assert (
+        signature(get("threshold"), facts(get("threshold"), threshold=1, value=0))
+        == "threshold(threshold=1, value=0)"
+    )
+
+
+# The list
+
+
+def names(**asked: object) -> set[str]:
+    every = catalogue.all_definitions()
+    return {d.name for d in select(every, Filter(**asked), summaries(every))}  # type: ignore[arg-type]
+
+
+def test_filters() -> None:
+    assert {"gelu", "silu", "mish"} <= names(family="gated", smooth=True)
+    assert "hardswish" not in names(family="gated", smooth=True)
+    assert {"sigmoid", "tanh"} <= names(monotone=True, bounded=True)
+    assert "relu" in names(torch=True, learnable=False)
+    assert {"prelu", "swish"} <= names(learnable=True)
+    assert names(words=("Hendrycks", "gelu")) >= {"gelu"}
+    assert names(words=("no such thing",)) == set()
+    with pytest.raises(ValueError, match="no family is called 'curly'; there are: piecewise linear"):
+        names(family="curly")
+
+
+def test_the_list_shows_everything() -> None:
+    every = catalogue.all_definitions()
+    text = printed(table(every, summaries(every)), 160)
+    assert all(d.name in text for d in every)
+    assert all(family in text for family in catalogue.FAMILIES)
+
+
+def test_summaries_are_kept_and_survive_a_damaged_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOFTKNEE_CACHE", str(tmp_path))
+    three = [get(n) for n in ("relu", "gelu", "threshold")]
+    told: list[tuple[int, int]] = []
+    first = summaries(three, lambda *how_far: told.append(how_far))
+    assert told == [(0, 3), (1, 3), (2, 3)]
+    assert summaries(three, lambda *_: pytest.fail("computed again")) == first
+    assert (first["gelu"].direction, first["relu"].smoothness, first["gelu"].smooth) == (None, "C0", True)
+    for damaged in ("{", "[]", '{"a": {"low": 1}}', '{"a": 3}'):
+        (tmp_path / "summaries.json").write_text(damaged)
+        assert summaries(three) == first
+    monkeypatch.setenv("SOFTKNEE_CACHE", str(tmp_path / "summaries.json"))  # a file, no folder
+    assert summaries(three) == first
+    monkeypatch.setenv("SOFTKNEE_CACHE", "off")
+    assert summaries(three) == first
