@@ -109,7 +109,9 @@ def figure(
         panels = (0, 1) if derivative else (0,)
         below = size == "paper"
         shape = (form.width, form.height * len(panels)) if below else (form.width, form.height)
-        made = Figure(figsize=shape, layout="constrained", facecolor=look.paper)
+        made = Figure(figsize=shape, facecolor=look.paper)
+        pad = form.text / 72 * 0.8
+        made.set_layout_engine("constrained", w_pad=pad, h_pad=pad)
         rows, columns = (len(panels), 1) if below else (1, len(panels))
         axes: list[Axes] = list(made.subplots(rows, columns, sharex=True, squeeze=False).flat)
         ends = [
@@ -118,10 +120,11 @@ def figure(
         ]
         if below and derivative:
             axes[0].set_xlabel("")
+        made.align_ylabels(axes)
         if title:
             made.suptitle(title, color=look.ink, fontsize=form.text * 1.15)
         made.draw_without_rendering()  # the panels get their heights
-        for panel, found in zip(axes, ends, strict=True):
+        for panel, found in zip(axes, ends if len(drawn) > 1 else ends[:1], strict=False):
             _spread(panel, found, form)
         made.draw_without_rendering()  # and give way to the labels
     return made
@@ -157,7 +160,7 @@ def _draw(
     panel.set_xlim(*x_range)
     panel.set_ylim(*y_range)
     panel.set_xlabel("$x$")
-    panel.set_ylabel("$f(x)$" if order == 0 else "$f^{\\prime}(x)$")
+    panel.set_ylabel("$f(x)$" if order == 0 else "$f$′$(x)$")
     panel.axhline(0, color=look.faint, linewidth=form.line * 0.5, zorder=0)
     panel.axvline(0, color=look.faint, linewidth=form.line * 0.5, zorder=0)
     panel.locator_params(nbins=6 if form.width > 4 else 5)
@@ -182,10 +185,11 @@ def _sampled(one: Curve, order: int, x_range: tuple[float, float]) -> tuple[np.n
 
 
 def _marks(panel: Axes, one: Curve, order: int, colour: str, look: Style, form: Size) -> None:
-    """Open circles at one-sided values that are not taken, a filled one at the value that is."""
+    """Open circles at one-sided values that are not taken, a filled one at the value that is; a dot at a kink."""
     size = form.line * 2.6
     for kink in one.facts.kinks:
         if order == 0 and not kink.jump:
+            panel.plot(kink.place, kink.value, "o", markersize=size * 0.8, color=colour, zorder=3)
             continue
         sides = (kink.left, kink.right) if order else (kink.left_value, kink.right_value)
         there = kink.used if order else kink.value
