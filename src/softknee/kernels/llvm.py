@@ -528,7 +528,8 @@ def _entry(kernel: Kernel) -> str:
     Arguments: size, groups, threads, one address an operand, one float a scalar. size >= 0: one
     contiguous row of that many elements; size < 0: -size is the address of a geometry. The units
     are cut into `groups` (partial sums have one slot each), which `threads` threads share; with one
-    thread the interpreter lock is kept unless the work is long.
+    thread the interpreter lock is kept unless the work is long. threads = -(all + 65536 me) does the
+    share of thread `me` of `all` alone, for a thread pool of Python's.
     """
     n, m = len(kernel.operands), kernel.scalars
     lines = ["define ptr @call(ptr %self, ptr %args, i64 %nargs) #0 {", "entry:"]
@@ -583,7 +584,18 @@ ready:
   store ptr %geometry, ptr %work
   store i64 %units, ptr %w.1
   store i64 %groups, ptr %w.2
-  %alone = icmp sle i64 %threads, 1
+  %one.share = icmp slt i64 %threads, 0
+  br i1 %one.share, label %share.only, label %whole
+share.only:
+  %coded = sub i64 0, %threads
+  %share.all = and i64 %coded, 65535
+  %share.me = lshr i64 %coded, 16
+  %state.0 = call ptr %rt.PyEval_SaveThread()
+  call void @share(ptr %work, i64 %share.me, i64 %share.all)
+  call void %rt.PyEval_RestoreThread(ptr %state.0)
+  br label %end
+whole:
+  %alone = icmp eq i64 %threads, 1
   br i1 %alone, label %serial, label %parallel
 serial:
   %brief = icmp sle i64 %units, 4

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,12 +58,32 @@ def _connect() -> bool:
 
 
 _pool = _connect()
+_forked = False
 
 
 def _after_fork() -> None:
-    # the pool's threads do not exist in the child; torch's own operators would wait for them too
-    global _pool
-    _pool = False
+    # the threads of a pool do not exist in the child: it computes on one thread
+    global _pool, _forked
+    _pool, _forked = False, True
+    _python_pool.cache_clear()
+
+
+@cache
+def _python_pool() -> ThreadPoolExecutor:
+    """Where torch brings no OpenMP that we can call: Python's threads; kernels release the lock."""
+    return ThreadPoolExecutor(thread_name_prefix="softknee")
+
+
+def launch(kernel: native.NativeCall, size: int, groups: int, threads: int, *rest: Any) -> None:
+    """Runs a kernel on so many threads."""
+    if threads == 1 or _pool:
+        kernel(size, groups, threads, *rest)
+    elif _forked:
+        kernel(size, groups, 1, *rest)
+    else:
+        shares = [_python_pool().submit(kernel, size, groups, -(threads + 65536 * me), *rest) for me in range(threads)]
+        for share in shares:
+            share.result()
 
 
 if hasattr(os, "register_at_fork"):
@@ -104,19 +125,18 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
     size = first.numel()
     threads = 1
     if size >= SERIAL:
-        if _pool:
-            threads = torch.get_num_threads()
+        threads = torch.get_num_threads()
         if out is None and size * first.element_size() >= HUGE:
             _advise(result)
     if op.single:
-        kernel.call(size, threads, threads, *[t.data_ptr() for t in kernel.picked(tensors)], result.data_ptr(), *call.scalars)
+        launch(kernel.call, size, threads, threads, *[t.data_ptr() for t in kernel.picked(tensors)], result.data_ptr(), *call.scalars)
         return result
     outputs = [result, *(_empty_like(first) for _ in op.outputs[1:])]
     if size * first.element_size() >= HUGE:
         for o in outputs[1:]:
             _advise(o)
     addresses = [t.data_ptr() for t in (*kernel.picked(tensors), *outputs)]
-    kernel.call(size, threads, threads, *addresses, *call.scalars)
+    launch(kernel.call, size, threads, threads, *addresses, *call.scalars)
     return tuple(outputs)
 
 
@@ -284,7 +304,7 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
             layout = _contiguous_stride(full)
     sums = [t for t in targets if t is not None]
     size = _count(full)
-    threads = torch.get_num_threads() if size >= SERIAL and _pool else 1
+    threads = torch.get_num_threads() if size >= SERIAL else 1
     groups = threads
     if sums:  # fixed by the shapes alone, so that the sums do not depend on the number of threads
         largest = max(map(_count, sums))
@@ -309,7 +329,7 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
                 _advise(o)
     if size:
         addresses = [t.data_ptr() for t in (*inputs, *buffers)]
-        kernel.call(-geometry.address, groups, threads, *addresses, *call.scalars)
+        launch(kernel.call, -geometry.address, groups, threads, *addresses, *call.scalars)
     results_ = [
         b if t is None else b.sum(0).to(o.dtype) for b, o, t in zip(buffers, outputs, targets, strict=True)
     ]
