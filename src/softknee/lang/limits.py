@@ -1,8 +1,7 @@
 """Limits and asymptotes at infinity: by rules where they decide, else numerically, and it says which.
 
-The rules expand an expression in t = |x| -> inf as a sum of terms c e^(a1 t^k1 + ...) t^p (log t)^q
-with a remainder that is O(such a term): exponentials beat powers beat logarithms, and what cancels,
-as in softplus(x) - x, leaves the next term. A bounded oscillation is a remainder of O(1).
+The rules expand an expression in t = |x| -> inf as an asymptotic series, operation by operation; the first term that
+is left decides. A bounded oscillation is a remainder of O(1).
 """
 
 from __future__ import annotations
@@ -11,36 +10,37 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cmp_to_key, lru_cache, reduce
-from itertools import pairwise, zip_longest
-from typing import Any, Literal
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
 
 import mpmath as mp
 
 from softknee.lang.evaluate import evaluate_mp
 from softknee.lang.nodes import Node, Number, symbol, symbols_in
+from softknee.lang.series import (
+    LOG1P,
+    ONE,
+    Growth,
+    Series,
+    UnprovenError,
+    compared,
+    constant,
+    exactly,
+    exponential,
+    logarithm,
+    power,
+    taylor,
+)  # fmt: skip
 
 __all__ = ["Asymptote", "Limit", "asymptote", "limit"]
 
 How = Literal["rule", "numeric", "unproven"]
 
 _DIGITS = 50
-_TINY = mp.mpf(10) ** -30  # what is smaller, relatively, has cancelled
-_TERMS = 5  # kept of a series
-_ORDER = 3  # of Taylor expansions
-_BEYOND = 1e9  # the power of t in the exponent of what grows like e^(e^t)
-
-
-_GEOMETRIC = [Fraction((-1) ** k) for k in range(_ORDER + 1)]  # 1 / (1 + v), and so on
-_LOG1P = [Fraction(0), *(Fraction((-1) ** (k + 1), k) for k in range(1, _ORDER + 1))]
-_EXP = [Fraction(1, math.factorial(k)) for k in range(_ORDER + 1)]
 _SIN = [Fraction(0), Fraction(1), Fraction(0), Fraction(-1, 6)]
 _COS = [Fraction(1), Fraction(0), Fraction(-1, 2), Fraction(0)]
 _ATAN = [Fraction(0), Fraction(1), Fraction(0), Fraction(-1, 3)]
-
-
-class UnprovenError(ArithmeticError):
-    """The rules do not decide."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class Limit:
     """The limit at one end.
 
     value: a number, +-inf, or None: there is none (found "numeric": it oscillates) or none was found
-    ("unproven"). side: the sign of f minus
-    its limit far out (0: it is reached exactly; None: unknown).
+    ("unproven"). side: the sign of f minus its limit far out (0: it is reached exactly; None: unknown).
     """
 
     value: float | None
@@ -66,217 +65,32 @@ class Asymptote:
     how: How
 
 
-# Growth: (((k, a), ...) with k falling, p, q) stands for e^(a t^k + ...) t^p (log t)^q.
-Growth = tuple[tuple[tuple[float, Any], ...], float, float]
-_ONE: Growth = ((), 0.0, 0.0)
-
-
-def _cancel(a: Any, b: Any) -> bool:
-    return bool(abs(a + b) <= _TINY * abs(a))
-
-
-def _times(g: Growth, h: Growth) -> Growth:
-    exponent = dict(g[0])
-    for k, a in h[0]:
-        exponent[k] = mp.mpf(0) if k in exponent and _cancel(exponent[k], a) else exponent.get(k, 0) + a
-    if exponent.get(_BEYOND) == 0:
-        raise UnprovenError("two functions beyond every exponential")
-    return tuple(sorted(((k, a) for k, a in exponent.items() if a), reverse=True)), g[1] + h[1], g[2] + h[2]
-
-
-def _over(g: Growth) -> Growth:
-    return tuple((k, -a) for k, a in g[0]), -g[1], -g[2]
-
-
-def _order(g: Growth, h: Growth = _ONE) -> int:
-    """1, 0 or -1: g grows faster than, like, slower than h."""
-    if g is h or (
-        g[0] and h[0] and g[0][0][0] == h[0][0][0] == _BEYOND and g[0][0][1] < 0 and h[0][0][1] < 0
-    ):
-        return 0  # two smaller than anything else need not be told apart
-    none: tuple[float, Any] = (0.0, 0.0)
-    for (k, a), (l, b) in zip_longest(g[0], h[0], fillvalue=none):
-        if k != l:
-            return (1 if a > 0 else -1) if k > l else (1 if b < 0 else -1)
-        if a != b and not _cancel(a, -b):
-            return 1 if a > b else -1
-    for a, b in ((g[1], h[1]), (g[2], h[2])):
-        if abs(a - b) > 1e-9:
-            return 1 if a > b else -1
-    return 0
-
-
-@cmp_to_key
-def _by_growth(a: tuple[Any, Growth], b: tuple[Any, Growth]) -> int:
-    return _order(b[1], a[1])
-
-
-class Series:
-    """Terms, the fastest growing first, and a remainder that is O(rest); rest None: it is exact."""
-
-    def __init__(self, terms: list[tuple[Any, Growth]], rest: Growth | None = None) -> None:
-        merged: list[tuple[Any, Growth, Any]] = []  # coefficient, growth, the largest that went in
-        for c, g in sorted(terms, key=_by_growth):
-            if merged and _order(merged[-1][1], g) == 0:
-                merged[-1] = merged[-1][0] + c, g, max(merged[-1][2], abs(c))
-            else:
-                merged.append((c, g, abs(c)))
-        kept = [
-            (c, g) for c, g, size in merged if abs(c) > _TINY * size and (rest is None or _order(g, rest) > 0)
-        ]
-        if len(kept) > _TERMS:
-            kept, rest = kept[:_TERMS], kept[_TERMS][1]
-        self.terms, self.rest = kept, rest
-
-    def __add__(self, other: Series) -> Series:
-        return Series(self.terms + other.terms, _larger(self.rest, other.rest))
-
-    def __sub__(self, other: Series) -> Series:
-        return self + _constant(-1) * other
-
-    def __mul__(self, other: Series) -> Series:
-        rest = None
-        for one, two in ((self, other), (other, self)):
-            if one.rest is not None and (two.terms or two.rest is not None):
-                rest = _larger(rest, _times(one.rest, two.size))
-        return Series([(a * b, _times(g, h)) for a, g in self.terms for b, h in other.terms], rest)
-
-    def __neg__(self) -> Series:
-        return _constant(-1) * self
-
-    @property
-    def size(self) -> Growth:
-        """The growth of the leading term, or of the remainder where there is none."""
-        if not self.terms and self.rest is None:
-            raise UnprovenError("zero has no order of growth")
-        return self.terms[0][1] if self.terms else self.rest  # type: ignore[return-value]
-
-    @property
-    def sign(self) -> int:
-        """The sign far out."""
-        if self.terms:
-            return 1 if self.terms[0][0] > 0 else -1
-        if self.rest is None:
-            return 0
-        raise UnprovenError("the sign of a remainder")
-
-    def limit(self) -> Any:
-        if not self.terms and self.rest is None:
-            return mp.mpf(0)
-        order = _order(self.size)
-        if order < 0:
-            return mp.mpf(0)
-        if not self.terms:
-            raise UnprovenError("a remainder that does not vanish")
-        return self.terms[0][0] if order == 0 else self.sign * mp.inf
-
-    def parts(self) -> tuple[Series, Series]:
-        """The leading term c g, and v of c g (1 + v)."""
-        if not self.terms:
-            raise UnprovenError("no leading term")
-        c, g = self.terms[0]
-        inverse = Series([(1 / c, _over(g))])
-        return Series([(c, g)]), Series(self.terms[1:], self.rest) * inverse
-
-
-def _larger(g: Growth | None, h: Growth | None) -> Growth | None:
-    if g is None or h is None:
-        return h if g is None else g
-    return g if _order(g, h) >= 0 else h
-
-
-def _constant(value: Any) -> Series:
-    return Series([(_exactly(value), _ONE)] if value else [])
-
-
-def _exactly(value: Any) -> Any:
-    return mp.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else mp.mpf(value)
-
-
-def _taylor(coefficients: list[Any], v: Series, exact: bool = False) -> Series:
-    """c0 + c1 v + ...; v vanishes. exact: there are no further terms."""
-    total, power = _constant(coefficients[0]), _constant(1)
-    for c in coefficients[1:]:
-        power = power * v
-        total = total + _constant(c) * power
-    if not exact and (v.terms or v.rest is not None):
-        total = total + Series([], (power * v).size)
-    return total
-
-
-def _power(s: Series, b: Any) -> Series:
-    whole = mp.isint(b)
-    if whole and 0 <= b <= _ORDER and not s.terms:
-        return reduce(lambda p, _: p * s, range(int(b)), _constant(1))
-    lead, v = s.parts()
-    c, (exponent, p, q) = lead.terms[0]
-    if c < 0 and not whole:
-        raise UnprovenError("a broken power of a negative number")
-    growth = tuple((k, a * b) for k, a in exponent), p * float(b), q * float(b)
-    first = Series([(mp.power(c, int(b) if whole else b), growth if b else _ONE)])
-    stops = whole and 0 <= b <= _ORDER
-    return first * _taylor([mp.binomial(b, k) for k in range(int(b) + 1 if stops else _ORDER + 1)], v, stops)
-
-
-def _exp(s: Series) -> Series:
-    if s.rest is not None and _order(s.rest) > 0:
-        raise UnprovenError("an exponent that is not known to O(1)")
-    growth, factor, small = _ONE, mp.mpf(1), Series([], s.rest)
-    for c, g in s.terms:
-        order = _order(g)
-        if order == 0:
-            factor *= mp.exp(c)
-        elif order < 0:
-            small = small + Series([(c, g)])
-        elif not g[0] and g[2] == 0:
-            growth = _times(growth, (((g[1], c),), 0.0, 0.0))
-        elif not g[0] and g[1:] == (0, 1):
-            growth = _times(growth, ((), float(c), 0.0))
-        else:
-            growth = _times(growth, (((_BEYOND, mp.sign(c)),), 0.0, 0.0))
-    if growth[0] and growth[0][0][0] == _BEYOND:
-        return Series([(factor, growth)]) if growth[0][0][1] > 0 else Series([], growth)
-    if s.rest is not None and _order(s.rest) == 0:
-        return Series([], growth)
-    return Series([(factor, growth)]) * _taylor(_EXP, small)
-
-
-def _log(s: Series) -> Series:
-    lead, v = s.parts()
-    c, (exponent, p, q) = lead.terms[0]
-    if c <= 0 or q or any(k == _BEYOND for k, _ in exponent):
-        raise UnprovenError("a logarithm of what is negative, or of a logarithm")
-    terms: list[tuple[Any, Growth]] = [(a, ((), k, 0.0)) for k, a in exponent]
-    terms += [(mp.mpf(p), ((), 0.0, 1.0))] if p else []
-    return Series(terms) + _constant(mp.log(c)) + _taylor(_LOG1P, v)
-
-
 def _tail(u: Series) -> Series:
     """1 - Phi(u) for u -> inf: phi(u) / u (1 - 1/u^2 + 3/u^4 - ...)"""
     square = u * u
-    inverse = _power(square, mp.mpf(-1))
-    density = _constant(1 / mp.sqrt(2 * mp.pi)) * _exp(_constant(mp.mpf(-1) / 2) * square)
-    return density * _power(u, mp.mpf(-1)) * _taylor([mp.mpf(1), mp.mpf(-1), mp.mpf(3)], inverse)
+    inverse = power(square, mp.mpf(-1))
+    density = constant(1 / mp.sqrt(2 * mp.pi)) * exponential(constant(mp.mpf(-1) / 2) * square)
+    return density * power(u, mp.mpf(-1)) * taylor([mp.mpf(1), mp.mpf(-1), mp.mpf(3)], inverse)
 
 
 def _inverse(u: Series) -> Series:
-    return _power(u, mp.mpf(-1))
+    return power(u, mp.mpf(-1))
 
 
 def _root(u: Series) -> Series:
-    return _power(u, mp.mpf(1) / 2) if u.terms or u.rest else u
+    return power(u, mp.mpf(1) / 2) if u.terms or u.rest else u
 
 
 def _sigmoid(u: Series) -> Series:
-    return _inverse(_constant(1) + _exp(-u))
+    return _inverse(constant(1) + exponential(-u))
 
 
 def _tanh(u: Series) -> Series:
-    return _constant(1) - _constant(2) * _inverse(_constant(1) + _exp(u + u))
+    return constant(1) - constant(2) * _inverse(constant(1) + exponential(u + u))
 
 
 def _asinh(u: Series) -> Series:
-    return _log(u + _root(u * u + _constant(1)))
+    return logarithm(u + _root(u * u + constant(1)))
 
 
 def _normal_cdf(u: Series) -> Series:
@@ -284,25 +98,25 @@ def _normal_cdf(u: Series) -> Series:
     at = u.limit()
     density = mp.npdf(at)
     slopes = [1, -at / 2, (at**2 - 1) / 6, (3 * at - at**3) / 24]
-    return _taylor([mp.ncdf(at), *(density * c for c in slopes)], u - _constant(at))
+    return taylor([mp.ncdf(at), *(density * c for c in slopes)], u - constant(at))
 
 
 def _erf(u: Series) -> Series:
-    return _constant(2) * _normal_cdf(_constant(mp.sqrt(2)) * u) - _constant(1)
+    return constant(2) * _normal_cdf(constant(mp.sqrt(2)) * u) - constant(1)
 
 
 def _atan(u: Series) -> Series:
     at = u.limit()
-    v = u - _constant(at)
-    return _constant(mp.atan(at)) + _taylor(_ATAN, v * _inverse(_constant(1 + at**2) + _constant(at) * v))
+    v = u - constant(at)
+    return constant(mp.atan(at)) + taylor(_ATAN, v * _inverse(constant(1 + at**2) + constant(at) * v))
 
 
 def _wave(shift: int) -> Callable[[Series], Series]:
     def expand(u: Series) -> Series:
         at = u.limit()
-        v = u - _constant(at)
+        v = u - constant(at)
         along = (mp.sin, mp.cos)[shift](at), (mp.cos, lambda a: -mp.sin(a))[shift](at)
-        return _constant(along[0]) * _taylor(_COS, v) + _constant(along[1]) * _taylor(_SIN, v)
+        return constant(along[0]) * taylor(_COS, v) + constant(along[1]) * taylor(_SIN, v)
 
     return expand
 
@@ -310,26 +124,26 @@ def _wave(shift: int) -> Callable[[Series], Series]:
 #: f(u) for u -> inf; for u -> -inf in terms of m = -u -> inf; for u -> a number
 _FUNCTIONS: dict[str, tuple[Callable[[Series], Series], ...]] = {
     "tanh": (_tanh, lambda m: -_tanh(m), _tanh),
-    "sigmoid": (_sigmoid, lambda m: _exp(-m) * _sigmoid(m), _sigmoid),
+    "sigmoid": (_sigmoid, lambda m: exponential(-m) * _sigmoid(m), _sigmoid),
     "softplus": (
-        lambda u: u + _taylor(_LOG1P, _exp(-u)),
-        lambda m: _taylor(_LOG1P, _exp(-m)),
-        lambda u: _log(_constant(1) + _exp(u)),
+        lambda u: u + taylor(LOG1P, exponential(-u)),
+        lambda m: taylor(LOG1P, exponential(-m)),
+        lambda u: logarithm(constant(1) + exponential(u)),
     ),
-    "normal_cdf": (lambda u: _constant(1) - _tail(u), _tail, _normal_cdf),
+    "normal_cdf": (lambda u: constant(1) - _tail(u), _tail, _normal_cdf),
     "erf": (
-        lambda u: _constant(1) - _constant(2) * _tail(_constant(mp.sqrt(2)) * u),
-        lambda m: _constant(2) * _tail(_constant(mp.sqrt(2)) * m) - _constant(1),
+        lambda u: constant(1) - constant(2) * _tail(constant(mp.sqrt(2)) * u),
+        lambda m: constant(2) * _tail(constant(mp.sqrt(2)) * m) - constant(1),
         _erf,
     ),
     "atan": (
-        lambda u: _constant(mp.pi / 2) - _taylor(_ATAN, _inverse(u)),
-        lambda m: _taylor(_ATAN, _inverse(m)) - _constant(mp.pi / 2),
+        lambda u: constant(mp.pi / 2) - taylor(_ATAN, _inverse(u)),
+        lambda m: taylor(_ATAN, _inverse(m)) - constant(mp.pi / 2),
         _atan,
     ),
     "asinh": (_asinh, lambda m: -_asinh(m), _asinh),
-    "sin": (lambda u: Series([], _ONE), lambda m: Series([], _ONE), _wave(0)),
-    "cos": (lambda u: Series([], _ONE), lambda m: Series([], _ONE), _wave(1)),
+    "sin": (lambda u: Series([], ONE), lambda m: Series([], ONE), _wave(0)),
+    "cos": (lambda u: Series([], ONE), lambda m: Series([], ONE), _wave(1)),
 }
 _EXACT: dict[str, Callable[..., Series]] = {
     "add": lambda a, b: a + b,
@@ -338,13 +152,13 @@ _EXACT: dict[str, Callable[..., Series]] = {
     "div": lambda a, b: a * _inverse(b),
     "neg": lambda a: -a,
     "sqrt": _root,
-    "exp": _exp,
-    "expm1": lambda a: _exp(a) - _constant(1),
-    "log": _log,
-    "log1p": lambda a: _log(_constant(1) + a),
-    "normal_pdf": lambda a: _constant(1 / mp.sqrt(2 * mp.pi)) * _exp(_constant(mp.mpf(-1) / 2) * a * a),
-    "abs": lambda a: _constant(a.sign) * a,
-    "sign": lambda a: _constant(a.sign),
+    "exp": exponential,
+    "expm1": lambda a: exponential(a) - constant(1),
+    "log": logarithm,
+    "log1p": lambda a: logarithm(constant(1) + a),
+    "normal_pdf": lambda a: constant(1 / mp.sqrt(2 * mp.pi)) * exponential(constant(mp.mpf(-1) / 2) * a * a),
+    "abs": lambda a: constant(a.sign) * a,
+    "sign": lambda a: constant(a.sign),
     "minimum": lambda a, b: a if (a - b).sign <= 0 else b,
     "maximum": lambda a, b: a if (a - b).sign >= 0 else b,
     "detach": lambda a: a,
@@ -379,24 +193,24 @@ class _Expansion:
         if n.op == "symbol":
             if n.payload == self.wrt:
                 return Series([(mp.mpf(1 if self.at > 0 else -1), ((), 1.0, 0.0))])
-            return _constant(_exactly(self.values[n.payload]))
+            return constant(exactly(self.values[n.payload]))
         if n.op == "number":
-            return _constant(_exactly(n.payload))
+            return constant(exactly(n.payload))
         if n.op == "constant":
-            return _constant(+mp.pi)
+            return constant(+mp.pi)
         if n.op == "where":
             return self.of(n.args[1] if self.holds(n.args[0]) else n.args[2])
         args = [self.of(a) for a in n.args]
         if n.op == "pow":
             base, exponent = args
-            if exponent.rest is None and all(_order(g) == 0 for _, g in exponent.terms):
-                return _power(base, exponent.limit())
-            return _exp(exponent * _log(base))
+            if exponent.rest is None and all(compared(g) == 0 for _, g in exponent.terms):
+                return power(base, exponent.limit())
+            return exponential(exponent * logarithm(base))
         if n.op in _EXACT:
             return _EXACT[n.op](*args)
         (u,) = args
-        if not u.terms and u.rest is not None and _order(u.rest) == 0:
-            return Series([], _ONE)  # a continuous function of something bounded
+        if not u.terms and u.rest is not None and compared(u.rest) == 0:
+            return Series([], ONE)  # a continuous function of something bounded
         towards = u.limit()
         up, down, around = _FUNCTIONS[n.op]
         return around(u) if mp.isfinite(towards) else up(u) if towards > 0 else down(-u)
@@ -436,7 +250,7 @@ def limit(root: Node, at: float, values: Mapping[str, Number] | None = None, wrt
             series = _expand(root, at, values or {}, wrt)
             value = series.limit()
             if not mp.isinf(value):
-                series = series - _constant(value)
+                series = series - constant(value)
             return Limit(float(value), "rule", _side(series))
         except UnprovenError:
             return _numeric(root, at, values or {}, wrt)
@@ -452,14 +266,14 @@ def asymptote(root: Node, at: float, values: Mapping[str, Number] | None = None,
     with mp.workdps(_DIGITS):
         try:
             series = _expand(root, at, values or {}, wrt)
-            faster = [g for _, g in series.terms if _order(g, linear) > 0]
-            if faster or (series.rest is not None and _order(series.rest, linear) >= 0):
+            faster = [g for _, g in series.terms if compared(g, linear) > 0]
+            if faster or (series.rest is not None and compared(series.rest, linear) >= 0):
                 return Asymptote(None, None, "rule")
-            between = [g for _, g in series.terms if _order(g, linear) < 0 < _order(g)]
-            slope = sum((c for c, g in series.terms if _order(g, linear) == 0), mp.mpf(0)) * mp.sign(at)
-            if between or (series.rest is not None and _order(series.rest) >= 0):
+            between = [g for _, g in series.terms if compared(g, linear) < 0 < compared(g)]
+            slope = sum((c for c, g in series.terms if compared(g, linear) == 0), mp.mpf(0)) * mp.sign(at)
+            if between or (series.rest is not None and compared(series.rest) >= 0):
                 return Asymptote(float(slope), None, "rule")
-            level = sum((c for c, g in series.terms if _order(g) == 0), mp.mpf(0))
+            level = sum((c for c, g in series.terms if compared(g) == 0), mp.mpf(0))
             return Asymptote(float(slope), float(level), "rule")
         except UnprovenError:
             slope = _numeric(root / symbol(wrt), at, values or {}, wrt).value
