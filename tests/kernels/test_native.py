@@ -8,7 +8,6 @@ import sys
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,11 @@ IR = "define i32 @call() {\n ret i32 7\n}\n"
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "not" / "there" / "yet"
     monkeypatch.setenv("SOFTKNEE_CACHE", str(folder))
     monkeypatch.setattr(native, "_told", False)
-    yield folder
+    return folder
 
 
 def compiled(key: str = "a key") -> tuple[bytes, int, int]:
@@ -134,7 +133,9 @@ assert torch.allclose(F.softsign(x), torch.nn.functional.softsign(x))
 
 def test_two_processes_at_once(tmp_path: Path) -> None:
     environment = os.environ | {"SOFTKNEE_CACHE": str(tmp_path)}
-    both = [subprocess.Popen([sys.executable, "-W", "error", "-c", PROGRAM], env=environment) for _ in range(2)]
+    both = [
+        subprocess.Popen([sys.executable, "-W", "error", "-c", PROGRAM], env=environment) for _ in range(2)
+    ]
     assert [p.wait(timeout=120) for p in both] == [0, 0]
     found = files(tmp_path)
     assert found

@@ -20,7 +20,10 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "operations.json"
 
 
 def counted(definition: catalogue.Definition) -> list[int]:
-    root = substitute(definition.chosen({}), {p.name: p.default for p in definition.parameters if p.default is not None and not p.learnable})
+    root = substitute(
+        definition.chosen({}),
+        {p.name: p.default for p in definition.parameters if p.default is not None and not p.learnable},
+    )
     return [c.operations for c in derivative_costs(root)]
 
 
@@ -31,8 +34,14 @@ def test_no_expression_grew() -> None:
         lines = ",\n".join(f'"{name}": {counts}' for name, counts in found.items())
         GOLDEN.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     known = json.loads(GOLDEN.read_text(encoding="utf-8"))
-    grown = {n: (known[n], c) for n, c in found.items() if n in known and any(a > b for a, b in zip(c, known[n], strict=True))}
+    grown = {
+        n: (known[n], c)
+        for n, c in found.items()
+        if n in known and any(a > b for a, b in zip(c, known[n], strict=True))
+    }
     assert not grown, f"name: (operations of f, f', f'' before, now): {grown}"
     if unknown := sorted(set(found) - set(known)):
-        pytest.fail(f"not counted yet (SOFTKNEE_GOLDEN=write): {', '.join(unknown)}") if len(unknown) > 20 else None
+        pytest.fail(f"not counted yet (SOFTKNEE_GOLDEN=write): {', '.join(unknown)}") if len(
+            unknown
+        ) > 20 else None
     assert sum(map(sum, found.values())) <= sum(map(sum, known.values())) + 60 * len(unknown)

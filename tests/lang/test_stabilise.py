@@ -21,7 +21,7 @@ from softknee.lang.stabilise import (
 )
 
 x = symbol("x")
-POINTS = (-37.5, -3.25, -1.0, -0.5, -2.0**-40, 2.0**-40, 0.125, 1.0, 2.5, 30.0)
+POINTS = (-37.5, -3.25, -1.0, -0.5, -(2.0**-40), 2.0**-40, 0.125, 1.0, 2.5, 30.0)
 
 
 def rules() -> dict[str, object]:

@@ -66,7 +66,9 @@ def test_backends_agree(op: str) -> None:
         values = {"x": a, "y": b} if OPS[op].operands == "RR" else {"x": a}
         want = float(evaluate(node(op), values, "mpmath"))
         assert evaluate(node(op), values, "float") == pytest.approx(want, rel=1e-13, abs=1e-15)
-        assert evaluate(node(op), {k: np.array([v]) for k, v in values.items()})[0] == pytest.approx(want, rel=1e-13, abs=1e-15)
+        assert evaluate(node(op), {k: np.array([v]) for k, v in values.items()})[0] == pytest.approx(
+            want, rel=1e-13, abs=1e-15
+        )
         tensors = {k: torch.tensor([v], dtype=torch.float64) for k, v in values.items()}
         assert float(evaluate(node(op), tensors, "torch")[0]) == pytest.approx(want, rel=1e-12, abs=1e-14)
 
@@ -83,7 +85,10 @@ def test_rules_of_differentiation(op: str, order: int) -> None:
         assert got == pytest.approx(want, rel=1e-11, abs=1e-12)
 
 
-@pytest.mark.parametrize("op", ["exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "softplus", "asinh", "atan", "normal_cdf"])
+@pytest.mark.parametrize(
+    "op",
+    ["exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "softplus", "asinh", "atan", "normal_cdf"],
+)
 def test_ieee_at_infinity(op: str) -> None:
     for at in (math.inf, -math.inf, math.nan):
         one = evaluate(make(op, (x,)), {"x": at}, "float")

@@ -14,8 +14,12 @@ from softknee.testing import Case, Failure, cases_of
 
 DEFINITIONS = catalogue.all_definitions()
 every = pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda d: d.name)
-parametrised = pytest.mark.parametrize("definition", [d for d in DEFINITIONS if d.parameters], ids=lambda d: d.name)
-learnable = pytest.mark.parametrize("definition", [d for d in DEFINITIONS if d.learnable], ids=lambda d: d.name)
+parametrised = pytest.mark.parametrize(
+    "definition", [d for d in DEFINITIONS if d.parameters], ids=lambda d: d.name
+)
+learnable = pytest.mark.parametrize(
+    "definition", [d for d in DEFINITIONS if d.learnable], ids=lambda d: d.name
+)
 TYPES = ("float32", "float64", "bfloat16", "float16")
 every_type = pytest.mark.parametrize("dtype", TYPES)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tests.laws.common import assert_none, cases, every
+
 from softknee.catalogue import Definition
 from softknee.testing import laws, mechanics
-from tests.laws.common import assert_none, cases, every
 
 
 @every

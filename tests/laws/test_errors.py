@@ -18,9 +18,9 @@ def test_an_unknown_name_is_met_with_the_nearest() -> None:
     with pytest.raises(KeyError, match="mish"):
         sk.get("mihs")
     with pytest.raises(AttributeError, match="mish"):
-        F.mihs  # noqa: B018
+        F.mihs
     with pytest.raises(AttributeError, match="Mish"):
-        nn.Mihs  # noqa: B018
+        nn.Mihs
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,9 @@ def test_parameters_out_of_range(name: str, arguments: dict[str, Any], says: str
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
 def test_types_that_a_function_is_not_for(dtype: torch.dtype) -> None:
-    with pytest.raises((TypeError, RuntimeError), match=str(dtype).removeprefix("torch.").capitalize() + "|" + str(dtype)):
+    with pytest.raises(
+        (TypeError, RuntimeError), match=str(dtype).removeprefix("torch.").capitalize() + "|" + str(dtype)
+    ):
         F.mish(torch.ones(3, dtype=dtype))
 
 
@@ -78,9 +80,9 @@ def test_shapes_that_do_not_fit_are_both_named() -> None:
 
 def test_in_place_on_what_autograd_or_memory_needs() -> None:
     leaf = torch.randn(3, requires_grad=True)
-    with pytest.raises(RuntimeError, match="in place|inplace"):
+    with pytest.raises(RuntimeError, match=r"in place|inplace"):
         F.relu(leaf, inplace=True)
-    with pytest.raises(RuntimeError, match="memory|expanded|in place|inplace"):
+    with pytest.raises(RuntimeError, match=r"memory|expanded|in place|inplace"):
         F.relu(torch.randn(1).expand(3), inplace=True)
     inner = leaf * 1
     y = inner.exp()

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests import exhaustive
+from tests.laws.common import every
 
 import softknee as sk
 from softknee.catalogue import Definition
 from softknee.testing import cases_of
 from softknee.testing.metric import FORMATS
-from tests import exhaustive
-from tests.laws.common import every
 
 
 @pytest.mark.exhaustive
@@ -24,7 +24,9 @@ from tests.laws.common import every
 def test_every_16_bit_input(definition: Definition, dtype: str, order: int) -> None:
     for case in cases_of(definition, dtype):
         wrong, worst, _ = exhaustive.wrong_results(case, dtype, order)
-        assert not wrong, f"{case}: {len(wrong)} results are not correctly rounded, up to {worst:.3g} ULP: {wrong[:3]}"
+        assert not wrong, (
+            f"{case}: {len(wrong)} results are not correctly rounded, up to {worst:.3g} ULP: {wrong[:3]}"
+        )
 
 
 @pytest.mark.parametrize("dtype", exhaustive.TYPES)
@@ -33,7 +35,9 @@ def test_rounding_to_16_bits(dtype: str) -> None:
     assert len(every_number) == 65_536
     kept = exhaustive.nearest(every_number, FORMATS[dtype])
     assert np.array_equal(kept, every_number, equal_nan=True)
-    values = np.random.default_rng(0).normal(size=2000) * np.exp2(np.random.default_rng(1).uniform(-30, 18, 2000))
+    values = np.random.default_rng(0).normal(size=2000) * np.exp2(
+        np.random.default_rng(1).uniform(-30, 18, 2000)
+    )
     values = values.astype(np.float32).astype(np.float64)  # from float32 torch rounds once
     want = torch.from_numpy(values).float().to(getattr(torch, dtype)).double().numpy()
     assert np.array_equal(exhaustive.nearest(values, FORMATS[dtype]), want)

@@ -88,7 +88,11 @@ def wrong_coefficient(patch: Patch) -> None:
         for name in ("sigmoid", "exp"):
             if name in vars(kind):
                 right = vars(kind)[name]
-                patch.setattr(kind, name, lambda self, a, right=right: self.mul(right(self, a), self.const(1 + 2.0**-20)))
+                patch.setattr(
+                    kind,
+                    name,
+                    lambda self, a, right=right: self.mul(right(self, a), self.const(1 + 2.0**-20)),
+                )
 
 
 def no_stabilising(patch: Patch) -> None:
@@ -123,7 +127,10 @@ def halved_sums(patch: Patch) -> None:
     def run(op: Any, tensors: Any, call: Any, out: Any = None) -> Any:
         result = right(op, tensors, call, out)
         if isinstance(result, tuple):
-            return tuple(r / 2 if s is not None and r.numel() < tensors[0].numel() else r for r, s in zip(result, call.shapes, strict=True))
+            return tuple(
+                r / 2 if s is not None and r.numel() < tensors[0].numel() else r
+                for r, s in zip(result, call.shapes, strict=True)
+            )
         return result
 
     patch.setattr(launch, "run", run)
@@ -131,7 +138,13 @@ def halved_sums(patch: Patch) -> None:
 
 def strides_ignored(patch: Patch) -> None:
     right = launch._strided
-    patch.setattr(launch, "_strided", lambda op, tensors, call, out: right(op, tuple(t.flip(0) if t.dim() else t for t in tensors), call, out))
+    patch.setattr(
+        launch,
+        "_strided",
+        lambda op, tensors, call, out: right(
+            op, tuple(t.flip(0) if t.dim() else t for t in tensors), call, out
+        ),
+    )
 
 
 def wrong_vmap(patch: Patch) -> None:
@@ -231,4 +244,7 @@ def test_a_report_of_a_broken_activation(monkeypatch: Patch) -> None:
     assert not report
     assert {"kink"} <= {f.law for f in report.failures} <= {"kink", "accuracy"}
     assert "the slope" in str(report)
-    assert check_activation(_leaky(RIGHT), dtypes=["float32"], samples=4, raises=False).failures == report.failures
+    assert (
+        check_activation(_leaky(RIGHT), dtypes=["float32"], samples=4, raises=False).failures
+        == report.failures
+    )

@@ -77,7 +77,9 @@ TABLE: list[tuple[str, str, dict[str, Any], int, float, float | None]] = [
 IDS = [f"{n}{a.get('approximate', '')}-{o}-{x:g}" for _, n, a, o, x, _ in TABLE]
 
 
-def _derivative(name: str, arguments: dict[str, Any], order: int, points: list[float], dtype: torch.dtype) -> torch.Tensor:
+def _derivative(
+    name: str, arguments: dict[str, Any], order: int, points: list[float], dtype: torch.dtype
+) -> torch.Tensor:
     x = torch.tensor(points, dtype=torch.float64).to(dtype).requires_grad_(order > 0)
     y = getattr(F, name)(x, **arguments)
     for _ in range(order):
@@ -103,10 +105,15 @@ def test_right_where_others_are_not(
         expected = exact.derivative(at, order)
         floor = 0.25 if order and "root" in others else 0.0
     bound = (2, 4, 8)[order]
-    assert ulp_error(got, expected, "float32", floor=floor) <= bound, f"{others}: got {got}, expected {mp.nstr(expected, 12)}"
+    assert ulp_error(got, expected, "float32", floor=floor) <= bound, (
+        f"{others}: got {got}, expected {mp.nstr(expected, 12)}"
+    )
 
 
-@pytest.mark.parametrize(("name", "at"), [("sigmoid", {"float16": 9.0, "bfloat16": 8.0}), ("tanh", {"float16": 4.6, "bfloat16": 4.0})])
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [("sigmoid", {"float16": 9.0, "bfloat16": 8.0}), ("tanh", {"float16": 4.6, "bfloat16": 4.0})],
+)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_16_bit_gradients_do_not_vanish_early(name: str, at: dict[str, float], dtype: torch.dtype) -> None:
     x = at[str(dtype).removeprefix("torch.")]

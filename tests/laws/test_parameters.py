@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.laws.common import DEFINITIONS, assert_none, cases, every, learnable
 
 from softknee.catalogue import Definition
 from softknee.nn.functional import function_of
 from softknee.nn.modules import module_of
 from softknee.testing import mechanics
-from tests.laws.common import DEFINITIONS, assert_none, cases, every, learnable
 
 TORCH_MODULES = [d for d in DEFINITIONS if isinstance(getattr(torch.nn, d.module, None), type)]
 TORCH_FUNCTIONS = [d for d in DEFINITIONS if d.torch]
@@ -61,7 +61,10 @@ def test_modules_are_torchs(definition: Definition) -> None:
     x = torch.randn(2, 3)
     assert torch.allclose(mine.eval()(x), other.eval()(x), rtol=1e-5, atol=1e-6)
     wanted = list(inspect.signature(theirs).parameters)
-    assert list(inspect.signature(ours).parameters)[: len(wanted)] == wanted or "args" in inspect.signature(ours).parameters
+    assert (
+        list(inspect.signature(ours).parameters)[: len(wanted)] == wanted
+        or "args" in inspect.signature(ours).parameters
+    )
 
 
 @torch_function

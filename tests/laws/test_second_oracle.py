@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import scipy.special
 import torch
+from tests.laws.common import DEFINITIONS, cases
 
 import softknee as sk
 from softknee.catalogue import Definition
 from softknee.nn.functional import function_of
-from tests.laws.common import DEFINITIONS, cases
 
 THEIRS = [d for d in DEFINITIONS if d.torch]
 

@@ -11,12 +11,13 @@ import multiprocessing
 import pickle
 import threading
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.laws.common import assert_none, cases, every
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -24,7 +25,6 @@ import softknee as sk
 from softknee import functional as F
 from softknee import nn
 from softknee.testing import mechanics
-from tests.laws.common import assert_none, cases, every
 
 #: piecewise linear, smooth, oscillating, learnable, with parameters, with a jump
 SAMPLE = ("relu", "hardswish", "gelu", "mish", "snake", "swish", "prelu", "srelu", "softshrink", "threshold")
@@ -79,14 +79,21 @@ def test_any_shape_and_stride(name: str, x: Tensor) -> None:
 
 
 @sample
-@pytest.mark.parametrize("size", [0, 1, 7, 8, 15, 16, 17, 31, 33, 63, 65, 127, 129, 511, 513, 4095, 4097, 40_000])
+@pytest.mark.parametrize(
+    "size", [0, 1, 7, 8, 15, 16, 17, 31, 33, 63, 65, 127, 129, 511, 513, 4095, 4097, 40_000]
+)
 def test_sizes_around_vectors_and_chunks(name: str, size: int) -> None:
     case = case_of(name)
     x = torch.linspace(-4, 4, 40_000)
     assert torch.equal(case(x[:size].clone()), case(x)[:size])
 
 
-@given(channels=st.integers(1, 5), batch=st.integers(0, 4), rest=st.lists(st.integers(1, 5), max_size=3), last=st.booleans())
+@given(
+    channels=st.integers(1, 5),
+    batch=st.integers(0, 4),
+    rest=st.lists(st.integers(1, 5), max_size=3),
+    last=st.booleans(),
+)
 def test_parameters_broadcast(channels: int, batch: int, rest: list[int], last: bool) -> None:
     """A weight a channel, in any shape and layout: value and both gradients as torch's prelu."""
     x = torch.randn(batch, channels, *rest)
@@ -111,7 +118,9 @@ def test_the_number_of_threads_changes_nothing(name: str) -> None:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             leaf = x.clone().requires_grad_()
-            ts = {n: torch.full((3,), float(case.values[n]), requires_grad=True) for n in sorted(case.tensors)}
+            ts = {
+                n: torch.full((3,), float(case.values[n]), requires_grad=True) for n in sorted(case.tensors)
+            }
             y = case.call(leaf, ts)
             results.append([y.detach(), *torch.autograd.grad((y * y).sum(), [leaf, *ts.values()])])
     finally:
@@ -227,7 +236,9 @@ def test_saved_tensor_hooks(name: str) -> None:
     case = case_of(name)
     x = torch.randn(6)
     packed: list[Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t.numpy().copy(), torch.from_numpy):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: packed.append(t) or t.numpy().copy(), torch.from_numpy
+    ):
         leaf = x.clone().requires_grad_()
         y = case(leaf)
     assert packed
@@ -284,7 +295,9 @@ def test_inference_mode_and_no_grad(name: str) -> None:
 @sample
 def test_autocast(name: str) -> None:
     definition = sk.get(name).definition
-    module = getattr(nn, definition.module)(**{p.name: 0.5 for p in definition.parameters if p.default is None})
+    module = getattr(nn, definition.module)(
+        **{p.name: 0.5 for p in definition.parameters if p.default is None}
+    )
     model = torch.nn.Sequential(torch.nn.Linear(4, 3), module)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = model(torch.randn(2, 4))
@@ -296,7 +309,7 @@ def test_autocast(name: str) -> None:
 class Tagged(Tensor):
     """A subclass that sees every operation."""
 
-    seen: list[str] = []
+    seen: ClassVar[list[str]] = []
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -339,7 +352,9 @@ def _work(x: Tensor) -> tuple[Tensor, Tensor]:
 def test_python_threads() -> None:
     x = torch.randn(50_000)
     want, results = _work(x), []
-    threads = [threading.Thread(target=lambda: results.append([_work(x) for _ in range(5)])) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: results.append([_work(x) for _ in range(5)])) for _ in range(4)
+    ]
     for t in threads:
         t.start()
     for t in threads:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.laws.common import assert_none, cases, every, parametrised, unusual
 
 from softknee.catalogue import Definition
 from softknee.testing import hard_points, laws, log_uniform
-from tests.laws.common import assert_none, cases, every, parametrised, unusual
 
 
 @every
@@ -27,6 +27,8 @@ def test_other_parameters(definition: Definition) -> None:
     """Given as Python numbers, which keep their float64 value beside a float32 tensor."""
     failures = []
     for case in unusual(definition):
-        points = hard_points(definition, "float32", case.values, case.choices)[::3] + log_uniform("float32", 24)
+        points = hard_points(definition, "float32", case.values, case.choices)[::3] + log_uniform(
+            "float32", 24
+        )
         failures += laws.accuracy(case, "float32", points)[0]
     assert_none(failures)

@@ -52,14 +52,18 @@ class CheckReport:
         if self.ok:
             return f"{self.name}: all {len(self.passed)} laws hold"
         broken = sorted({f.law for f in self.failures})
-        return f"{self.name}: breaks {len(broken)} of {len(broken) + len(self.passed)} laws: {', '.join(broken)}"
+        return (
+            f"{self.name}: breaks {len(broken)} of {len(broken) + len(self.passed)} laws: {', '.join(broken)}"
+        )
 
     def _lines(self) -> list[str]:
         lines = []
         for (dtype, order), (worst, count) in self.errors.items():
             bound = laws.BOUNDS[dtype][order]
             allowed = "correctly rounded" if bound == 0.5 else f"{bound:g}"
-            lines.append(f"{dtype:9} {('value', 'derivative')[order]:10} {worst:8.3g} ULP at most in {count} points (allowed: {allowed})")
+            lines.append(
+                f"{dtype:9} {('value', 'derivative')[order]:10} {worst:8.3g} ULP at most in {count} points (allowed: {allowed})"
+            )
         return lines
 
     def __str__(self) -> str:
@@ -137,7 +141,9 @@ def check_activation(
     report = CheckReport(definition.name)
     for p in definition.parameters:
         if p.default is None and p.example is None:
-            report.unproven.append(f"the parameter {p.name!r} has no default and no example: tried at 0.75 only")
+            report.unproven.append(
+                f"the parameter {p.name!r} has no default and no example: tried at 0.75 only"
+            )
 
     def law(name: str, run: Callable[[Case], list[Failure]], cases: Iterable[Case]) -> None:
         found = []
@@ -145,7 +151,9 @@ def check_activation(
             try:
                 found += run(case)
             except Exception as error:  # noqa: BLE001 - a law that cannot be tried is not a law that holds
-                found.append(Failure(name, str(case), f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
+                found.append(
+                    Failure(name, str(case), f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+                )
         report.failures.extend(found)
         if not found:
             report.passed.append(name)

@@ -36,7 +36,11 @@ class Case:
     def __str__(self) -> str:
         shown = [repr(v) for v in self.choices.values()]
         d = self.definition
-        shown += [f"{p.name}={float(self.values[p.name]):g}" for p in d.parameters if p.default is None or float(p.default) != float(self.values[p.name])]
+        shown += [
+            f"{p.name}={float(self.values[p.name]):g}"
+            for p in d.parameters
+            if p.default is None or float(p.default) != float(self.values[p.name])
+        ]
         return d.name + (f"({', '.join(shown)})" if shown else "")
 
     @cached_property
@@ -65,14 +69,21 @@ class Case:
             ends = [*extrema, *self.kinks]
             touching = [e for e in extrema if abs(_float_value(slope, e)) < 1e-9]
             cache[order] = [
-                (max((e for e in ends if e < root - 1e-9), default=-math.inf), min((e for e in ends if e > root + 1e-9), default=math.inf))
+                (
+                    max((e for e in ends if e < root - 1e-9), default=-math.inf),
+                    min((e for e in ends if e > root + 1e-9), default=math.inf),
+                )
                 for root in (*roots(slope, 60), *touching)
             ]
         return cache[order]
 
     def floor(self, x: float, order: int) -> float:
         """What `ulp_error` takes as its floor at x: 1/4 around a root of a derivative, else 0."""
-        return 0.25 if order and self.near_root(x, order) and abs(self.exact.derivative(x, order)) < 0.25 else 0.0
+        return (
+            0.25
+            if order and self.near_root(x, order) and abs(self.exact.derivative(x, order)) < 0.25
+            else 0.0
+        )
 
     @cached_property
     def kinks(self) -> list[float]:
@@ -89,7 +100,9 @@ class Case:
 
     def __call__(self, x: torch.Tensor) -> Any:
         """The library's value."""
-        return self.call(x, {n: torch.tensor(float(self.values[n]), dtype=x.dtype) for n in sorted(self.tensors)})
+        return self.call(
+            x, {n: torch.tensor(float(self.values[n]), dtype=x.dtype) for n in sorted(self.tensors)}
+        )
 
     def call(self, x: Any, tensors: Mapping[str, Any]) -> Any:
         """The library's value, with these tensors for the parameters that are tensors."""
@@ -106,7 +119,9 @@ class Case:
                 found.append([0.0] * len(xs))
                 y = y.detach()
                 continue
-            (y,) = torch.autograd.grad(y, x, torch.ones_like(y), create_graph=k + 1 < order, materialize_grads=True)
+            (y,) = torch.autograd.grad(
+                y, x, torch.ones_like(y), create_graph=k + 1 < order, materialize_grads=True
+            )
             found.append(y.detach().to(torch.float64).tolist())
         return found
 

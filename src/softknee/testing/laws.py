@@ -49,7 +49,9 @@ def _dtype(name: str) -> torch.dtype:
     return getattr(torch, name)  # type: ignore[no-any-return]
 
 
-def accuracy(case: Case, dtype: str, xs: Sequence[float] | None = None, order: int = 1, samples: int = 64) -> tuple[list[Failure], list[float]]:
+def accuracy(
+    case: Case, dtype: str, xs: Sequence[float] | None = None, order: int = 1, samples: int = 64
+) -> tuple[list[Failure], list[float]]:
     """Values and first derivatives against the truth; also the largest error of each, in ULP."""
     points = [v for v in (case.points(dtype, samples) if xs is None else xs) if math.isfinite(v)]
     failures, worst = [], [0.0] * (order + 1)
@@ -63,7 +65,9 @@ def accuracy(case: Case, dtype: str, xs: Sequence[float] | None = None, order: i
             worst[k] = max(worst[k], error)
             right = error <= bound if bound > 0.5 else got == rounded(exact, dtype) or error == 0
             if not right:
-                failures.append(Failure("accuracy", str(case), f"{_nth(k)} in {dtype}, {error:.3g} ULP", x, got, exact))
+                failures.append(
+                    Failure("accuracy", str(case), f"{_nth(k)} in {dtype}, {error:.3g} ULP", x, got, exact)
+                )
     return failures, worst
 
 
@@ -89,9 +93,15 @@ def limits(case: Case, dtype: str, order: int = 2) -> tuple[list[Failure], list[
                     pass  # it oscillates: any value of it will do
                 continue
             right = float(rounded(known.value, dtype))
-            near = abs(got - right) <= 4 * float(abs(mp.mpf(right)) * 2.0 ** (1 - format_of(dtype).precision)) if math.isfinite(right) else got == right
+            near = (
+                abs(got - right) <= 4 * float(abs(mp.mpf(right)) * 2.0 ** (1 - format_of(dtype).precision))
+                if math.isfinite(right)
+                else got == right
+            )
             if not near:
-                failures.append(Failure("limit", str(case), f"{_nth(k)} in {dtype} ({known.how})", x, got, known.value))
+                failures.append(
+                    Failure("limit", str(case), f"{_nth(k)} in {dtype} ({known.how})", x, got, known.value)
+                )
     return failures, unproven
 
 
@@ -146,9 +156,13 @@ def derivatives_agree(case: Case, order: int = 3, samples: int = 24) -> list[Fai
             exact = case.exact.derivative(x, k)
             if mp.isnan(exact):
                 continue
-            room = HIGHER * (abs(exact) + mp.mpf(10) ** -6 * max(abs(case.exact.derivative(x, j)) for j in range(k)))
+            room = HIGHER * (
+                abs(exact) + mp.mpf(10) ** -6 * max(abs(case.exact.derivative(x, j)) for j in range(k))
+            )
             if not abs(mp.mpf(got) - exact) <= room:
-                failures.append(Failure("higher derivatives", str(case), f"{_nth(k)} in float64", x, got, exact))
+                failures.append(
+                    Failure("higher derivatives", str(case), f"{_nth(k)} in float64", x, got, exact)
+                )
     return failures
 
 
@@ -161,10 +175,14 @@ def kinks(case: Case) -> list[Failure]:
     for x, got in zip(places, case.derivatives(places, torch.float64, 1)[1] if places else [], strict=True):
         exact = case.exact.derivative(x, 1)
         if not mp.isnan(exact) and ulp_error(got, exact, "float64") > 4:
-            failures.append(Failure("kink", str(case), "the slope that is used is not the one stated", x, got, exact))
+            failures.append(
+                Failure("kink", str(case), "the slope that is used is not the one stated", x, got, exact)
+            )
     found = facts(case.definition, dict(case.choices), **{n: float(v) for n, v in case.values.items()})
     for kink in found.kinks:
         if not kink.declared:
-            detail = f"the slope jumps from {kink.left:g} to {kink.right:g}, which the definition does not state"
+            detail = (
+                f"the slope jumps from {kink.left:g} to {kink.right:g}, which the definition does not state"
+            )
             failures.append(Failure("kink", str(case), detail, float(kink.place)))
     return failures

@@ -32,8 +32,13 @@ def away_from_kinks(case: Case, count: int = 11, span: float = 3.0) -> Tensor:
     return x
 
 
-def _tensors(case: Case, dtype: torch.dtype, shape: tuple[int, ...] = (), grad: bool = False) -> dict[str, Tensor]:
-    return {n: torch.full(shape, float(case.values[n]), dtype=dtype, requires_grad=grad) for n in sorted(case.tensors)}
+def _tensors(
+    case: Case, dtype: torch.dtype, shape: tuple[int, ...] = (), grad: bool = False
+) -> dict[str, Tensor]:
+    return {
+        n: torch.full(shape, float(case.values[n]), dtype=dtype, requires_grad=grad)
+        for n in sorted(case.tensors)
+    }
 
 
 def _failure(law: str, case: Case, error: object) -> list[Failure]:
@@ -75,16 +80,29 @@ def parameter_gradients(case: Case) -> list[Failure]:
 
     failures = []
     names = sorted(case.tensors)
-    x = (torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(7), dtype=torch.float64) * 2 + 0.013).requires_grad_()
+    x = (
+        torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(7), dtype=torch.float64) * 2 + 0.013
+    ).requires_grad_()
     reference = formula((case.definition.chosen(case.choices),), ("x", *case.values), "torch")
     weights = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
-    for shape, broadcast in (((), ()), ((1,), (1,)), ((3,), (3, 1)), ((4, 3, 5), (4, 3, 5)), ((3, 1), (3, 1))):
+    for shape, broadcast in (
+        ((), ()),
+        ((1,), (1,)),
+        ((3,), (3, 1)),
+        ((4, 3, 5), (4, 3, 5)),
+        ((3, 1), (3, 1)),
+    ):
         start = _apart(case)
-        spread = torch.linspace(0, 0.05, max(1, torch.Size(shape).numel()), dtype=torch.float64).reshape(shape)
+        spread = torch.linspace(0, 0.05, max(1, torch.Size(shape).numel()), dtype=torch.float64).reshape(
+            shape
+        )
         ours = {n: (start[n] + spread).requires_grad_() for n in names}
         theirs = {n: (start[n] + spread).requires_grad_() for n in names}
         y = case.call(x, ours)
-        others = {n: theirs[n].reshape(broadcast) if n in theirs else torch.tensor(float(v), dtype=torch.float64) for n, v in case.values.items()}
+        others = {
+            n: theirs[n].reshape(broadcast) if n in theirs else torch.tensor(float(v), dtype=torch.float64)
+            for n, v in case.values.items()
+        }
         right = reference(x, *others.values())[0]
         got = torch.autograd.grad(y, [x, *ours.values()], weights, allow_unused=True)
         want = torch.autograd.grad(right, [x, *theirs.values()], weights, allow_unused=True)
@@ -92,7 +110,11 @@ def parameter_gradients(case: Case) -> list[Failure]:
             g = torch.zeros(()) if g is None else g
             w = torch.zeros_like(g) if w is None else w
             if g.shape != w.shape or not torch.allclose(g, w, rtol=1e-9, atol=1e-11):
-                failures += _failure("parameter gradients", case, f"gradient of {name} with parameters of shape {shape}: got {g.flatten()[:3].tolist()}, expected {w.flatten()[:3].tolist()}")
+                failures += _failure(
+                    "parameter gradients",
+                    case,
+                    f"gradient of {name} with parameters of shape {shape}: got {g.flatten()[:3].tolist()}, expected {w.flatten()[:3].tolist()}",
+                )
     return failures
 
 
@@ -107,7 +129,11 @@ def _both(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a.nan_to_num(12345.0), b.nan_to_num(12345.0))
+    return (
+        a.shape == b.shape
+        and a.dtype == b.dtype
+        and torch.equal(a.nan_to_num(12345.0), b.nan_to_num(12345.0))
+    )
 
 
 def arrangements(x: Tensor) -> dict[str, Callable[[], Tensor]]:
@@ -144,7 +170,9 @@ def strides(case: Case, dtype: torch.dtype = torch.float32) -> list[Failure]:
     return failures
 
 
-def dtypes(case: Case, names: tuple[str, ...] = ("float32", "float64", "bfloat16", "float16")) -> list[Failure]:
+def dtypes(
+    case: Case, names: tuple[str, ...] = ("float32", "float64", "bfloat16", "float16")
+) -> list[Failure]:
     """The result and the gradient have the type of the input."""
     failures = []
     for name in names:
@@ -162,7 +190,11 @@ def transforms(case: Case) -> list[Failure]:
     y, _ = _both(case, x)
     leaf = x.clone().requires_grad_()
     out = case(leaf)
-    slope = torch.autograd.grad(out.sum(), leaf, materialize_grads=True)[0] if out.requires_grad else torch.zeros_like(x)
+    slope = (
+        torch.autograd.grad(out.sum(), leaf, materialize_grads=True)[0]
+        if out.requires_grad
+        else torch.zeros_like(x)
+    )
     func = torch.func
     total: Callable[[Tensor], Tensor] = lambda v: case(v).sum()  # noqa: E731
 
@@ -172,7 +204,11 @@ def transforms(case: Case) -> list[Failure]:
 
     tries: list[tuple[str, Callable[[], Tensor], Tensor]] = [
         ("vmap", lambda: func.vmap(case)(x), y),
-        ("vmap over the last dimension", lambda: func.vmap(case, in_dims=1, out_dims=1)(x.repeat(2, 1)), y.repeat(2, 1)),
+        (
+            "vmap over the last dimension",
+            lambda: func.vmap(case, in_dims=1, out_dims=1)(x.repeat(2, 1)),
+            y.repeat(2, 1),
+        ),
         ("grad", lambda: func.grad(total)(x), slope),
         ("vmap(grad)", lambda: func.vmap(func.grad(case))(x), slope),
         ("jvp", lambda: func.jvp(case, (x,), (torch.ones_like(x),))[1], slope),
@@ -227,7 +263,9 @@ def modules(case: Case) -> list[Failure]:
     """The module computes the function; it survives deepcopy, pickle, torch.save and its state_dict."""
     definition = case.definition
     made = module_of(definition)
-    given = {p.name: float(case.values[p.name]) for p in definition.parameters if p.default is None} | dict(case.choices)
+    given = {p.name: float(case.values[p.name]) for p in definition.parameters if p.default is None} | dict(
+        case.choices
+    )
     failures: list[Failure] = []
     module = made(**given).eval()
     x = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(5))
@@ -270,5 +308,7 @@ def compiled(case: Case) -> list[Failure]:
         g = torch.autograd.grad(y.sum(), ours, materialize_grads=True)[0]
         w = torch.autograd.grad(want.sum(), theirs, materialize_grads=True)[0]
         if not torch.allclose(g, w, rtol=1e-4, atol=1e-12):
-            failures += _failure("compile", case, f"the gradient differs: {g.tolist()}, expected {w.tolist()}")
+            failures += _failure(
+                "compile", case, f"the gradient differs: {g.tolist()}, expected {w.tolist()}"
+            )
     return failures

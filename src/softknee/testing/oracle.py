@@ -125,7 +125,10 @@ class _Evaluation:
 def _weights(offsets: tuple[int, ...], order: int) -> tuple[Fraction, ...]:
     """The weights with which values at these offsets give the order-th derivative at 0, times h^order."""
     size = len(offsets)
-    rows = [[Fraction(o) ** k for o in offsets] + [Fraction(math.factorial(k) if k == order else 0)] for k in range(size)]
+    rows = [
+        [Fraction(o) ** k for o in offsets] + [Fraction(math.factorial(k) if k == order else 0)]
+        for k in range(size)
+    ]
     for i in range(size):  # Gauss-Jordan
         pivot = next(r for r in range(i, size) if rows[r][i])
         rows[i], rows[pivot] = rows[pivot], rows[i]
@@ -143,7 +146,10 @@ class Exact:
     """
 
     def __init__(
-        self, expression: Node, values: Mapping[str, Any] | None = None, kinks: Mapping[Any, Any] | None = None
+        self,
+        expression: Node,
+        values: Mapping[str, Any] | None = None,
+        kinks: Mapping[Any, Any] | None = None,
     ) -> None:
         self.expression = expression
         self.given = dict(values or {})
@@ -179,7 +185,9 @@ class Exact:
                 value, _ = self._at(mp.mpf(x))
                 if mp.isnan(value) or mp.isinf(value):
                     return value
-                if previous is not None and (value == previous != 0 or abs(value - previous) < abs(value) * mp.mpf(10) ** -30):
+                if previous is not None and (
+                    value == previous != 0 or abs(value - previous) < abs(value) * mp.mpf(10) ** -30
+                ):
                     return value
                 previous = value
         return mp.mpf(0) if abs(previous) < mp.mpf(10) ** -1000 else previous
@@ -192,7 +200,9 @@ class Exact:
         if order == 1:
             stated = self._stated(x)
             if stated is not None:
-                return {"left": left, "right": right}.get(stated, (left + right) / 2 if stated == "mean" else stated)
+                return {"left": left, "right": right}.get(
+                    stated, (left + right) / 2 if stated == "mean" else stated
+                )
         if left is None or right is None:
             return mp.nan
         return left if abs(left - right) <= mp.mpf(10) ** -18 * abs(left) else mp.nan
@@ -201,7 +211,13 @@ class Exact:
         for place, slope in self.kinks.items():
             with mp.workdps(60):
                 if self._at(mp.mpf(x), place)[0] == mp.mpf(x):
-                    return slope if isinstance(slope, str) else self._at(mp.mpf(x), slope)[0] if isinstance(slope, Node) else _number(slope)
+                    return (
+                        slope
+                        if isinstance(slope, str)
+                        else self._at(mp.mpf(x), slope)[0]
+                        if isinstance(slope, Node)
+                        else _number(slope)
+                    )
         return None
 
     def _difference(self, x: float, order: int, side: int) -> Any:
@@ -222,10 +238,16 @@ class Exact:
                     continue
                 if any(mp.isnan(v) or mp.isinf(v) for v, _ in found):
                     return mp.nan
-                terms = (mp.mpf(w.numerator) / w.denominator * v for w, (v, _) in zip(weights, found, strict=True))
+                terms = (
+                    mp.mpf(w.numerator) / w.denominator * v for w, (v, _) in zip(weights, found, strict=True)
+                )
                 best = mp.fsum(terms) / h**order
                 # what is rounding alone, or vanishes, is settled by more digits
-                if previous is not None and abs(best - previous) <= _AGREED * abs(best) and (best or digits >= 500):
+                if (
+                    previous is not None
+                    and abs(best - previous) <= _AGREED * abs(best)
+                    and (best or digits >= 500)
+                ):
                     return best
                 previous = best
         if split:

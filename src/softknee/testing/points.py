@@ -50,9 +50,19 @@ def special_points(dtype: Any) -> list[float]:
     form = format_of(dtype)
     found: list[float] = [0.0, math.inf, math.nan, 1.0, 2.0, 0.5]
     found += [form.smallest, 3 * form.smallest, form.smallest_normal - form.smallest, form.smallest_normal]
-    found += [math.ldexp(1, form.least // 2), math.ldexp(1, -form.precision), math.ldexp(1, -form.precision // 2)]
+    found += [
+        math.ldexp(1, form.least // 2),
+        math.ldexp(1, -form.precision),
+        math.ldexp(1, -form.precision // 2),
+    ]
     found += [math.ldexp(1, e) for e in range(4, form.most, max(1, form.most // 16))]
-    found += [form.largest, form.largest / 2, form.largest / 16, math.sqrt(form.largest), form.largest ** (1 / 3)]
+    found += [
+        form.largest,
+        form.largest / 2,
+        form.largest / 16,
+        math.sqrt(form.largest),
+        form.largest ** (1 / 3),
+    ]
     found += [1 - math.ldexp(1, -form.precision), 1 + math.ldexp(1, 1 - form.precision)]
     found += THRESHOLDS
     kept = [v for v in found if not math.isfinite(v) or abs(v) <= form.largest]
@@ -69,7 +79,17 @@ def _evaluated(node: Node, values: Mapping[str, Any]) -> float:
 
 
 _GRID = np.unique(
-    np.concatenate([s * g for s in (1, -1) for g in (np.linspace(0, 12, 601) + 1e-3, np.geomspace(12, 120, 120), np.geomspace(1e-4, 1e-2, 20))])
+    np.concatenate(
+        [
+            s * g
+            for s in (1, -1)
+            for g in (
+                np.linspace(0, 12, 601) + 1e-3,
+                np.geomspace(12, 120, 120),
+                np.geomspace(1e-4, 1e-2, 20),
+            )
+        ]
+    )
 )
 
 
@@ -92,11 +112,16 @@ def roots(expression: Node, most: int = 12) -> tuple[float, ...]:
 
 
 def hard_points(
-    definition: Definition, dtype: Any, values: Mapping[str, Any] | None = None, choices: Mapping[str, Any] | None = None
+    definition: Definition,
+    dtype: Any,
+    values: Mapping[str, Any] | None = None,
+    choices: Mapping[str, Any] | None = None,
 ) -> list[float]:
     """Every input at which this function is likely to go wrong in this type, each once, sorted; NaN last."""
     form = format_of(dtype)
-    given = {p.name: p.default if p.default is not None else p.example for p in definition.parameters} | dict(values or {})
+    given = {p.name: p.default if p.default is not None else p.example for p in definition.parameters} | dict(
+        values or {}
+    )
     f = substitute(definition.chosen(choices or {}), {n: v for n, v in given.items() if v is not None})
     found = special_points(form.name)
     places = breaks(definition, {n: v for n, v in given.items() if v is not None})
@@ -126,5 +151,7 @@ def log_uniform(dtype: Any, count: int, seed: int = 0) -> list[float]:
     usual = random.uniform(-10, 6, count - count // 2)
     exponents = np.concatenate([wide, usual])
     signs = random.choice([-1.0, 1.0], count)
-    found = [float(s) * math.ldexp(2 ** float(e % 1), math.floor(e)) for s, e in zip(signs, exponents, strict=True)]
+    found = [
+        float(s) * math.ldexp(2 ** float(e % 1), math.floor(e)) for s, e in zip(signs, exponents, strict=True)
+    ]
     return [v for v in distinct(found, form) if math.isfinite(v)]
