@@ -75,7 +75,9 @@ class Activation:
             raise ValueError(f"order must be an integer of 0 or more, got {order!r}")
         known = ["x", *(p.name for p in self.parameters)]
         if wrt not in known:
-            raise ValueError(f"{self.name} can be differentiated with respect to {', '.join(known)}; got {wrt!r}")
+            raise ValueError(
+                f"{self.name} can be differentiated with respect to {', '.join(known)}; got {wrt!r}"
+            )
         return self._value(x, order, wrt, parameters)
 
     def _value(self, x: Any, order: int, wrt: str, parameters: dict[str, Any]) -> Any:
@@ -100,7 +102,9 @@ class Activation:
         scalar = isinstance(x, (int, float)) and not isinstance(x, bool)
         array = np.asarray(x, dtype=np.float64 if scalar else None)
         if array.dtype.kind not in "fiu":
-            raise TypeError(f"{self.name} takes a tensor, a numpy array or a float, got {type(x).__name__}: {x!r:.60}")
+            raise TypeError(
+                f"{self.name} takes a tensor, a numpy array or a float, got {type(x).__name__}: {x!r:.60}"
+            )
         if array.dtype.kind != "f":
             array = array.astype(np.float64)
         given = {n: torch.from_numpy(np.ascontiguousarray(v)) if isinstance(v, np.ndarray) else v
@@ -147,13 +151,20 @@ class Activation:
         return facts(self.definition, choices, **parameters)
 
     def plot(self, **options: Any) -> Any:
-        """A matplotlib figure of the function; options as `softknee.show.plot.figure` has them."""
-        from softknee.show.plot import figure
+        """A matplotlib figure of the function. Parameters and choices by name; other options as
+        `softknee.show.plot.figure` has them."""
+        from softknee.show.plot import curve, figure
 
-        return figure([self.definition], **options)
+        known = {*(p.name for p in self.parameters), *self.definition.choices}
+        given = {n: options.pop(n) for n in list(options) if n in known}
+        return figure([curve(self.definition, **given)], **options)
 
     def source(
-        self, backend: Literal["cpu", "assembly"] = "cpu", order: int = 0, dtype: str = "float32", **parameters: Any
+        self,
+        backend: Literal["cpu", "assembly"] = "cpu",
+        order: int = 0,
+        dtype: str = "float32",
+        **parameters: Any,
     ) -> str:
         """The code that runs for the function or its order-th derivative: LLVM IR, or the
         processor's instructions."""
@@ -232,9 +243,13 @@ def define(
             raise TypeError(f"define({name!r}): the function must take the input as its first argument")
         expression = trace(function, ["x", *arguments])
     else:
-        raise TypeError(f"define({name!r}): expected a function or an expression, got {type(function).__name__}")
+        raise TypeError(
+            f"define({name!r}): expected a function or an expression, got {type(function).__name__}"
+        )
     if unknown := [n for n in parameters if n not in arguments]:
-        raise TypeError(f"define({name!r}): {unknown[0]!r} is not an argument of the function, which has {arguments}")
+        raise TypeError(
+            f"define({name!r}): {unknown[0]!r} is not an argument of the function, which has {arguments}"
+        )
     made = []
     for argument in arguments:
         given = parameters.get(argument)
@@ -269,9 +284,19 @@ def _with_kinks(definition: Definition) -> Definition:
         return definition
     said, kinks = [], dict(definition.kinks)
     for k in found:
-        side = LEFT if k.used == k.left else RIGHT if k.used == k.right else MEAN if k.used == (k.left + k.right) / 2 else k.used
+        side = (
+            LEFT
+            if k.used == k.left
+            else RIGHT
+            if k.used == k.right
+            else MEAN
+            if k.used == (k.left + k.right) / 2
+            else k.used
+        )
         kinks[k.place] = side
-        said.append(f"at x = {k.place:g} the slope jumps from {k.left:g} to {k.right:g}; {k.used:g} is used there")
+        said.append(
+            f"at x = {k.place:g} the slope jumps from {k.left:g} to {k.right:g}; {k.used:g} is used there"
+        )
     warnings.warn(
         f"{definition.name}: " + "; ".join(said) + " (declare kinks={place: slope} to choose)", stacklevel=3
     )

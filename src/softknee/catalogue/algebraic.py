@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from softknee.catalogue.definition import Claims, Definition, Parameter, Reference, x
 from softknee.catalogue.references import CARLILE_2017, HAFNER_2023
-from softknee.lang import absolute, asinh, clamp, log1p, maximum, sqrt, square, symbol, where
+from softknee.lang import absolute, asinh, clamp, log1p, sqrt, symbol, where
 
 FAMILY = "algebraic"
 

@@ -18,7 +18,9 @@ __all__ = ["from_bfloat16", "run", "run_program"]
 NUMPY = {"float32": "f4", "float64": "f8", "float16": "f2", "bfloat16": "u2"}
 
 
-def run(call: native.NativeCall, kernel: Kernel, arrays: list[Any], scalars: tuple[float, ...] = ()) -> list[Any]:
+def run(
+    call: native.NativeCall, kernel: Kernel, arrays: list[Any], scalars: tuple[float, ...] = ()
+) -> list[Any]:
     """The kernel's results for contiguous arrays of one size, in the order of its operands."""
     import numpy as np
 

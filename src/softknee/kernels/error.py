@@ -8,7 +8,8 @@ that magnifies it, the estimate is infinite. That it holds is measured by the te
 from __future__ import annotations
 
 import math
-from collections.abc import Set
+import struct
+from collections.abc import Set as AbstractSet
 from fractions import Fraction
 
 from softknee.kernels.primitives import SINGLE_ERROR
@@ -22,7 +23,7 @@ _NONNEGATIVE = {"exp", "sigmoid", "softplus", "normal_pdf", "normal_cdf", "abs",
 _EXACT = {"neg", "abs", "sign", "minimum", "maximum", "where", "detach"}
 
 
-def single_error(root: Node, scalars: Set[str] = frozenset()) -> float:
+def single_error(root: Node, scalars: AbstractSet[str] = frozenset()) -> float:
     """ULP of a float32 result computed in float32. scalars: symbols that are float64 numbers."""
     error: dict[int, float] = {}
     positive: set[int] = set()
@@ -32,7 +33,7 @@ def single_error(root: Node, scalars: Set[str] = frozenset()) -> float:
         if n.op == "symbol":
             error[id(n)] = math.inf if n.payload in scalars else 0.0
         elif n.op in ("number", "constant"):
-            error[id(n)] = 0.0  # a literal carries what it lost in rounding
+            error[id(n)] = 0.0  # a factor carries what it lost in rounding
         elif n.op in ("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"):
             error[id(n)] = 0.0 if not any(parts) else math.inf
         elif n.op in _EXACT:
@@ -40,7 +41,8 @@ def single_error(root: Node, scalars: Set[str] = frozenset()) -> float:
         elif n.op in ("add", "sub"):
             exact = not any(parts)
             agree = n.op == "add" and all(signs)
-            error[id(n)] = 0.5 if exact else max(parts) + 0.5 if agree else math.inf
+            literal = 0.5 if any(a.op == "number" and not _single(a) for a in n.args) else 0.0
+            error[id(n)] = 0.5 + literal if exact else max(parts) + 0.5 if agree else math.inf
         elif n.op == "mul":
             error[id(n)] = sum(parts) + (0.0 if any(map(_power_of_two, n.args)) else 0.5)
         elif n.op == "div":
@@ -59,6 +61,12 @@ def single_error(root: Node, scalars: Set[str] = frozenset()) -> float:
         ):
             positive.add(id(n))
     return error[id(root)]
+
+
+def _single(n: Node) -> bool:
+    """Whether a literal is a float32 number."""
+    value = Fraction(n.payload) if math.isfinite(n.payload) else Fraction(0)
+    return Fraction(struct.unpack("f", struct.pack("f", float(value)))[0]) == value
 
 
 def _power_of_two(n: Node) -> bool:

@@ -172,11 +172,15 @@ def _estimate(t: _Text, kind: str, value: str) -> str:
     parts = []
     for start in range(0, t.lanes, width):
         part = _shuffle(t, value, v, value, range(start, start + width))
-        parts.append(t.put(f"call {part_type} {name}({part_type} {part}, {part_type} zeroinitializer, {mask} -1)"))
+        parts.append(
+            t.put(f"call {part_type} {name}({part_type} {part}, {part_type} zeroinitializer, {mask} -1)")
+        )
     size = width
     while len(parts) > 1:
         joined = f"<{size} x {LLVM[kind]}>"
-        parts = [_shuffle(t, p, joined, q, range(2 * size)) for p, q in zip(parts[::2], parts[1::2], strict=True)]
+        parts = [
+            _shuffle(t, p, joined, q, range(2 * size)) for p, q in zip(parts[::2], parts[1::2], strict=True)
+        ]
         size *= 2
     return parts[0]
 
@@ -187,7 +191,7 @@ def _shuffle(t: _Text, a: str, kind: str, b: str, lanes: Sequence[int] | range) 
 
 
 def _gather(t: _Text, i: Instruction, a: list[str]) -> str:
-    table = tuple(i.payload)  # type: ignore[arg-type]
+    table: tuple[float, ...] = tuple(i.payload)  # type: ignore[arg-type]
     name = f"@table.{abs(hash(table)):x}"
     values = ", ".join(f"double {literal(x, 'f64')}" for x in table)
     t.globals[name] = f"{name} = private unnamed_addr constant [{len(table)} x double] [{values}], align 64"
@@ -404,7 +408,9 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     t.do("%i = phi i64 [ 0, %placed ], [ %i.next, %vector.end ]")
     for k in sums:
         if operands[k].access == "sum_row":
-            t.do(f"%acc.{k} = phi {t.vector('f64')} [ zeroinitializer, %placed ], [ %acc.next.{k}, %vector.end ]")
+            t.do(
+                f"%acc.{k} = phi {t.vector('f64')} [ zeroinitializer, %placed ], [ %acc.next.{k}, %vector.end ]"
+            )
     t.do("%rest = sub i64 %n, %i")
     t.do("%more = icmp sgt i64 %rest, 0")
     t.do("br i1 %more, label %begin.vector, label %unit.end")
@@ -418,7 +424,13 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     t.do("br i1 %full, label %compute, label %partial")
     t.label("partial")
     copied_in = [k for k in moving_rows if k < n_in or k in sums]
-    _copy(t, "in", "partial", "compute", [(k, f"%mem.{k}", f"%spare.{k}", operands[k], k in sums) for k in copied_in])
+    _copy(
+        t,
+        "in",
+        "partial",
+        "compute",
+        [(k, f"%mem.{k}", f"%spare.{k}", operands[k], k in sums) for k in copied_in],
+    )
     t.label("compute")
     came = "in.head" if copied_in else "partial"
     for k in moving_rows:
@@ -441,18 +453,24 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
         term = names[value]
         if value.type == "f32":
             term = t.put(f"fpext {t.vector('f32')} {term} to {t.vector('f64')}")
-        v = t.vector("f64")
-        term = t.put(f"select {t.vector('bool')} {inside}, {v} {term}, {v} zeroinitializer")
+        wide = t.vector("f64")
+        term = t.put(f"select {t.vector('bool')} {inside}, {wide} {term}, {wide} zeroinitializer")
         if operand.access == "sum_row":
-            t.do(f"%acc.next.{k} = fadd {v} %acc.{k}, {term}")
+            t.do(f"%acc.next.{k} = fadd {wide} %acc.{k}, {term}")
         else:
-            before = t.put(f"load {v}, ptr %p.{k}, align 8")
-            t.do(f"store {v} {t.put(f'fadd {v} {before}, {term}')}, ptr %p.{k}, align 8")
+            before = t.put(f"load {wide}, ptr %p.{k}, align 8")
+            t.do(f"store {wide} {t.put(f'fadd {wide} {before}, {term}')}, ptr %p.{k}, align 8")
     t.do("%i.next = add i64 %i, " + str(lanes))
     t.do("br i1 %full, label %vector.end, label %copy.back")
     t.label("copy.back")
     copied_out = [k for k in moving_rows if k >= n_in]
-    _copy(t, "out", "copy.back", "vector.end", [(k, f"%spare.{k}", f"%mem.{k}", operands[k], k in sums) for k in copied_out])
+    _copy(
+        t,
+        "out",
+        "copy.back",
+        "vector.end",
+        [(k, f"%spare.{k}", f"%mem.{k}", operands[k], k in sums) for k in copied_out],
+    )
     t.label("vector.end")
     t.do("br label %vector")
     t.label("unit.end")
@@ -481,8 +499,15 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
         + "\n}\n"
     )
     return "\n".join(
-        [head, *t.globals.values(), function, _entry(kernel), *sorted(t.declared),
-         'attributes #0 = { nounwind "no-frame-pointer-elim"="false" }', ""]  # fmt: skip
+        [
+            head,
+            *t.globals.values(),
+            function,
+            _entry(kernel),
+            *sorted(t.declared),
+            'attributes #0 = { nounwind "no-frame-pointer-elim"="false" }',
+            "",
+        ]  # fmt: skip
     )
 
 
@@ -658,7 +683,7 @@ step:
   br label %head
 done:
   ret void
-}}""")  # noqa: S608
+}}""")
     return "@runtime = external global [10 x ptr]\n\n" + "\n".join(lines) + "\n"
 
 

@@ -173,7 +173,8 @@ def connect(pool: Any) -> bool:
         found = [ctypes.cast(getattr(pool, n), ctypes.c_void_p).value for n in RUNTIME[-3:]]
     except AttributeError:
         return False
-    _runtime[len(RUNTIME) - 3 :] = found
+    for k, address in enumerate(found, len(RUNTIME) - 3):
+        _runtime[k] = address
     return True
 
 
@@ -213,4 +214,4 @@ def load(key: str, ir: Callable[[], str]) -> NativeCall:
     )
     method = _MethodDef(b"kernel", library["call"], _METH_FASTCALL, b"softknee kernel")
     _alive.append((library, method))
-    return _new_function(ctypes.addressof(method), None, None)  # type: ignore[no-any-return]
+    return _new_function(ctypes.addressof(method), None, None)

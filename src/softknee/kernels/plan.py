@@ -9,9 +9,8 @@ by operation (`single_error`), stays within `SINGLE_LIMIT`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,7 +55,16 @@ def _sources() -> str:
     """A hash of the code that writes kernels, so that a cached one is never older than it."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for name in ("llvm.py", "lower.py", "plan.py", "primitives.py", "coefficients.py", "program.py", "table.py", "error.py"):
+    for name in (
+        "llvm.py",
+        "lower.py",
+        "plan.py",
+        "primitives.py",
+        "coefficients.py",
+        "program.py",
+        "table.py",
+        "error.py",
+    ):
         digest.update((here / name).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -91,12 +99,13 @@ def kernel_of(plan: Plan) -> Kernel:
         roots, parts = split(roots, narrow)
         for name, (source_name, part) in parts.items():
             place, storage = storages[source_name]
-            entries = table_of(part, source_name, storage, lambda x, p=part, s=source_name: _values(p, s, x))
+            entries = table_of(part, source_name, storage, partial(_values, part, source_name))
             values[name] = program.widen(program.lookup(program.input(place, "i32"), payload=entries))
     results = lower(roots, program, arithmetic(program), values)
-    header = "\n".join(
-        f"{o.storage} {o.access}: {e!r}"[:400] for e, o in plan.outputs
-    ) + f"\ncomputed in {arithmetic.__name__} arithmetic"
+    header = (
+        "\n".join(f"{o.storage} {o.access}: {e!r}"[:400] for e, o in plan.outputs)
+        + f"\ncomputed in {arithmetic.__name__} arithmetic"
+    )
     return Kernel(
         program,
         tuple(i for _, i in plan.inputs),
@@ -120,5 +129,3 @@ def source(plan: Plan, backend: Literal["cpu", "assembly"] = "cpu") -> str:
 
 def compile_plan(plan: Plan) -> native.NativeCall:
     return native.load(plan.key(), lambda: to_llvm(kernel_of(plan), native.features()))
-
-

@@ -68,7 +68,11 @@ def table_of(part: Node, name: str, storage: str, evaluate: Callable[[Any], Any]
         below = _toward_zero(values, storage)
         above = _next(below, storage)
         middle = (below + above) / 2
-        near = np.isfinite(values) & np.isfinite(middle) & (np.abs(values - middle) <= 8 * np.spacing(np.abs(values)))
+        near = (
+            np.isfinite(values)
+            & np.isfinite(middle)
+            & (np.abs(values - middle) <= 8 * np.spacing(np.abs(values)))
+        )
         for k in np.flatnonzero(near):
             side = _side(part, name, float(x[k]), float(middle[k]))
             entry = np.float32(middle[k])

@@ -10,7 +10,20 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from softknee.lang.nodes import (
-    Node, cos, exp, log, make, normal_pdf, number, pi, power, sigmoid, sign, sin, sqrt, walk,
+    Node,
+    cos,
+    exp,
+    log,
+    make,
+    normal_pdf,
+    number,
+    pi,
+    power,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    walk,
     where,
 )  # fmt: skip
 from softknee.lang.simplify import simplify
@@ -128,5 +141,3 @@ def _derivative(root: Node, wrt: str) -> Node:
 def gradient(root: Node, wrt: tuple[str, ...]) -> tuple[Node, ...]:
     """The first derivatives with respect to several symbols; common parts are shared."""
     return tuple(derivative(root, name) for name in wrt)
-
-

@@ -230,7 +230,7 @@ def compiled(roots: tuple[Node, ...], names: tuple[str, ...], backend: Backend) 
     results = "".join(place[id(r)] + ", " for r in roots)
     source = "\n".join([f"def function({', '.join(names)}):", *lines, f"    return ({results})"])
     exec(compile(source, "<softknee expression>", "exec"), scope)
-    return scope["function"]  # type: ignore[no-any-return]
+    return scope["function"]
 
 
 def evaluate(root: Node, values: Mapping[str, Any], backend: Backend = "numpy") -> Any:
@@ -279,4 +279,4 @@ def _mpf(value: Any) -> Any:
 
     if isinstance(value, Fraction):
         return mp.mpf(value.numerator) / value.denominator
-    return mp.mpf(value) if isinstance(value, (int, float)) else mp.mpf(value)
+    return mp.mpf(value)

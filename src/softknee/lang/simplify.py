@@ -7,14 +7,16 @@ for. `0 a` is 0: in the mathematics of an activation nothing finite times an inf
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 from softknee.lang.nodes import Node, Number, make, number
 
 __all__ = ["simplify"]
 
-_FOLD = {
+_FOLD: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -25,7 +27,7 @@ _FOLD = {
     "minimum": min,
     "maximum": max,
 }
-_COMPARE = {
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "lt": lambda a, b: a < b,
     "le": lambda a, b: a <= b,
     "gt": lambda a, b: a > b,
@@ -73,17 +75,19 @@ def _fold(n: Node) -> Node | None:
     """A node all of whose operands are literals."""
     if n.op in _COMPARE:
         return None  # folded where it is used: truth values have no literal
-    values = [_exact(a) for a in n.args]
-    if n.op == "mul" and all(a.op == "number" and a.payload != 0 for a in n.args) and None in values:
+    if not n.args or any(a.op != "number" for a in n.args):
+        return None
+    values = [v for v in map(_exact, n.args) if v is not None]
+    if n.op == "mul" and len(values) < 2 and all(a.payload != 0 for a in n.args):
         return number(float(n.args[0].payload) * float(n.args[1].payload))  # with an infinity
-    if n.op == "neg" and n.args[0].op == "number":
+    if n.op == "neg":
         return number(-n.args[0].payload)
-    if not n.args or None in values:
+    if len(values) < len(n.args):
         return None
     if n.op in _FOLD and not (n.op == "div" and values[1] == 0):
         return number(Fraction(_FOLD[n.op](*values)))
-    if n.op == "pow" and values[1].denominator == 1 and abs(values[1]) <= 64 and values[0] != 0:  # type: ignore[union-attr]
-        return number(values[0] ** int(values[1]))  # type: ignore[operator, arg-type]
+    if n.op == "pow" and values[1].denominator == 1 and abs(values[1]) <= 64 and values[0] != 0:
+        return number(values[0] ** int(values[1]))
     if n.op in _AT_ZERO and values[0] == 0:
         return number(_AT_ZERO[n.op])
     if n.op == "sqrt" and values[0] in (1, 4):
@@ -244,10 +248,10 @@ def _div(n: Node) -> Node | None:
         return number(0)
     if _is(b, 1):
         return a
-    if b.op == "number" and (exact := _exact(b)) not in (None, 0):
-        numerator, denominator = abs(exact).numerator, abs(exact).denominator  # type: ignore[union-attr, arg-type]
+    if exact := _exact(b):
+        numerator, denominator = abs(exact).numerator, abs(exact).denominator
         if numerator & (numerator - 1) == 0 and denominator & (denominator - 1) == 0:
-            return number(1 / exact) * a  # type: ignore[operator]  # a power of two: exact
+            return number(1 / exact) * a  # a power of two: exact
     if a.op == "neg":
         return -(a.args[0] / b)
     if b.op == "neg":

@@ -17,8 +17,25 @@ from itertools import product
 
 from softknee.lang.evaluate import compiled
 from softknee.lang.nodes import (
-    Node, absolute, exp, expm1, log, log1p, logical_and, make, normal_cdf, number, rebuild, sigmoid,
-    softplus, sqrt, substitute, symbol, symbols_in, tanh, where,
+    Node,
+    absolute,
+    exp,
+    expm1,
+    log,
+    log1p,
+    logical_and,
+    make,
+    normal_cdf,
+    number,
+    rebuild,
+    sigmoid,
+    softplus,
+    sqrt,
+    substitute,
+    symbol,
+    symbols_in,
+    tanh,
+    where,
 )  # fmt: skip
 from softknee.lang.simplify import simplify
 
@@ -284,7 +301,6 @@ def series_at_zero(root: Node, name: str = "x") -> Node:
 
     x - tanh(x), evaluated as written, has no right digit below 1e-6; its series has them all.
     """
-
     if root.op in ("mul", "div", "neg"):
         return make(root.op, tuple(series_at_zero(a, name) for a in root.args))
     if root.op == "where":
@@ -377,7 +393,9 @@ def _capped(root: Node, names: tuple[str, ...], values: Sequence[Sequence[float]
     return best
 
 
-def tame(root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Sequence[float]] | None = None) -> Node:
+def tame(
+    root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Sequence[float]] | None = None
+) -> Node:
     """The expression with its limits at infinity, where plain arithmetic gives NaN.
 
     Evaluated in IEEE arithmetic at +-inf and +-1e300; where an input gives NaN there although the

@@ -118,7 +118,9 @@ def extend(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Nod
             f"{name}() is not in the expression language, so a function that uses it cannot be traced; "
             f"write it with: {', '.join(sorted(set(n.OPS) - {'number', 'symbol', 'constant'}))}"
         )
-    kept = {k: v for k, v in kwargs.items() if v is not None and k not in ("inplace", "out", "input", "other")}
+    kept = {
+        k: v for k, v in kwargs.items() if v is not None and k not in ("inplace", "out", "input", "other")
+    }
     args = (*args, *(kwargs[k] for k in ("input", "other") if k in kwargs))
     return meaning(*map(_plain_number, args), **{k: _plain_number(v) for k, v in kept.items()})
 

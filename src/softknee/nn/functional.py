@@ -44,7 +44,11 @@ def signature_text(definition: Definition, first: str = "input", named: bool = T
             return name  # torch's signature has no default
         if not named:  # the very object, so that `is` recognises it
             return f"{name}=_d_{name}"
-        text = f'float("{default}")' if isinstance(default, float) and not math.isfinite(default) else repr(default)
+        text = (
+            f'float("{default}")'
+            if isinstance(default, float) and not math.isfinite(default)
+            else repr(default)
+        )
         return f"{name}={text}"
 
     positional = [written(n) for n in definition.positional]
@@ -104,9 +108,16 @@ def docstring(definition: Definition) -> str:
         lines += [f"    {n}: one of {', '.join(map(repr, v))}" for n, v in definition.choices.items()]
         if definition.inplace:
             lines += ["    inplace: write the result over the input"]
-    kinks = [f"    at x = {to_text(k)}: {s if isinstance(s, str) else to_text_of(s)}" for k, s in definition.kinks.items()]
+    kinks = [
+        f"    at x = {to_text(k)}: {s if isinstance(s, str) else to_text_of(s)}"
+        for k, s in definition.kinks.items()
+    ]
     if kinks:
-        lines += ["", "Slope used at a kink (left, right or mean of the one-sided slopes, or a value):", *kinks]
+        lines += [
+            "",
+            "Slope used at a kink (left, right or mean of the one-sided slopes, or a value):",
+            *kinks,
+        ]
     if definition.reference is not None:
         lines += ["", f"Source: {definition.reference}"]
     return "\n".join(lines)
@@ -162,5 +173,9 @@ def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def __dir__() -> list[str]:
-    theirs = [n for n in dir(torch.nn.functional) if not n.startswith("_") and not inspect.ismodule(getattr(torch.nn.functional, n))]
+    theirs = [
+        n
+        for n in dir(torch.nn.functional)
+        if not n.startswith("_") and not inspect.ismodule(getattr(torch.nn.functional, n))
+    ]
     return sorted({*catalogue.names(), *theirs})

@@ -81,7 +81,10 @@ def launch(kernel: native.NativeCall, size: int, groups: int, threads: int, *res
     elif _forked:
         kernel(size, groups, 1, *rest)
     else:
-        shares = [_python_pool().submit(kernel, size, groups, -(threads + 65536 * me), *rest) for me in range(threads)]
+        shares = [
+            _python_pool().submit(kernel, size, groups, -(threads + 65536 * me), *rest)
+            for me in range(threads)
+        ]
         for share in shares:
             share.result()
 
@@ -129,7 +132,15 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
         if out is None and size * first.element_size() >= HUGE:
             _advise(result)
     if op.single:
-        launch(kernel.call, size, threads, threads, *[t.data_ptr() for t in kernel.picked(tensors)], result.data_ptr(), *call.scalars)
+        launch(
+            kernel.call,
+            size,
+            threads,
+            threads,
+            *[t.data_ptr() for t in kernel.picked(tensors)],
+            result.data_ptr(),
+            *call.scalars,
+        )
         return result
     outputs = [result, *(_empty_like(first) for _ in op.outputs[1:])]
     if size * first.element_size() >= HUGE:
@@ -151,7 +162,11 @@ class _Compiled:
 
 
 def _compile(
-    op: Pointwise, storages: tuple[Any, ...], accesses: tuple[Any, ...], results: tuple[Operand, ...], precision: Any
+    op: Pointwise,
+    storages: tuple[Any, ...],
+    accesses: tuple[Any, ...],
+    results: tuple[Operand, ...],
+    precision: Any,
 ) -> _Compiled:
     """The kernel that reads only the tensors that are used."""
     places = tuple(k for k, name in enumerate(op.tensors) if name in op.used)
@@ -165,7 +180,9 @@ def _flat(op: Pointwise, dtype: torch.dtype, precision: str) -> _Compiled:
     storage = STORAGE[dtype]
     count = len(op.tensors)
     results = tuple(Operand(storage) for _ in op.outputs)
-    kernel = op.kernels[dtype, precision] = _compile(op, (storage,) * count, ("row",) * count, results, precision)
+    kernel = op.kernels[dtype, precision] = _compile(
+        op, (storage,) * count, ("row",) * count, results, precision
+    )
     return kernel
 
 
@@ -177,7 +194,9 @@ class _Geometry:
 
     __slots__ = ("accesses", "address", "buffer", "groups", "units")
 
-    def __init__(self, sizes: list[int], strides: list[list[int]], accesses: list[str], slots: list[int]) -> None:
+    def __init__(
+        self, sizes: list[int], strides: list[list[int]], accesses: list[str], slots: list[int]
+    ) -> None:
         length = sizes[-1] if sizes else 1
         outer = sizes[:-1]
         rows = 1
@@ -213,7 +232,10 @@ def _geometry(
                 s[d - 1 : d + 1] = [s[d]]
         d -= 1
     if not sizes:
-        sizes, strides = [1], [[0 if k < n_in or t is not None else 1] for k, t in _with_targets(strides, n_in, targets)]
+        sizes, strides = (
+            [1],
+            [[0 if k < n_in or t is not None else 1] for k, t in _with_targets(strides, n_in, targets)],
+        )
     accesses, copies = [], []
     for k, target in _with_targets(strides, n_in, targets):
         step = strides[k][-1]
@@ -249,7 +271,9 @@ def _count(shape: tuple[int, ...]) -> int:
 def _expanded(shape: tuple[int, ...], stride: tuple[int, ...], full: tuple[int, ...]) -> tuple[int, ...]:
     """Strides over the full shape: 0 where a dimension is broadcast."""
     missing = len(full) - len(shape)
-    return (0,) * missing + tuple(0 if s == 1 and f != 1 else t for s, t, f in zip(shape, stride, full[missing:], strict=True))
+    return (0,) * missing + tuple(
+        0 if s == 1 and f != 1 else t for s, t, f in zip(shape, stride, full[missing:], strict=True)
+    )
 
 
 def _contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -291,7 +315,9 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
     while True:
         strides = [_expanded(tuple(t.shape), t.stride(), full) for t in inputs]
         for o, t in zip(outputs, targets, strict=True):
-            strides.append(_expanded(full, o.stride(), full) if t is None else _expanded(t, _contiguous_stride(t), full))
+            strides.append(
+                _expanded(full, o.stride(), full) if t is None else _expanded(t, _contiguous_stride(t), full)
+            )
         geometry = _geometry(full, layout, tuple(strides), len(inputs), picked_targets)
         if isinstance(geometry, _Geometry):
             break
@@ -318,7 +344,9 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
             for o, a in zip(outputs, geometry.accesses[len(used) :], strict=True)
         )
         every = tuple(accesses.get(k, "row") for k in range(len(tensors)))
-        kernel = op.kernels[key] = _compile(op, tuple(STORAGE[d] for d in dtypes), every, results, call.precision)
+        kernel = op.kernels[key] = _compile(
+            op, tuple(STORAGE[d] for d in dtypes), every, results, call.precision
+        )
     buffers = [
         torch.zeros((groups, *t), dtype=torch.float64) if t is not None else o
         for o, t in zip(outputs, targets, strict=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
 from softknee.nn.functional import docstring, function_of
@@ -105,7 +104,9 @@ def _fill(module: Any, definition: Definition, values: dict[str, Any]) -> None:
         if name in learnable:
             initial = float(values[learnable[name].init_name or name])
             module._initial[name] = numbers[name] = initial
-            weight = torch.full((module.num_parameters,), initial, device=values["device"], dtype=values["dtype"])
+            weight = torch.full(
+                (module.num_parameters,), initial, device=values["device"], dtype=values["dtype"]
+            )
             setattr(module, name, torch.nn.Parameter(weight))
         else:
             setattr(module, name, values[name])
@@ -120,7 +121,7 @@ def _make(definition: Definition) -> type[torch.nn.Module]:
     function = function_of(definition)
     run = runtime(definition)
     learnable = [p.name for p in definition.learnable]
-    arguments = [n for n in (*definition.positional, *definition.keywords)]
+    arguments = [*definition.positional, *definition.keywords]
     inherited = isinstance(theirs, type)
     scope: dict[str, Any] = {"_function": function, "_fill": _fill, "_definition": definition}
     namespace: dict[str, Any] = {
@@ -133,6 +134,7 @@ def _make(definition: Definition) -> type[torch.nn.Module]:
         known = theirs.__init__.__code__.co_varnames if hasattr(theirs.__init__, "__code__") else ()
         extra = [n for n in definition.keywords if n not in known]
         if extra:  # arguments of ours that torch's class does not have
+
             def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
                 given = {n: kwargs.pop(n, definition.default_of(n)) for n in extra}
                 theirs.__init__(self, *args, **kwargs)
@@ -180,7 +182,6 @@ def _extended_repr(theirs: Any, extra: list[str], definition: Definition) -> Any
     return extra_repr
 
 
-
 def find(name: str) -> Any:
     """A module class by its class name: ours, else torch.nn's."""
     for definition in catalogue.all_definitions():
@@ -198,5 +199,3 @@ def _advice(name: str) -> str:
     every = [d.module for d in catalogue.all_definitions()] + [n for n in dir(torch.nn) if n[:1].isupper()]
     near = get_close_matches(name, every, n=3, cutoff=0.6)
     return "; did you mean " + " or ".join(map(repr, near)) + "?" if near else ""
-
-

@@ -51,7 +51,10 @@ class Call:
     __slots__ = ("plain", "precision", "scalars", "shapes")
 
     def __init__(
-        self, scalars: tuple[float, ...] = (), shapes: tuple[Shape | None, ...] = (None,), precision: str = "default"
+        self,
+        scalars: tuple[float, ...] = (),
+        shapes: tuple[Shape | None, ...] = (None,),
+        precision: str = "default",
     ) -> None:
         self.scalars = scalars
         self.shapes = shapes
@@ -102,7 +105,11 @@ class Pointwise:
 
     @classmethod
     def of(
-        cls, expression: Node, tensors: Sequence[str], scalars: Sequence[str] = (), inputs: Sequence[str] = ("x",)
+        cls,
+        expression: Node,
+        tensors: Sequence[str],
+        scalars: Sequence[str] = (),
+        inputs: Sequence[str] = ("x",),
     ) -> Pointwise:
         return cls((Output((Term(rewrite(expression)),)),), tuple(tensors), tuple(scalars), tuple(inputs))
 
@@ -156,7 +163,9 @@ class Pointwise:
                     terms.append(Term(term.expression, (*term.factors, gradient)))
             if terms:
                 alone = len(self.tensors) == 1 and all(o.target is None for o in self.outputs)
-                results.append((j, Output(tuple(terms), None if alone else j)))  # alone: nothing was broadcast
+                results.append(
+                    (j, Output(tuple(terms), None if alone else j))
+                )  # alone: nothing was broadcast
         return self._with(results, incoming)
 
     def jvp(self, has: tuple[bool, ...]) -> tuple[Pointwise, tuple[int, ...]] | None:
@@ -345,9 +354,14 @@ def _traced_function(op: Pointwise, needs: tuple[bool, ...]) -> Any:
             results: list[Any] = [None] * (count + 2)
             if back is not None:
                 tensors = ctx.saved_tensors
-                shapes = tuple([None if o.target is None else tensors[p].shape for p, o in zip(places, back.outputs)])
+                shapes = tuple(
+                    [
+                        None if o.target is None else tensors[p].shape
+                        for p, o in zip(places, back.outputs, strict=True)
+                    ]
+                )
                 values = back(*tensors, *gradients, Call(ctx.scalars, shapes))
-                for place, value in zip(places, (values,) if back.single else values):
+                for place, value in zip(places, (values,) if back.single else values, strict=True):
                     results[place] = value
             return tuple(results)
 
@@ -430,7 +444,9 @@ def _function_of(op: Pointwise) -> type[torch.autograd.Function]:
                     for s in ctx.call.shapes]  # fmt: skip
             if derived is not None:
                 forward, places = derived
-                filled = [t if t is not None else torch.zeros_like(x) for t, x in zip(given, tensors, strict=True)]
+                filled = [
+                    t if t is not None else torch.zeros_like(x) for t, x in zip(given, tensors, strict=True)
+                ]
                 call = Call(ctx.call.scalars, tuple(ctx.call.shapes[p] for p in places), ctx.call.precision)
                 values = forward(*tensors, *filled, call)
                 for place, value in zip(places, (values,) if forward.single else values, strict=True):
@@ -463,7 +479,10 @@ def _function_of(op: Pointwise) -> type[torch.autograd.Function]:
             # a result summed to the shape of a tensor that has no batch is one a sample
             results = op(*moved, Call(call.scalars, tuple(wide), call.precision))
             results = (results,) if op.single else results
-            shaped = tuple(r.expand(f) if s is None else r.reshape(f) for r, f, s in zip(results, final, wide, strict=True))
+            shaped = tuple(
+                r.expand(f) if s is None else r.reshape(f)
+                for r, f, s in zip(results, final, wide, strict=True)
+            )
             return (shaped[0], 0) if op.single else (shaped, tuple(0 for _ in shaped))
 
     PointwiseFunction.__name__ = PointwiseFunction.__qualname__ = "Pointwise"

@@ -51,7 +51,9 @@ class Runtime:
             expression: Node = self.definition.chosen(choices, training)
             if order:
                 expression = derivative(_rewritten(expression), wrt, order)
-            defaults = {n: p.default for n, p in self.parameters.items() if n not in given and p.default is not None}
+            defaults = {
+                n: p.default for n, p in self.parameters.items() if n not in given and p.default is not None
+            }
             expression = substitute(expression, defaults)
             noise = tuple(n.name for n in self.definition.noise) if training else ()
             used = symbols_in(expression)
@@ -123,9 +125,13 @@ class Runtime:
                     got = ", ".join(f"{n} = {known[n]:g}" for n in names)
                     raise ValueError(f"{self.name}: needs {condition!r}, got {got}")
 
-    def _other_dtype(self, x: Tensor, values: Mapping[str, Any], choices: Mapping[str, Any], inplace: bool, order: int) -> Any:
+    def _other_dtype(
+        self, x: Tensor, values: Mapping[str, Any], choices: Mapping[str, Any], inplace: bool, order: int
+    ) -> Any:
         """Integers, truth values and complex numbers: as torch has them, else a clear error."""
-        theirs = getattr(torch.nn.functional, self.definition.torch or self.name, None) or getattr(torch, self.name, None)
+        theirs = getattr(torch.nn.functional, self.definition.torch or self.name, None) or getattr(
+            torch, self.name, None
+        )
         if theirs is not None and not order and not choices:
             try:
                 more = {"inplace": True} if inplace else {}
@@ -209,5 +215,3 @@ def runtime(definition: Definition) -> Runtime:
 
 def plain_call(precise: bool = False) -> Call:
     return _EXACT if precise else _PLAIN
-
-
