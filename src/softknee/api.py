@@ -183,7 +183,13 @@ class Activation:
         storage: Any = dtype
         inputs = [(n, Operand(storage)) for n in op.tensors if n in op.used]
         plan = Plan(((op.expressions[0], Operand(storage)),), (*inputs, *((n, Scalar()) for n in op.scalars)))
-        return source(plan, backend)
+        from softknee.lang.differentiate import derivative
+        from softknee.lang.text import to_text
+
+        formula = to_text(derivative(self.definition.chosen(choices), "x", order))
+        mark = ";" if backend == "cpu" else "#"
+        title = f"{mark} {self.name}{chr(39) * order}(x) = {formula}, for {dtype}"
+        return f"{title}\n{source(plan, backend)}"
 
 
 def names() -> list[str]:

@@ -507,7 +507,7 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
             *sorted(t.declared),
             'attributes #0 = { nounwind "no-frame-pointer-elim"="false" }',
             "",
-        ]  # fmt: skip
+        ]
     )
 
 

@@ -24,7 +24,7 @@ from softknee.kernels.program import Program
 from softknee.kernels.table import split, table_of
 from softknee.lang.nodes import Node, walk
 
-__all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"]
+__all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of", "slopes"]
 
 Precision = Literal["default", "exact"]
 #: largest error, in units in the last place, of a float32 result computed in float32
@@ -84,6 +84,24 @@ def arithmetic_for(plan: Plan) -> type:
         if all(single_error(e, scalars) <= SINGLE_LIMIT for e, _ in plan.outputs):
             return Single
     return Double
+
+
+def slopes(derivative: Node) -> tuple[float, ...] | None:
+    """The values of a derivative that is piecewise constant with literal slopes; None for any other.
+
+    Where there are two, a mask is all that backward needs of the input.
+    """
+    values: set[float] = set()
+    branches = [derivative]
+    while branches:
+        n = branches.pop()
+        if n.op == "where":
+            branches += n.args[1:]
+        elif n.op == "number":
+            values.add(float(n.payload))
+        else:
+            return None
+    return tuple(sorted(values))
 
 
 def kernel_of(plan: Plan) -> Kernel:
