@@ -104,6 +104,15 @@ def slopes(derivative: Node) -> tuple[float, ...] | None:
     return tuple(sorted(values))
 
 
+def _lanes(arithmetic: type) -> int:
+    """Elements computed side by side: several registers' worth, to hide the latency of each step.
+
+    Measured with AVX-512: 64 takes 0.6 to 0.8 of the time of 16 (silu, gelu, softplus, tanh).
+    """
+    wide = "avx512f" in native.features()
+    return (16 if wide else 8) if arithmetic is Pair else 64 if wide else 16
+
+
 def kernel_of(plan: Plan) -> Kernel:
     """The kernel a backend spells: the plan's expressions, lowered."""
     arithmetic = arithmetic_for(plan)
@@ -128,7 +137,7 @@ def kernel_of(plan: Plan) -> Kernel:
         program,
         tuple(i for _, i in plan.inputs),
         tuple((value, o) for value, (_, o) in zip(results, plan.outputs, strict=True)),
-        lanes=8 if arithmetic is Pair else 32,
+        lanes=_lanes(arithmetic),
         header=header,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -110,54 +111,54 @@ def eligible(tensors: tuple[Any, ...]) -> bool:
 def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | None = None) -> Any:
     """The operator's results; None where this combination of shapes is left to torch operations."""
     first = tensors[0]
-    dtype = first.dtype
+    dtype, shape = first.dtype, first.shape
     if not call.plain:
-        shape = first.shape
         for s in call.shapes:
             if s is not None and s != shape:
                 return _strided(op, tensors, call, out)
-    if not first.is_contiguous() or len(tensors) > 1:
-        shape, stride = first.shape, first.stride()
-        for t in tensors[1:]:
-            if t.shape != shape or t.dtype is not dtype or t.stride() != stride:
-                return _strided(op, tensors, call, out)
+    contiguous = True
+    for t in tensors:
+        if not t.is_contiguous():
+            contiguous = False
+        if t is not first and (t.dtype is not dtype or t.shape != shape):
+            return _strided(op, tensors, call, out)
+    if not contiguous and any(t.stride() != first.stride() for t in tensors):
+        return _strided(op, tensors, call, out)
     kernel = op.kernels.get((dtype, call.precision)) or _flat(op, dtype, call.precision)
     result = _empty_like(first) if out is None else out
-    if not first.is_contiguous() and result.stride() != first.stride():  # not dense
+    if not contiguous and result.stride() != first.stride():  # not dense
         return _strided(op, tensors, call, out)
     size = first.numel()
-    threads = 1
-    if size >= SERIAL:
-        threads = torch.get_num_threads()
-        if out is None and size * first.element_size() >= HUGE:
-            _advise(result)
+    addresses = [t.data_ptr() for t in kernel.picked(tensors)]
     if op.single:
-        launch(
-            kernel.call,
-            size,
-            threads,
-            threads,
-            *[t.data_ptr() for t in kernel.picked(tensors)],
-            result.data_ptr(),
-            *call.scalars,
-        )
-        return result
-    outputs = [result, *(_empty_like(first) for _ in op.outputs[1:])]
-    if size * first.element_size() >= HUGE:
-        for o in outputs[1:]:
+        addresses.append(result.data_ptr())
+        outputs = [result]
+    else:
+        outputs = [result, *(_empty_like(first) for _ in op.outputs[1:])]
+        addresses += [o.data_ptr() for o in outputs]
+    if size < SERIAL:
+        kernel.call(size, 1, 1, *addresses, *call.scalars)
+    else:
+        many(kernel.call, size, outputs if out is None else (), (*addresses, *call.scalars))
+    return result if op.single else tuple(outputs)
+
+
+def many(kernel: native.NativeCall, size: int, fresh: Sequence[Tensor], rest: tuple[Any, ...]) -> None:
+    """Runs a kernel on enough elements for several threads; new outputs in huge pages if they are large."""
+    threads = torch.get_num_threads()
+    for o in fresh:
+        if size * o.element_size() >= HUGE:
             _advise(o)
-    addresses = [t.data_ptr() for t in (*kernel.picked(tensors), *outputs)]
-    launch(kernel.call, size, threads, threads, *addresses, *call.scalars)
-    return tuple(outputs)
+    launch(kernel, size, threads, threads, *rest)
 
 
 class _Compiled:
-    __slots__ = ("call", "picked", "places")
+    __slots__ = ("call", "picked", "places", "whole")
 
     def __init__(self, call: native.NativeCall, places: tuple[int, ...], count: int) -> None:
         self.call = call
         self.places = places
-        whole = places == tuple(range(count))
+        self.whole = whole = places == tuple(range(count))
         self.picked: Any = (lambda ts: ts) if whole else (lambda ts: [ts[p] for p in places])
 
 

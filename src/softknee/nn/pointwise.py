@@ -284,12 +284,12 @@ class Pointwise:
         return finished[0] if self.single else tuple(finished)
 
     def unary(self, otherwise: Any) -> Any:
-        """The operator as a function of one tensor. A small contiguous tensor of a type that it has
-        met before takes the short way: there the time goes into asking the tensor what it is.
+        """The operator as a function of one tensor. A contiguous tensor of a type that it has met
+        before takes the short way: at small sizes the time goes into asking the tensor what it is.
         otherwise: called with every other tensor that is not of a floating type."""
         kernels, exact = self.kernels, Tensor
         modes, tracing, empty_like = launch._modes, launch._tracing, torch.empty_like
-        serial = launch.SERIAL
+        serial, many = launch.SERIAL, launch.many
 
         def call(x: Any) -> Any:
             if _is_compiling():
@@ -303,12 +303,16 @@ class Pointwise:
                 and not modes()
                 and tracing() is None
                 and (kernel := kernels.get((x.dtype, current.call.precision))) is not None
-                and (size := x.numel()) < serial
+                and kernel.whole
                 and not x.is_neg()
                 and x.is_contiguous()
             ):
                 result = empty_like(x)
-                kernel.call(size, 1, 1, x.data_ptr(), result.data_ptr())
+                size = x.numel()
+                if size < serial:
+                    kernel.call(size, 1, 1, x.data_ptr(), result.data_ptr())
+                else:
+                    many(kernel.call, size, (result,), (x.data_ptr(), result.data_ptr()))
                 return result
             return self(x, current.call) if x.is_floating_point() else otherwise(x)
 
@@ -425,7 +429,10 @@ def _function_of(op: Pointwise) -> type[torch.autograd.Function]:
                 call = ctx.call
                 if back.outputs[0].target is not None:
                     call = Call(call.scalars, tuple([tensors[p].shape for p in places]), call.precision)
-                values = back(*tensors, *gradients, call)
+                if _grad_enabled() or _functorch_active() or _dual_level._current_level >= 0:
+                    values = back(*tensors, *gradients, call)  # to be differentiated again
+                else:
+                    values = back.evaluate((*tensors, *gradients, call))
                 if back.single:
                     results[places[0]] = values
                 else:
