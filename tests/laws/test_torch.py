@@ -138,6 +138,11 @@ def test_compile(name: str) -> None:
     assert_none(mechanics.compiled(case_of(name)))
 
 
+#: torch's own, while it compiles
+quiet = pytest.mark.filterwarnings("ignore")
+
+
+@quiet
 @pytest.mark.slow
 def test_compile_uses_our_derivatives() -> None:
     """torch's own gradients of tanh and sigmoid are exactly 0 at 10 and 17."""
@@ -152,6 +157,7 @@ def test_compile_uses_our_derivatives() -> None:
     assert g.tolist() == pytest.approx([8.2446145e-09, 4.1399377e-08], rel=1e-4)
 
 
+@quiet
 @pytest.mark.slow
 def test_a_compiled_training_step() -> None:
     torch._dynamo.reset()

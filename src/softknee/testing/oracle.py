@@ -8,7 +8,7 @@ is raised until two differences agree.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -178,6 +178,19 @@ class Exact:
             self._known[key] = self._value(x) if order == 0 else self._derivative(x, order)
         return self._known[key]
 
+    def settled(self, x: float, order: int = 0) -> Any:
+        """The same to 1,500 digits, so that it tells on which side of a midpoint it lies, or that it is one."""
+        with mp.workdps(LEVELS[-1]):
+            if order == 0:
+                return self._at(mp.mpf(x))[0]
+            best = self._difference(x, order, 0, LEVELS[-1:])
+            if best is None or mp.isnan(best):
+                return self.derivative(x, order)
+            short = mp.mpf(best)
+            with mp.workprec(70):
+                short = +short
+            return short if abs(best - short) <= abs(best) * mp.mpf(10) ** -(LEVELS[-1] // 2) else best
+
     def _value(self, x: float) -> Any:
         previous = None
         for digits in LEVELS:
@@ -220,14 +233,14 @@ class Exact:
                     )
         return None
 
-    def _difference(self, x: float, order: int, side: int) -> Any:
+    def _difference(self, x: float, order: int, side: int, levels: Sequence[int] = LEVELS) -> Any:
         """side 0: values on both sides, None where they are of different pieces."""
         reach = 2 if order < 3 else 3
         offsets = tuple(range(-reach, reach + 1)) if not side else tuple(side * j for j in range(1, 6))
         weights = _weights(offsets, order)
         previous = None
         split = False
-        for digits in LEVELS[1 if side else 0 :]:
+        for digits in levels[1 if side else 0 :]:
             with mp.workdps(digits):
                 at = mp.mpf(x)
                 scale = math.frexp(float(max(abs(at), 1)))[1]
@@ -252,6 +265,8 @@ class Exact:
                 previous = best
         if split:
             return None
+        if len(levels) == 1:
+            return previous
         return previous if previous is not None and abs(previous) > mp.mpf(10) ** -330 else mp.mpf(0)
 
 
