@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+
+@pytest.fixture(autouse=True)
+def own_activations_go() -> Iterator[None]:
+    """What a test defines does not stay in the catalogue."""
+    from softknee import catalogue
+
+    tables = (catalogue._by_name, catalogue._by_key, catalogue._by_module)
+    saved = [dict(table) for table in tables]
+    yield
+    for table, before in zip(tables, saved, strict=True):
+        if table != before:
+            table.clear()
+            table.update(before)
+
 
 # Not the user's own cache; subprocesses inherit it. Kept from run to run, as a user's is.
 os.environ.setdefault("SOFTKNEE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))

@@ -280,34 +280,44 @@ def define(
 
 
 def _with_kinks(definition: Definition) -> Definition:
-    """The definition with the kinks that were found and not declared; a warning says what is used."""
+    """The definition with the slopes that were asked for at its kinks; a kink that was found and not
+    declared keeps the slope the formula implies, and a warning says which.
+
+    A slope s in place of the implied t at a kink p is the term where(x = p, (s - t) (x - p), 0): it
+    changes no value, and its derivative is s - t at p. One-sided slopes are taken at the default
+    parameters.
+    """
     from softknee.analysis.facts import facts
+    from softknee.catalogue.definition import x
+    from softknee.lang.evaluate import evaluate
+    from softknee.lang.nodes import as_node, where
 
     if any(p.default is None for p in definition.parameters):
         return definition
-    found = [k for k in facts(definition).kinks if not k.declared]
-    if not found:
-        return definition
+    root = definition.chosen({})
+    defaults = definition.defaults
+    bare = replace(definition, expression=root, kinks={})
+    found = {k.place: k for k in facts(bare).kinks}
+    declared = {float(evaluate(place, defaults, "float")): slope for place, slope in definition.kinks.items()}
     said, kinks = [], dict(definition.kinks)
-    for k in found:
-        side = (
-            LEFT
-            if k.used == k.left
-            else RIGHT
-            if k.used == k.right
-            else MEAN
-            if k.used == (k.left + k.right) / 2
-            else k.used
+    for place, k in found.items():
+        if place not in declared:
+            side = LEFT if k.used == k.left else RIGHT if k.used == k.right else MEAN
+            kinks[place] = side if side != MEAN or k.used == (k.left + k.right) / 2 else k.used
+            said.append(
+                f"at x = {place:g} the slope jumps from {k.left:g} to {k.right:g}; {k.used:g} is used there"
+            )
+            continue
+        sides = {LEFT: k.left, RIGHT: k.right, MEAN: (k.left + k.right) / 2}
+        slope = declared[place]
+        wanted = (
+            sides[slope] if isinstance(slope, str) else float(evaluate(as_node(slope), defaults, "float"))
         )
-        kinks[k.place] = side
-        said.append(
-            f"at x = {k.place:g} the slope jumps from {k.left:g} to {k.right:g}; {k.used:g} is used there"
+        if wanted != k.used:
+            root = root + where(x == place, (wanted - k.used) * (x - place), 0)
+    if said:
+        warnings.warn(
+            f"{definition.name}: " + "; ".join(said) + " (declare kinks={place: slope} to choose)",
+            stacklevel=3,
         )
-    warnings.warn(
-        f"{definition.name}: " + "; ".join(said) + " (declare kinks={place: slope} to choose)", stacklevel=3
-    )
-    return replace(
-        definition,
-        expression=dict(definition.expression) if definition.choices else definition.chosen({}),  # type: ignore[arg-type]
-        kinks=kinks,
-    )
+    return replace(definition, expression=root, kinks=kinks)
