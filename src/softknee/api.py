@@ -273,10 +273,23 @@ def define(
         kinks=kinks or {},
         reference=reference,
     )
+    if name not in _defined:
+        _refuse_names_of_torch(definition)
     definition = _with_kinks(definition)
     catalogue.add(definition, replace=name in _defined)
     _defined.add(name)
     return Activation(definition)
+
+
+def _refuse_names_of_torch(definition: Definition) -> None:
+    """`from softknee import nn` must go on meaning torch's own for torch's names."""
+    import torch
+
+    for home, name in ((torch.nn.functional, definition.name), (torch.nn, definition.module)):
+        if hasattr(home, name):
+            raise ValueError(
+                f"{home.__name__} has {name!r} already: choose another name than {definition.name!r}"
+            )
 
 
 def _with_kinks(definition: Definition) -> Definition:

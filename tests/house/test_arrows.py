@@ -114,7 +114,7 @@ def test_imports_point_one_way() -> None:
         ("softknee.kernels.plan", "import importlib\nimportlib.import_module('softknee.nn')"),
         ("softknee.analysis.shape", "from softknee import get"),
         (
-            "softknee.nn.modules",
+            "softknee.nn.classes",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import softknee.api",
         ),
         ("softknee.compare.run", "from softknee.show import table"),

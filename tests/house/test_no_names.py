@@ -81,7 +81,7 @@ def test_a_special_case_is_caught() -> None:
     planted = 'def kernel(name):\n    """mish"""\n    return 1 if name == "mish" else 2\n'
     assert offences(planted, "kernels/plan.py", {"mish"}) == ["kernels/plan.py:3 spells 'mish'"]
     assert offences('SPELLED = {"tanh": "__tanh"}', "kernels/cpu.py", {"tanh"}) == []
-    assert offences('SPELLED = {"tanh": "__tanh"}', "nn/modules.py", {"tanh"}) != []
+    assert offences('SPELLED = {"tanh": "__tanh"}', "nn/classes.py", {"tanh"}) != []
 
 
 def test_every_exception_is_still_needed() -> None:

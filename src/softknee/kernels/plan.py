@@ -28,7 +28,7 @@ __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"
 
 Precision = Literal["default", "exact"]
 #: largest error, in units in the last place, of a float32 result computed in float32
-SINGLE_LIMIT = 1.8
+SINGLE_LIMIT = 1.6
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["split", "table_of"]
 
-_COSTLY = {
-    "exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "erf", "normal_cdf", "normal_pdf",
-    "sin", "cos", "atan", "asinh", "sqrt", "pow",
+#: operations whose result, rounded once, is exact: a part made of these needs no table
+_EXACT = {
+    "number", "constant", "symbol", "neg", "abs", "sign", "minimum", "maximum", "where", "detach",
+    "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
 }  # fmt: skip
 #: digits to which mpmath may go to find the side of a middle on which a value lies
 _DIGITS = (60, 400)
 
 
 def split(roots: list[Node], narrow: set[str]) -> tuple[list[Node], dict[str, tuple[str, Node]]]:
-    """Replaces each largest costly part that depends on one 16-bit input alone by a new symbol.
+    """Replaces each largest part with rounding that depends on one 16-bit input alone by a new symbol.
 
     Returns the expressions and what the new symbols stand for: (input, part).
     """
@@ -34,7 +35,7 @@ def split(roots: list[Node], narrow: set[str]) -> tuple[list[Node], dict[str, tu
     done: dict[int, Node] = {}
     costly: dict[int, bool] = {}
     for n in walk(*roots):
-        costly[id(n)] = n.op in _COSTLY or any(costly[id(a)] for a in n.args)
+        costly[id(n)] = n.op not in _EXACT or any(costly[id(a)] for a in n.args)
 
     def replaced(n: Node) -> Node:
         if id(n) not in done:

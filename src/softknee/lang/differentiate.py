@@ -36,7 +36,8 @@ Rule = Callable[[Node], tuple[Node, ...]]
 
 def _power(n: Node) -> tuple[Node, ...]:
     a, b = n.args
-    return b * power(a, b - 1), (_ZERO if b.op == "number" else log(a) * n)
+    # at a = 0 the slope in the exponent is 0, as torch
+    return b * power(a, b - 1), (_ZERO if b.op == "number" else where(a == 0, 0, log(a) * n))
 
 
 def _where(n: Node) -> tuple[Node, ...]:

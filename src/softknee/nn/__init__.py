@@ -11,12 +11,14 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":  # `from softknee.nn import *`
+        return __dir__()
     if name.startswith("__"):
         raise AttributeError(name)
     if name.islower() and find_spec(f"{__name__}.{name}") is not None:
         return import_module(f"{__name__}.{name}")  # our own functional, not torch's
-    made = import_module(f"{__name__}.modules").find(name)
-    if getattr(made, "__module__", "") == __name__:
+    made = import_module(f"{__name__}.classes").find(name)
+    if getattr(made, "__module__", "") == __name__ and made.definition.family != "user":
         globals()[name] = made
     return made
 

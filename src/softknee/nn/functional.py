@@ -131,6 +131,8 @@ def to_text_of(value: Any) -> str:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return __dir__()
     # torch's own name comes first: F.linear is torch's, whatever an alias says
     try:
         definition = catalogue.get(name)
@@ -138,7 +140,8 @@ def __getattr__(name: str) -> Any:
         definition = None
     if definition is not None and name == definition.name:
         made = function_of(definition)
-        globals()[name] = made
+        if definition.family != "user":  # a user's own may be defined again
+            globals()[name] = made
         return made
     theirs = getattr(torch.nn.functional, name, None)
     if name.endswith("_") and not name.startswith("_"):  # relu_, elu_: in place
@@ -147,7 +150,8 @@ def __getattr__(name: str) -> Any:
         except KeyError:
             base = None
         if base is not None and base.inplace and base.name == name[:-1]:
-            return _in_place(function_of(base))
+            made = globals()[name] = _in_place(function_of(base))
+            return made
     if theirs is not None:
         return theirs
     if definition is not None:
@@ -167,7 +171,8 @@ def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return function(input, *args, inplace=True, **kwargs)  # type: ignore[no-any-return]
 
-    call.__name__ = function.__name__ + "_"
+    call.__name__ = call.__qualname__ = function.__name__ + "_"
+    call.__module__ = "softknee.functional"
     call.__doc__ = f"In-place version of {function.__name__}."
     return call
 

@@ -122,6 +122,8 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
             contiguous = False
         if t is not first and (t.dtype is not dtype or t.shape != shape):
             return _strided(op, tensors, call, out)
+    if not contiguous and out is not None:
+        return _strided(op, tensors, call, out)
     if not contiguous and any(t.stride() != first.stride() for t in tensors):
         return _strided(op, tensors, call, out)
     kernel = op.kernels.get((dtype, call.precision)) or _flat(op, dtype, call.precision)
@@ -136,6 +138,8 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
     else:
         outputs = [result, *(_empty_like(first) for _ in op.outputs[1:])]
         addresses += [o.data_ptr() for o in outputs]
+    if 0 in addresses and size:  # a tensor of zeros without memory, which forward-mode derivatives make
+        return None
     if size < SERIAL:
         kernel.call(size, 1, 1, *addresses, *call.scalars)
     else:
@@ -290,9 +294,10 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
     full = tuple(torch.broadcast_shapes(*(t.shape for t in tensors)))
     dtypes = tuple(t.dtype for t in tensors)
     leader = next((t for t in tensors if tuple(t.shape) == full), None)
-    common = dtypes[0]
-    for dt in dtypes[1:]:
-        common = torch.promote_types(common, dt)
+    ranked = [t for t in tensors if t.dim()] or tensors  # a 0-dimensional tensor counts as a number
+    common = ranked[0].dtype
+    for t in ranked[1:]:
+        common = torch.promote_types(common, t.dtype)
     if common not in STORAGE:
         return None
     outputs: list[Tensor] = []
@@ -302,33 +307,39 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
         targets.append(target)
         dtype = common if output.target is None else dtypes[output.target]
         if target is not None:
-            outputs.append(torch.empty(0, dtype=dtype))  # replaced by partial sums below
+            outputs.append(torch.empty(0, dtype=dtype, device="cpu"))  # replaced by partial sums below
         elif out is not None:
             outputs.append(out)
         elif leader is not None:
             outputs.append(torch.empty_like(leader, dtype=dtype))
         else:
-            outputs.append(torch.empty(full, dtype=dtype))
-    whole = next((o for o, t in zip(outputs, targets, strict=True) if t is None), leader)
+            outputs.append(torch.empty(full, dtype=dtype, device="cpu"))
+    if out is not None and tuple(out.shape) != full:
+        raise RuntimeError(
+            f"a result of shape {full} cannot be written over an input of shape {tuple(out.shape)}; use inplace=False"
+        )
+    whole = next((o for o, t in zip(outputs, targets, strict=True) if t is None), None)
+    if whole is None and leader is not None and _dense(leader):
+        whole = leader
     layout = tuple(whole.stride()) if whole is not None else _contiguous_stride(full)
     inputs = [tensors[k] for k in used]
-    picked_targets = tuple(targets)
-    while True:
+    for attempt in range(2):
         strides = [_expanded(tuple(t.shape), t.stride(), full) for t in inputs]
         for o, t in zip(outputs, targets, strict=True):
             strides.append(
                 _expanded(full, o.stride(), full) if t is None else _expanded(t, _contiguous_stride(t), full)
             )
-        geometry = _geometry(full, layout, tuple(strides), len(inputs), picked_targets)
+        geometry = _geometry(full, layout, tuple(strides), len(inputs), tuple(targets))
         if isinstance(geometry, _Geometry):
             break
-        if any(k >= len(inputs) for k in geometry):  # a result that no row fits: torch operations
+        if attempt or any(k >= len(inputs) for k in geometry):  # no row fits: torch operations
             return None
-        for k in geometry:
-            inputs[k] = torch.empty(full, dtype=inputs[k].dtype).as_strided(full, layout).copy_(inputs[k]) \
-                if whole is not None and whole.numel() == _span(full, layout) else inputs[k].expand(full).contiguous()  # fmt: skip
-        if whole is None:
-            layout = _contiguous_stride(full)
+        for k in geometry:  # copied in the order in which the rows run
+            like = inputs[k].expand(full)
+            copied = torch.empty(full, dtype=like.dtype, device="cpu")
+            if whole is not None and _dense(whole):
+                copied = copied.as_strided(full, layout)
+            inputs[k] = copied.copy_(like)
     sums = [t for t in targets if t is not None]
     size = _count(full)
     threads = torch.get_num_threads() if size >= SERIAL else 1
@@ -349,7 +360,7 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
             op, tuple(STORAGE[d] for d in dtypes), every, results, call.precision
         )
     buffers = [
-        torch.zeros((groups, *t), dtype=torch.float64) if t is not None else o
+        torch.zeros((groups, *t), dtype=torch.float64, device="cpu") if t is not None else o
         for o, t in zip(outputs, targets, strict=True)
     ]
     if out is None:
@@ -365,8 +376,10 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
     return results_[0] if op.single else tuple(results_)
 
 
-def _span(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
-    return 1 + sum((s - 1) * t for s, t in zip(shape, stride, strict=True)) if all(shape) else 0
+def _dense(t: Tensor) -> bool:
+    """Whether the elements fill a stretch of memory, in whatever order of dimensions."""
+    reach = 1 + sum((s - 1) * d for s, d in zip(t.shape, t.stride(), strict=True)) if t.numel() else 0
+    return reach == t.numel()
 
 
 def _advise(t: Tensor) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from softknee.lang.differentiate import derivative
 from softknee.lang.evaluate import compiled
-from softknee.lang.nodes import Node, number, symbol, symbols_in
+from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
 from softknee.lang.simplify import simplify
 from softknee.lang.stabilise import guard_dead_branches, rewrite, stabilise
 from softknee.nn import launch
@@ -200,6 +200,11 @@ class Pointwise:
         return derived, places
 
     @cached_property
+    def spelled(self) -> bool:
+        """Whether kernels can do it: a power with a variable exponent is left to torch."""
+        return not any(n.op == "pow" and n.args[1].op != "number" for n in walk(*self.expressions))
+
+    @cached_property
     def used(self) -> frozenset[str]:
         """The tensors whose values the results depend on."""
         return frozenset(symbols_in(*self.expressions))
@@ -218,7 +223,8 @@ class Pointwise:
         if _functorch_active():
             return self.function.apply(*args)
         if (grad and _grad_enabled()) or _dual_level._current_level >= 0:
-            return self._apply(*args)
+            # a recording tracer wants operations it can write down, not a function of ours
+            return self._apply(*args) if launch._tracing() is None else self.emit(args)
         return self.evaluate(args)
 
     def _traced(self, *args: Any) -> Any:
@@ -247,7 +253,7 @@ class Pointwise:
     def evaluate(self, args: tuple[Any, ...]) -> Any:
         """The values, without recording: by our kernel where it can run, else by torch operations."""
         tensors = args[:-1]
-        if launch.eligible(tensors):
+        if self.spelled and launch.eligible(tensors):
             try:
                 results = launch.run(self, tensors, args[-1])
             except RuntimeError as error:
@@ -262,7 +268,7 @@ class Pointwise:
         """The values by torch operations; 16-bit tensors are computed in float32."""
         call: Call = args[-1]
         tensors = args[:-1]
-        dtypes = [getattr(t, "dtype", None) for t in tensors]
+        dtypes = [t.dtype if isinstance(t, Tensor) else None for t in tensors]  # None: a tracer's proxy
         if torch.float16 in dtypes or torch.bfloat16 in dtypes:
             results = self.emitted(*(_widened(t) for t in tensors), *call.scalars)
         else:
@@ -306,15 +312,17 @@ class Pointwise:
                 and kernel.whole
                 and not x.is_neg()
                 and x.is_contiguous()
+                and (address := x.data_ptr())
             ):
                 result = empty_like(x)
                 size = x.numel()
                 if size < serial:
-                    kernel.call(size, 1, 1, x.data_ptr(), result.data_ptr())
+                    kernel.call(size, 1, 1, address, result.data_ptr())
                 else:
-                    many(kernel.call, size, (result,), (x.data_ptr(), result.data_ptr()))
+                    many(kernel.call, size, (result,), (address, result.data_ptr()))
                 return result
-            return self(x, current.call) if x.is_floating_point() else otherwise(x)
+            usual = x.is_floating_point() and x.layout is torch.strided
+            return self(x, current.call) if usual else otherwise(x)
 
         return call
 

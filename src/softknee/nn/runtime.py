@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor
 
 from softknee.catalogue.definition import Definition
@@ -28,6 +29,20 @@ _PLAIN = Call()
 _EXACT = Call(precision="exact")
 
 
+#: every runtime made, so that a tracer can name one by its number
+_numbered: list[Runtime] = []
+
+
+@torch.compiler.assume_constant_result
+def _prepare(number: int, key: Any) -> str:
+    """Makes an operator that tracing needs but must not see being made; returns its attribute."""
+    run = _numbered[number]
+    op = run._operators.get(key) or run._make(*key)
+    name = f"_operator_{op.number}"
+    setattr(run, name, op)
+    return name
+
+
 class Runtime:
     """The torch side of one definition."""
 
@@ -35,6 +50,8 @@ class Runtime:
         self.definition = definition
         self.name = definition.name
         self._operators: dict[object, Pointwise] = {}
+        self.number = len(_numbered)
+        _numbered.append(self)
         self.parameters = {p.name: p for p in definition.parameters}
         # everything at its default: the path that must be quick
         fixed = all(p.default is not None and not p.learnable for p in definition.parameters)
@@ -46,24 +63,31 @@ class Runtime:
     ) -> Pointwise:  # fmt: skip
         """given: a Tensor (an input of the operator) or a number for each parameter that is not at
         its default."""
-        tensors = tuple(n for n, v in given.items() if not isinstance(v, (int, float)))
-        scalars = tuple(n for n in given if n not in tensors)
+        tensors = tuple([n for n, v in given.items() if not isinstance(v, (int, float))])
+        scalars = tuple([n for n in given if n not in tensors])
         key = (tuple(choices.items()), tensors, scalars, training, order, wrt)
+        if torch.compiler.is_dynamo_compiling():
+            return getattr(self, _prepare(self.number, key))  # type: ignore[no-any-return]
         op = self._operators.get(key)
-        if op is None:
-            expression: Node = self.definition.chosen(choices, training)
-            if order:
-                expression = derivative(rewrite(expression), wrt, order)
-            defaults = {
-                n: p.default for n, p in self.parameters.items() if n not in given and p.default is not None
-            }
-            expression = substitute(expression, defaults)
-            noise = tuple(n.name for n in self.definition.noise) if training else ()
-            used = symbols_in(expression)
-            scalars = tuple(n for n in scalars if n in used)
-            op = Pointwise.of(expression, ("x", *noise, *tensors), scalars)
-            op.samples = {n: (float(self.parameters[n].default or 0.5), 1.0, 0.5) for n in scalars}
-            self._operators[key] = op
+        return self._make(*key) if op is None else op
+
+    def _make(
+        self, choices: tuple[tuple[str, Any], ...], tensors: tuple[str, ...], scalars: tuple[str, ...],
+        training: bool, order: int, wrt: str,
+    ) -> Pointwise:  # fmt: skip
+        expression: Node = self.definition.chosen(dict(choices), training)
+        if order:
+            expression = derivative(rewrite(expression), wrt, order)
+        given = {*tensors, *scalars}
+        defaults = {
+            n: p.default for n, p in self.parameters.items() if n not in given and p.default is not None
+        }
+        expression = substitute(expression, defaults)
+        noise = tuple(n.name for n in self.definition.noise) if training else ()
+        used = symbols_in(expression)
+        op = Pointwise.of(expression, ("x", *noise, *tensors), tuple(n for n in scalars if n in used))
+        op.samples = {n: (float(self.parameters[n].default or 0.5), 1.0, 0.5) for n in op.scalars}
+        self._operators[choices, tensors, scalars, training, order, wrt] = op
         return op
 
     # Calls
@@ -74,9 +98,11 @@ class Runtime:
         wrt: str = "x",
     ) -> Any:  # fmt: skip
         """The function's value (or derivative) for these arguments; see `softknee.functional`."""
+        if isinstance(x, torch.fx.Proxy):
+            return self._leaf(x, values, choices, training, inplace, dim)
         given = self._given(values)
         choices = {n: v for n, v in (choices or {}).items() if v != self.definition.choices[n][0]}
-        if isinstance(x, Tensor) and not x.is_floating_point():
+        if isinstance(x, Tensor) and not (x.is_floating_point() and x.layout is torch.strided):
             return self._other_dtype(x, values, choices, inplace, order)
         tensors = [v if v.dim() == 0 else shaped(self.name, n, v, x, dim)
                    for n, v in given.items() if isinstance(v, Tensor)]  # fmt: skip
@@ -90,6 +116,17 @@ class Runtime:
         if not inplace:
             return op(x, *noise, *tensors, call)
         return in_place(op, (x, *noise, *tensors, call))
+
+    def _leaf(self, x: Any, values: Any, choices: Any, training: bool, inplace: bool, dim: int) -> Any:
+        """One node of a torch.fx graph: a call of the function itself."""
+        from softknee.nn.functional import function_of
+
+        flags = {"training": training, "inplace": inplace} if self.definition.positional else {}
+        flags = {n: v for n, v in flags.items() if n in self.definition.positional}
+        if self.definition.learnable:
+            flags["dim"] = dim  # type: ignore[assignment]
+        arguments = {n: v for n, v in {**values, **(choices or {}), **flags}.items() if v is not None}
+        return x.tracer.create_proxy("call_function", function_of(self.definition), (x,), arguments)
 
     def _given(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters that are not at their default, checked."""
@@ -113,7 +150,7 @@ class Runtime:
                 continue
             if parameter.default is None or value != parameter.default:
                 given[name] = value
-        if given:
+        if given and not torch.compiler.is_dynamo_compiling():
             self._check(given)
         return given
 
@@ -141,6 +178,10 @@ class Runtime:
                 return theirs(x, **{n: v for n, v in values.items() if v is not None}, **more)
             except (RuntimeError, NotImplementedError, TypeError):
                 pass
+        if x.layout is not torch.strided:
+            raise TypeError(
+                f"{self.name} is not defined for {x.layout} tensors; convert the input with x.to_dense()"
+            )
         raise TypeError(
             f"{self.name} is not defined for {x.dtype} tensors"
             + ("" if x.is_complex() else "; convert the input first, e.g. with x.float()")
