@@ -172,7 +172,7 @@ def _torch_table() -> dict[str, Any]:
         "div": lambda a, b: a / b, "neg": lambda a: -a, "pow": lambda a, b: a**b, "sqrt": torch.sqrt,
         "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p,
         "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": softplus, "erf": torch.erf,
-        "normal_cdf": torch.special.ndtr,
+        "normal_cdf": lambda a: 0.5 * torch.special.erfc(a * -math.sqrt(0.5)),  # ndtr is 0 below -5.5
         "normal_pdf": lambda a: torch.exp(-0.5 * a * a) * (1 / math.sqrt(2 * math.pi)),
         "sin": torch.sin, "cos": torch.cos, "atan": torch.atan, "asinh": torch.asinh, "abs": torch.abs,
         "sign": torch.sign, "minimum": extremum("max", torch.minimum),
