@@ -195,7 +195,10 @@ def page(d: Definition) -> str:
 def facts_table(d: Definition) -> str:
     """What is known of it with its defaults (or its example values, where it has none)."""
     f = facts(d, None, **{p.name: p.example for p in d.parameters if p.default is None})
-    parts = [f"## Facts\n\n{words.precision(f).capitalize()}{settings_of(f.parameters)}.\n", rows(words.shape_rows(f))]
+    parts = [
+        f"## Facts\n\n{words.precision(f).capitalize()}{settings_of(f.parameters)}.\n",
+        rows(words.shape_rows(f)),
+    ]
     parts += ["For a standard normal input z:\n", rows(words.normal_rows(f))]
     return "\n".join([*parts, *(f'!!! warning ""\n    {remark}\n' for remark in f.remarks)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -256,12 +257,22 @@ def define(
         raise TypeError(
             f"define({name!r}): {unknown[0]!r} is not an argument of the function, which has {arguments}"
         )
+    if keyword.iskeyword(name) or not name.isidentifier():
+        raise ValueError(f"define({name!r}): the name must be a Python identifier that is not a keyword")
     made = []
     for argument in arguments:
+        if argument in ("dim", "input", "training", "inplace", "forward") or argument.startswith("_"):
+            raise ValueError(
+                f"define({name!r}): a parameter cannot be called {argument!r}, which modules use already"
+            )
         given = parameters.get(argument)
         if isinstance(given, _Parameter):
             made.append(replace(given, name=argument))
         else:
+            if given is not None and not isinstance(given, (int, float)):
+                raise TypeError(
+                    f"define({name!r}): the default of {argument!r} must be a number, got {given!r}"
+                )
             made.append(_Parameter(argument, None if given is None else float(given)))
     definition = Definition(
         name,

@@ -10,8 +10,8 @@ import torch
 from tests.laws.common import DEFINITIONS, assert_none, cases, every, learnable
 
 from softknee.catalogue import Definition
-from softknee.nn.functional import function_of
 from softknee.nn.classes import module_of
+from softknee.nn.functional import function_of
 from softknee.testing import mechanics
 
 TORCH_MODULES = [d for d in DEFINITIONS if isinstance(getattr(torch.nn, d.module, None), type)]

@@ -130,6 +130,8 @@ def _mpmath_table() -> dict[str, Any]:
         return mp.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else mp.mpf(value)
 
     def power(a: Any, b: Any) -> Any:
+        if a == 0 and b < 0:
+            return mp.inf
         return mp.power(a, int(b)) if b == int(b) else mp.power(a, b)
 
     return {

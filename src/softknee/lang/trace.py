@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -150,12 +151,15 @@ _MATH = ("exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sqrt", "sin", 
          "asinh", "erf", "erfc", "fabs", "pow")  # fmt: skip
 
 
+_tracing = threading.RLock()
+
+
 def trace(function: Callable[..., Any], symbols: Sequence[str]) -> Node:
     """The expression a function computes, found by calling it with symbols.
 
     The function may use operators, and torch, numpy, math or softknee functions.
     """
-    saved = {name: getattr(math, name) for name in _MATH}
+    saved: dict[str, Any] = {}
 
     def replaced(name: str) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
@@ -165,11 +169,13 @@ def trace(function: Callable[..., Any], symbols: Sequence[str]) -> Node:
 
         return call
 
-    try:
-        for name in _MATH:
-            setattr(math, name, replaced(name))
-        result = function(*map(n.symbol, symbols))
-    finally:
-        for name, original in saved.items():
-            setattr(math, name, original)
+    with _tracing:  # one at a time: the replaced functions are everybody's
+        saved = {name: getattr(math, name) for name in _MATH}
+        try:
+            for name in _MATH:
+                setattr(math, name, replaced(name))
+            result = function(*map(n.symbol, symbols))
+        finally:
+            for name, original in saved.items():
+                setattr(math, name, original)
     return n.as_node(result)

@@ -100,12 +100,19 @@ class Runtime:
         """The function's value (or derivative) for these arguments; see `softknee.functional`."""
         if isinstance(x, torch.fx.Proxy):
             return self._leaf(x, values, choices, training, inplace, dim)
+        if not hasattr(x, "__torch_function__"):
+            raise TypeError(
+                f"softknee.functional.{self.name} takes a tensor, got {type(x).__name__}; "
+                f'softknee.get("{self.name}")(x) takes numpy arrays and floats too'
+            )
         given = self._given(values)
         choices = {n: v for n, v in (choices or {}).items() if v != self.definition.choices[n][0]}
         if isinstance(x, Tensor) and not (x.is_floating_point() and x.layout is torch.strided):
             return self._other_dtype(x, values, choices, inplace, order)
         tensors = [v if v.dim() == 0 else shaped(self.name, n, v, x, dim)
                    for n, v in given.items() if isinstance(v, Tensor)]  # fmt: skip
+        if tensors and isinstance(x, Tensor) and torch.is_autocast_enabled(x.device.type):
+            tensors = [t.to(x.dtype) for t in tensors]
         training = training and self.definition.training is not None
         op = self.operator(choices, given, training, order, wrt)
         noise = []
@@ -220,6 +227,10 @@ def in_place(op: Pointwise, args: tuple[Any, ...]) -> Any:
     from softknee.nn import launch
 
     x = args[0]
+    if torch.compiler.is_dynamo_compiling():
+        return x.copy_(op(x.clone(), *args[1:]))
+    if any(t.untyped_storage().data_ptr() == x.untyped_storage().data_ptr() for t in args[1:-1]):
+        return x.copy_(op(x.clone(), *(t.clone() for t in args[1:-1]), args[-1]))  # a parameter is part of x
     recording = torch.is_grad_enabled() and any(t.requires_grad for t in args[:-1])
     plain = (
         not recording

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from softknee import catalogue
-from softknee.nn.functional import function_of
 from softknee.nn.classes import module_of
+from softknee.nn.functional import function_of
 from softknee.testing.cases import Case
 from softknee.testing.laws import Failure
 
