@@ -24,7 +24,7 @@ import picture
 import tables
 from softknee import catalogue
 from softknee.catalogue import Definition
-from softknee.nn import functional, modules
+from softknee.nn import classes, functional
 
 ROOT = Path(__file__).parents[1]
 NN = ROOT / "src" / "softknee" / "nn"
@@ -93,7 +93,7 @@ def function_stub(d: Definition) -> str:
 
 
 def class_stub(d: Definition) -> str:
-    made = modules.module_of(d)
+    made = classes.module_of(d)
     theirs = getattr(torch.nn, d.module, None)
     base = f"torch.nn.{d.module}" if isinstance(theirs, type) else "_Activation"
     lines = [f"class {d.module}({base}):", quoted(inspect.getdoc(made) or "", "    ")]
@@ -159,7 +159,7 @@ class _Activation(torch.nn.Module):
 
 def modules_stub() -> str:
     ours = catalogue.all_definitions()
-    defined = {d.module for d in ours} | {"functional", "modules"}
+    defined = {d.module for d in ours} | {"functional"}
     theirs = [n for n in torch_modules() if n not in defined]
     return "\n".join([
         HEADER,

@@ -153,6 +153,7 @@ from torch.nn import (
     grad as grad,
     init as init,
     intrinsic as intrinsic,
+    modules as modules,
     parallel as parallel,
     parameter as parameter,
     qat as qat,
