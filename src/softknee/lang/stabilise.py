@@ -329,6 +329,11 @@ def _taylor(n: Node, name: str) -> tuple[Node | None, Node]:
         if not late or not any(terms):
             return None, number(0)
         radius = Fraction(1, 2 ** max(2, math.ceil(math.log2(6 * float(max(late))))))
+        for side in (-0.9, 0.9):  # a function that is not analytic at 0 has no such polynomial
+            at = mp.mpf(side) * radius.numerator / radius.denominator
+            value, sum_ = function(at)[0], mp.polyval(terms[::-1], at)
+            if not abs(sum_ - value) <= abs(value) * mp.mpf(2) ** -58:
+                return None, number(0)
         exact = [Fraction(int(mp.nint(t * mp.mpf(2) ** 180)), 2**180) for t in terms]
     x = symbol(name)
     lowest = next(k for k, t in enumerate(exact) if t)
