@@ -217,7 +217,7 @@ def _facts(function: Function) -> Facts:
 
 def _lipschitz(slopes: Range, ends: tuple[Limit, Limit], breaks: Breaks) -> tuple[Measured, float]:
     if breaks.order < 0:
-        return Measured(math.inf), next(k.place for k in breaks.kinks if k.jump)
+        return Measured(math.inf), next((k.place for k in breaks.kinks if k.jump), math.nan)
     value, at = max(((-slopes.low, slopes.low_at), (slopes.high, slopes.high_at)), key=lambda pair: pair[0])
     measured = Measured(value, max(slopes.low.error, slopes.high.error))
     if at is not None:

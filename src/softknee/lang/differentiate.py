@@ -74,8 +74,8 @@ RULES: dict[str, Rule] = {
     "abs": lambda n: (sign(n.args[0]),),
     "sign": lambda n: (_ZERO,),
     # At a tie the derivative is the second operand's: maximum(x, 0) has slope 0 at 0, as torch.
-    "minimum": lambda n: (where(n.args[0] < n.args[1], 1, 0), where(n.args[0] < n.args[1], 0, 1)),
-    "maximum": lambda n: (where(n.args[0] > n.args[1], 1, 0), where(n.args[0] > n.args[1], 0, 1)),
+    "minimum": lambda n: (where(n.args[0] >= n.args[1], 0, 1), where(n.args[0] >= n.args[1], 1, 0)),
+    "maximum": lambda n: (where(n.args[0] <= n.args[1], 0, 1), where(n.args[0] <= n.args[1], 1, 0)),
     "where": _where,
     "detach": lambda n: (_ZERO,),
     # A condition has no derivative; a where passes over it.
@@ -122,7 +122,8 @@ def _derivative(root: Node, wrt: str) -> Node:
             tangent[id(n)] = _select(n.args[0], slopes[1], slopes[2])
         elif n.op in ("minimum", "maximum"):
             a, b = n.args
-            tangent[id(n)] = _select(a < b if n.op == "minimum" else a > b, *slopes)
+            # at NaN it is the first operand's, as torch's gradients of relu and hardtanh
+            tangent[id(n)] = _select(a >= b if n.op == "minimum" else a <= b, *reversed(slopes))
         else:
             if n.op == "div" and all(s is not _ZERO for s in slopes):
                 # (u' v - u v') / v^2: the terms of the numerator often cancel exactly

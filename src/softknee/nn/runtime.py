@@ -274,12 +274,12 @@ def _masked(op: Pointwise) -> Any:
     low, high = values[0], values[-1]
     m, g = symbol("m"), symbol("g")
     back = Pointwise.of(where(m > 0, g * number(high), g * number(low)), ("m", "g"))
-    steep = compiled((slope == number(high),), ("x",), "torch")
+    steep = compiled((slope == number(high),), ("x", *op.scalars), "torch")
 
     class InPlace(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
-            mask = steep(x)[0]
+            mask = steep(x, *call.scalars)[0]
             ctx.save_for_backward(
                 mask if isinstance(mask, Tensor) else torch.full_like(x, mask, dtype=torch.bool)
             )
