@@ -438,7 +438,7 @@ def tame(
                     meets_nan |= math.isnan(at(math.inf))
                     overflows |= (math.isnan(at(1e300)) or math.isnan(at(_LARGEST))) and not grows
                     growing |= meets_nan and grows
-                    shrinking |= (meets_nan or overflows) and 0 < abs(far) < 1e-9
+                    shrinking |= abs(far) < 1e-9 and (overflows or (meets_nan and far != 0))
             if overflows:
                 huge.append(side)
             elif meets_nan:

@@ -1,0 +1,52 @@
+"""What is known not to hold: each line is a limit that docs/accuracy.md states.
+
+The marks are strict: a test that begins to pass fails until its line is removed.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+CANCELS = "vanishes by cancellation: the error is small against the terms, not against their difference"
+CAUCHY = "gelu(cdf='cauchy'): the derivative cancels on the left"
+LARGEST = "overflows at the largest float64 numbers on the way to a finite result"
+MIDDLES = (
+    "16-bit results with parameters given at the call: float64 cannot tell on which side of a middle they lie"
+)
+
+KNOWN: dict[str, str] = {
+    "test_value_and_derivative[float32-xielu]": CANCELS,
+    "test_value_and_derivative[float64-xielu]": CANCELS,
+    "test_other_parameters[xielu]": CANCELS,
+    "test_value_and_derivative[float64-dsilu]": CANCELS,
+    "test_value_and_derivative[float64-sinlu]": CANCELS,
+    "test_value_and_derivative[float64-snake]": CANCELS,
+    "test_value_and_derivative[float64-snake_beta]": CANCELS,
+    "test_other_parameters[sine]": CANCELS,
+    "test_other_parameters[sinlu]": CANCELS,
+    "test_other_parameters[snake]": CANCELS,
+    "test_other_parameters[snake_beta]": CANCELS,
+    "test_value_and_derivative[float32-gelu]": CAUCHY,
+    "test_value_and_derivative[float64-gelu]": CAUCHY,
+    "test_other_parameters[gelu]": CAUCHY,
+    "test_limits_at_infinity[float32-gelu]": CAUCHY,
+    "test_limits_with_other_parameters[gelu]": CAUCHY,
+    "test_value_and_derivative[float64-squareplus]": LARGEST,
+    "test_nothing_overflows_on_the_way[float64-squareplus]": LARGEST,
+    "test_nothing_overflows_on_the_way[float64-hard_elish]": LARGEST,
+    "test_nothing_overflows_on_the_way[float64-pserf]": LARGEST,
+    "test_16_bit_results_are_correctly_rounded[bfloat16-acon_a]": MIDDLES,
+    "test_16_bit_results_are_correctly_rounded[bfloat16-acon_b]": MIDDLES,
+    "test_16_bit_results_are_correctly_rounded[bfloat16-acon_c]": MIDDLES,
+    "test_16_bit_results_are_correctly_rounded[bfloat16-swish]": MIDDLES,
+    "test_16_bit_results_are_correctly_rounded[bfloat16-xielu]": MIDDLES,
+    "test_16_bit_results_are_correctly_rounded[bfloat16-meta_acon]": MIDDLES,
+    "test_16_bit_results_are_correctly_rounded[float16-sinlu]": MIDDLES,
+    "test_16_bit_results_are_correctly_rounded[float16-xielu]": MIDDLES,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.name in KNOWN:
+            item.add_marker(pytest.mark.xfail(reason=KNOWN[item.name], strict=True))
