@@ -34,8 +34,8 @@ def test_torch_in_float64(definition: Definition) -> None:
         got = function_of(definition)(a, **arguments, **choices)
         assert torch.allclose(got, right, rtol=1e-13, atol=1e-15), definition.name
         (g,), (w,) = (torch.autograd.grad(y.sum(), v) for y, v in ((got, a), (right, b)))
-        # torch's own float64 gradient of hardsigmoid is 5e-9 off: it multiplies by float32's 1/6
-        assert torch.allclose(g, w, rtol=1e-8, atol=1e-14), definition.name
+        # torch's own float64 gradient of hardsigmoid is 3e-8 off: it multiplies by float32's 1/6
+        assert torch.allclose(g, w, rtol=1e-7, atol=1e-14), definition.name
 
 
 def _differs(definition: Definition, name: str) -> bool:

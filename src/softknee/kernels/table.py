@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from softknee.lang.nodes import Node, make, symbol, symbols_in, walk
+from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
+from softknee.lang.simplify import simplify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,30 +28,54 @@ _DIGITS = (60, 400)
 
 
 def split(roots: list[Node], narrow: set[str]) -> tuple[list[Node], dict[str, tuple[str, Node]]]:
-    """Replaces each largest part with rounding that depends on one 16-bit input alone by a new symbol.
+    """Replaces what depends on one 16-bit input alone by a new symbol: a whole expression, or all of
+    a product but for factors that are symbols (incoming gradients, the other input of a gate).
 
-    Returns the expressions and what the new symbols stand for: (input, part).
+    Returns the expressions and what the new symbols stand for: (input, part). Nothing else is
+    tabulated: an intermediate result may leave float32's range.
     """
-    found: dict[Node, str] = {}
-    done: dict[int, Node] = {}
-    costly: dict[int, bool] = {}
-    for n in walk(*roots):
-        costly[id(n)] = n.op not in _EXACT or any(costly[id(a)] for a in n.args)
+    parts: dict[str, tuple[str, Node]] = {}
+    results = []
+    for root in roots:
+        above, below = _factors(root)
+        others = [f for f in above if f.op == "symbol"]
+        for name in narrow:
+            rest = [f for f in above if f.op != "symbol" or f.payload == name]
+            free = [f for f in others if f.payload != name]
+            part = _quotient(rest, below)
+            if symbols_in(part) == [name] and any(n.op not in _EXACT for n in walk(part)):
+                key = f"table{len(parts)}_"
+                parts[key] = (name, part)
+                root = symbol(key)
+                for factor in free:
+                    root = factor * root
+                break
+        results.append(root)
+    return results, parts
 
-    def replaced(n: Node) -> Node:
-        if id(n) not in done:
-            used = symbols_in(n)
-            if costly[id(n)] and len(used) == 1 and used[0] in narrow:
-                found.setdefault(n, f"table{len(found)}_")
-                done[id(n)] = symbol(found[n])
-            elif not costly[id(n)]:
-                done[id(n)] = n
-            else:
-                done[id(n)] = make(n.op, tuple(map(replaced, n.args)), n.payload)
-        return done[id(n)]
 
-    results = list(map(replaced, roots))
-    return results, {name: (symbols_in(n)[0], n) for n, name in found.items()}
+def _factors(n: Node) -> tuple[list[Node], list[Node]]:
+    """The factors above and below the line of a product."""
+    if n.op == "mul":
+        (a, b), (c, d) = map(_factors, n.args)
+        return a + c, b + d
+    if n.op == "div":
+        (a, b), (c, d) = map(_factors, n.args)
+        return a + d, b + c
+    if n.op == "neg":
+        a, b = _factors(n.args[0])
+        return [number(-1), *a], b
+    return [n], []
+
+
+def _quotient(above: list[Node], below: list[Node]) -> Node:
+    top: Node = number(1)
+    for factor in above:
+        top = top * factor
+    bottom: Node | None = None
+    for factor in below:
+        bottom = factor if bottom is None else bottom * factor
+    return simplify(top if bottom is None else top / bottom)
 
 
 def table_of(part: Node, name: str, storage: str, evaluate: Callable[[Any], Any]) -> bytes:
