@@ -18,7 +18,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
@@ -324,7 +323,7 @@ def command_line_reference() -> str:
             continue
         parts += [f"## softknee {name}\n", inspect.cleandoc(each.help or "") + "\n"]
         arguments = [
-            p.make_metavar(click.Context(each)) for p in each.params if p.param_type_name == "argument"
+            p.metavar or (p.name or "").upper() for p in each.params if p.param_type_name == "argument"
         ]
         parts.append(f"```text\nsoftknee {name} {' '.join([*arguments, '[options]'])}\n```\n")
         rows = []
