@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from softknee import catalogue
-from softknee.nn import functional, modules
+from softknee.nn import classes, functional
 
 ROOT = Path(__file__).parents[2]
 NN = ROOT / "src" / "softknee" / "nn"
@@ -37,7 +37,7 @@ def test_every_module_is_there() -> None:
     assert {d.module for d in catalogue.all_definitions()} <= set(stubs)
     for d in catalogue.all_definitions():
         assert ast.get_docstring(stubs[d.module])
-        assert modules.module_of(d).__name__ == d.module
+        assert classes.module_of(d).__name__ == d.module
 
 
 @pytest.mark.slow
