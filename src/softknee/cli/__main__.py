@@ -1,0 +1,5 @@
+"""`python -m softknee.cli`."""
+
+from softknee.cli import app
+
+app()
