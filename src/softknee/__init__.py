@@ -23,6 +23,7 @@ _HOMES = {
     "names": "softknee.api:names",
     "functional": "softknee.nn.functional",
     "nn": "softknee.nn",
+    "init": "softknee.nn.initialise",
     "options": "softknee.nn.options:options",
     "compare": "softknee.show.comparison:compare",
     "testing": "softknee.testing",
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from softknee import compare, nn, testing
     from softknee.api import Activation, Parameter, define, get, names
     from softknee.nn import functional
+    from softknee.nn import initialise as init
     from softknee.nn.options import options
 
 

@@ -22,6 +22,7 @@ SPEAKS_THE_LANGUAGE = ("lang", "kernels", "analysis", "testing")
 # File -> the names it may spell, and why.
 ALLOWED: dict[str, tuple[set[str], str]] = {
     "compare/specification.py": ({"sign"}, "a kind of token: a punctuation sign"),
+    "nn/initialise.py": ({"relu"}, "the default of He's initialisation, as in torch.nn.init"),
     "show/formula.py": ({"arctan", "cos", "exp", "sin", "tanh"}, "commands of LaTeX, printed as words"),
     "show/words.py": ({"identity"}, "the label of an equation that holds for all x"),
     "lang/nodes.py": ({"sine", "cosine"}, "what sin and cos are called in words"),

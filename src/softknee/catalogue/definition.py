@@ -117,6 +117,7 @@ class Definition:
     kinks: where the slope jumps -> the slope used there; places and slopes may be expressions in
     the parameters. training: the expression used in training mode where that differs (stochastic
     activations); its `noise` inputs are drawn from torch's generators.
+    elsewhere: what module classes of other libraries that compute it are called, where it is not `module`.
     torch: its name in torch.nn.functional, if it has one. inplace: torch's signature has `inplace`.
     signature: the positional arguments after the input, where they are not the parameters, then
     training and inplace; what is not positional is keyword-only.
@@ -135,6 +136,7 @@ class Definition:
     training: Node | Mapping[Any, Node] | None = None
     noise: Sequence[Noise] = ()
     module: str = ""
+    elsewhere: Sequence[str] = ()
     torch: str | None = None
     inplace: bool = False
     signature: tuple[str, ...] | None = None
@@ -145,7 +147,7 @@ class Definition:
         put: Callable[[str, object], None] = lambda k, v: object.__setattr__(self, k, v)  # noqa: E731
         if isinstance(self.aliases, str):
             raise self._error(f"gives its aliases as the string {self.aliases!r}, not as a list of them")
-        for name in ("aliases", "parameters", "constraints", "noise"):
+        for name in ("aliases", "parameters", "constraints", "noise", "elsewhere"):
             put(name, tuple(getattr(self, name)))
         put("choices", MappingProxyType({k: tuple(v) for k, v in self.choices.items()}))
         put("kinks", MappingProxyType({as_node(k): v for k, v in self.kinks.items()}))

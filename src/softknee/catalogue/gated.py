@@ -95,6 +95,7 @@ DEFINITIONS = (
         "gelu_tanh",
         x * _normal_cdf_tanh(x),
         module="GELUTanh",
+        elsewhere=("NewGELUActivation", "FastGELUActivation", "AccurateGELUActivation", "PytorchGELUTanh"),
         aliases=(
             "gelu_new",
             "gelu_fast",
@@ -139,6 +140,7 @@ DEFINITIONS = (
         torch="silu",
         inplace=True,
         module="SiLU",
+        elsewhere=("Swish",),
         aliases=("swish1", "swish_1", "sigmoid_linear_unit", "sil"),
         reference=ELFWING_2017,
         use="The default of many vision networks and, inside SwiGLU, of language models; smooth, cheap, not "

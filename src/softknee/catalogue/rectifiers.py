@@ -32,6 +32,7 @@ DEFINITIONS = (
     Definition(
         "identity",
         x,
+        elsewhere=("LinearActivation",),
         reference=Reference(
             "Adaptive switching circuits",
             "Bernard Widrow, Marcian E. Hoff",
