@@ -25,6 +25,7 @@ _HOMES = {
     "nn": "softknee.nn",
     "init": "softknee.nn.initialise",
     "options": "softknee.nn.options:options",
+    "swap": "softknee.nn.swap:swap",
     "compare": "softknee.show.comparison:compare",
     "testing": "softknee.testing",
 }
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from softknee.nn import functional
     from softknee.nn import initialise as init
     from softknee.nn.options import options
+    from softknee.nn.swap import swap
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
 
-__all__ = ["Known", "class_of", "function", "module"]
+__all__ = ["Known", "called_by", "class_of", "function", "module", "table"]
 
 _THEIRS = ("timm", "transformers")
 _SUFFIXES = ("Activation", "JitAutoFn", "Jit", "Me")  # GELUActivation, SwishJit, SwishMe
@@ -79,18 +79,23 @@ def function(
     called: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
 ) -> Known | None:
     """The activation that a call of a function or a tensor's method is; args: what follows the input."""
-    definition = getattr(called, "definition", None)
-    in_place = False
-    if not isinstance(definition, Definition):
-        try:
-            definition, in_place = _by_function().get(called, (None, False))
-        except TypeError:  # not hashable
-            return None
+    definition, in_place = called_by(called)
     if definition is None:
         return None
     given = dict(zip(definition.positional, args, strict=False)) | dict(kwargs or {})
     known = _with(definition, given.get)
-    return Known(known.definition, known.values, known.choices, in_place or known.inplace)
+    return replace(known, inplace=in_place or known.inplace)
+
+
+def called_by(called: Any) -> tuple[Definition | None, bool]:
+    """The definition of a function, and whether its very name says that it works in place."""
+    definition = getattr(called, "definition", None)
+    if isinstance(definition, Definition):
+        return definition, False
+    try:
+        return _by_function().get(called, (None, False))
+    except TypeError:  # not hashable
+        return None, False
 
 
 def _with(definition: Definition, find: Callable[[str], Any]) -> Known:
@@ -98,7 +103,7 @@ def _with(definition: Definition, find: Callable[[str], Any]) -> Known:
     for p in definition.parameters:
         value = find(p.name)
         if isinstance(value, Tensor):
-            value = value.detach().double().mean().item() if value.numel() else None
+            value = value.detach().double().mean().item() if value.numel() and not value.is_meta else None
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value != p.spelled:
             values[p.name] = float(value)
     for n, offered in definition.choices.items():
