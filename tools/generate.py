@@ -24,7 +24,7 @@ import picture
 import tables
 from softknee import catalogue
 from softknee.catalogue import Definition
-from softknee.nn import classes, functional
+from softknee.nn import beyond, classes, functional
 
 ROOT = Path(__file__).parents[1]
 NN = ROOT / "src" / "softknee" / "nn"
@@ -111,6 +111,33 @@ def class_stub(d: Definition) -> str:
     return "\n".join(lines) + "\n"
 
 
+def written(signature: inspect.Signature) -> str:
+    """A signature whose annotations are texts, as it stands in the source."""
+    text = re.sub(r""": (['"])(.*?)\1(?=,|\)| =)""", r": \2", str(signature))
+    text = re.sub(r"""-> (['"])(.*)\1$""", r"-> \2", text)
+    return re.sub(r"(= |, )inf\b", r"\1...", text)
+
+
+def beyond_function(name: str) -> str:
+    """A function that no definition makes."""
+    made = beyond.function(name)
+    return f"def {name}{written(inspect.signature(made))}:\n{quoted(inspect.getdoc(made) or '', '    ')}\n"
+
+
+def beyond_class(name: str) -> str:
+    """A module class that no definition makes."""
+    made = beyond.module(name)
+    bases = ", ".join(
+        b.__name__ if b.__module__.startswith("softknee") else f"torch.nn.{b.__name__}"
+        for b in made.__bases__
+    )
+    lines = [f"class {name}({bases}):", quoted(inspect.getdoc(made) or "", "    ")]
+    for method in ("__init__", "forward"):
+        if method in vars(made):
+            lines.append(f"    def {method}{written(inspect.signature(vars(made)[method]))}: ...")
+    return "\n".join(lines) + "\n"
+
+
 def torch_functional() -> Iterator[str]:
     """The public names of torch.nn.functional: those that its own stub exports."""
     stub = Path(torch.__path__[0]) / "nn" / "functional.pyi"
@@ -135,14 +162,15 @@ def reexported(module: str, names: list[str]) -> str:
 
 def functional_stub() -> str:
     ours = catalogue.all_definitions()
-    defined = {d.name for d in ours} | {f"{d.name}_" for d in ours if d.inplace}
+    defined = {d.name for d in ours} | {f"{d.name}_" for d in ours if d.inplace} | set(beyond.FUNCTIONS)
     theirs = [n for n in dict.fromkeys(torch_functional()) if n not in defined]
     return "\n".join([
         HEADER,
-        "from typing import Literal\n",
+        "from typing import Any, Literal\n",
         "from torch import Tensor",
         reexported("torch.nn.functional", theirs),
         *map(function_stub, ours),
+        *map(beyond_function, sorted(beyond.FUNCTIONS)),
         *(f"{alias} = {d.name}" for d in ours for alias in d.aliases if alias not in theirs),
         "",
     ])  # fmt: skip
@@ -159,16 +187,20 @@ class _Activation(torch.nn.Module):
 
 def modules_stub() -> str:
     ours = catalogue.all_definitions()
-    defined = {d.module for d in ours} | {"functional"}
+    defined = {d.module for d in ours} | {"functional"} | set(beyond.MODULES)
     theirs = [n for n in torch_modules() if n not in defined]
+    ordered = sorted(beyond.MODULES, key=lambda n: (len(beyond.module(n).__mro__), n))  # bases come first
     return "\n".join([
         HEADER,
+        "from collections.abc import Sequence",
         "from typing import Any, Literal\n",
         "import torch",
+        "from torch import Tensor",
         reexported("torch.nn", theirs),
         "from softknee.nn import functional as functional\n",
         BASE,
         *map(class_stub, ours),
+        *map(beyond_class, ordered),
     ])  # fmt: skip
 
 

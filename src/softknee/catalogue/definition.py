@@ -111,7 +111,7 @@ def _key(chosen: tuple[Choice, ...]) -> Any:
 class Definition:
     """An activation: one expression and what cannot be derived from it.
 
-    expression: in `x` and the parameters; with `choices`, a mapping from the chosen value (or the
+    expression: in the inputs (one, `x`; a gated unit has two) and the parameters; with `choices`, a mapping from the chosen value (or the
     tuple of them) to an expression. The first value of a choice is its default.
     constraints: conditions on the parameters, checked on every call.
     kinks: where the slope jumps -> the slope used there; places and slopes may be expressions in
@@ -142,6 +142,7 @@ class Definition:
     signature: tuple[str, ...] | None = None
     note: str = ""
     claims: Claims = Claims()
+    inputs: tuple[str, ...] = ("x",)
 
     def __post_init__(self) -> None:
         put: Callable[[str, object], None] = lambda k, v: object.__setattr__(self, k, v)  # noqa: E731
@@ -176,25 +177,30 @@ class Definition:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise self._error("must be named in lower case letters, digits and underscores")
         names = [p.name for p in self.parameters] + [n.name for n in self.noise] + list(self.choices)
-        if double := {n for n in names if names.count(n) > 1} | ({"x"} & set(names)):
+        inputs = set(self.inputs)
+        if double := {n for n in names if names.count(n) > 1} | (inputs & set(names)):
             raise self._error(f"declares {min(double)!r} twice")
-        known = {"x"} | {p.name for p in self.parameters}
+        known = inputs | {p.name for p in self.parameters}
         noisy = known | {n.name for n in self.noise}
         evaluated = list(self.expression.values())
         trained = list(self.training.values()) if self.training is not None else []
-        for roots, allowed in ((evaluated, known), (trained, noisy), (list(self.constraints), known - {"x"})):
+        for roots, allowed in (
+            (evaluated, known),
+            (trained, noisy),
+            (list(self.constraints), known - inputs),
+        ):
             if undeclared := [s for s in symbols_in(*roots) if s not in allowed]:
                 raise self._error(f"uses the undeclared symbol {undeclared[0]!r}")
         used = set(symbols_in(*evaluated, *trained))
-        if "x" not in used:
-            raise self._error("does not depend on its input x")
+        if missing := [n for n in self.inputs if n not in used]:
+            raise self._error(f"does not depend on its input {missing[0]}")
         if unused := [n for n in names if n not in used and n not in self.choices]:
             raise self._error(f"declares {unused[0]!r} but no expression uses it")
         if self.noise and not trained:
             raise self._error("declares noise but has no training expression")
         for place, slope in self.kinks.items():
             parts = [place] + ([slope] if isinstance(slope, Node) else [])
-            if undeclared := [s for s in symbols_in(*parts) if s not in known - {"x"}]:
+            if undeclared := [s for s in symbols_in(*parts) if s not in known - inputs]:
                 raise self._error(f"uses {undeclared[0]!r} in a kink, which is no parameter")
             if isinstance(slope, str) and slope not in (LEFT, RIGHT, MEAN):
                 raise self._error(f"gives the slope {slope!r} at a kink: use LEFT, RIGHT, MEAN or a value")

@@ -317,7 +317,11 @@ def _merge_where(n: Node) -> Node | None:
 
 
 def _extremum(n: Node) -> Node | None:
-    return n.args[0] if n.args[0] is n.args[1] else None
+    a, b = n.args
+    neutral = math.inf if n.op == "minimum" else -math.inf
+    if a is b or _number(b) == neutral:
+        return a
+    return b if _number(a) == neutral else None
 
 
 def _abs(n: Node) -> Node | None:

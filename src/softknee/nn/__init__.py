@@ -27,6 +27,7 @@ def __dir__() -> list[str]:
     import torch
 
     from softknee import catalogue
+    from softknee.nn import beyond
 
-    ours = [d.module for d in catalogue.all_definitions()]
+    ours = [*(d.module for d in catalogue.all_definitions()), *beyond.MODULES]
     return sorted({*ours, *(n for n in dir(torch.nn) if not n.startswith("_"))})

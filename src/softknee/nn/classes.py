@@ -13,6 +13,7 @@ import torch
 
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
+from softknee.nn import beyond
 from softknee.nn.functional import docstring, function_of
 from softknee.nn.runtime import runtime
 
@@ -187,7 +188,7 @@ def find(name: str) -> Any:
     for definition in catalogue.all_definitions():
         if definition.module == name:
             return module_of(definition)
-    theirs = getattr(torch.nn, name, None)
+    theirs = beyond.module(name) or getattr(torch.nn, name, None)
     if theirs is None:
         raise AttributeError(f"neither softknee.nn nor torch.nn has {name!r}{_advice(name)}")
     return theirs
@@ -196,6 +197,10 @@ def find(name: str) -> Any:
 def _advice(name: str) -> str:
     from difflib import get_close_matches
 
-    every = [d.module for d in catalogue.all_definitions()] + [n for n in dir(torch.nn) if n[:1].isupper()]
+    every = (
+        [d.module for d in catalogue.all_definitions()]
+        + [*beyond.MODULES]
+        + [n for n in dir(torch.nn) if n[:1].isupper()]
+    )
     near = get_close_matches(name, every, n=3, cutoff=0.6)
     return "; did you mean " + " or ".join(map(repr, near)) + "?" if near else ""

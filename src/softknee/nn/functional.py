@@ -17,6 +17,7 @@ from torch import Tensor
 
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
+from softknee.nn import beyond
 from softknee.nn.options import current
 from softknee.nn.runtime import runtime
 
@@ -143,6 +144,9 @@ def __getattr__(name: str) -> Any:
         if definition.family != "user":  # a user's own may be defined again
             globals()[name] = made
         return made
+    if (found := beyond.function(name)) is not None:
+        globals()[name] = found
+        return found
     theirs = getattr(torch.nn.functional, name, None)
     if name.endswith("_") and not name.startswith("_"):  # relu_, elu_: in place
         try:
@@ -183,4 +187,4 @@ def __dir__() -> list[str]:
         for n in dir(torch.nn.functional)
         if not n.startswith("_") and not inspect.ismodule(getattr(torch.nn.functional, n))
     ]
-    return sorted({*catalogue.names(), *theirs})
+    return sorted({*catalogue.names(), *beyond.FUNCTIONS, *theirs})

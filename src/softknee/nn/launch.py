@@ -147,6 +147,22 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
     return result if op.single else tuple(outputs)
 
 
+def write(
+    op: Pointwise, tensors: tuple[Tensor, ...], call: Call, outs: tuple[Tensor | None, ...]
+) -> tuple[Tensor, ...] | None:
+    """The operator's results, written into `outs` where one is given; None where no kernel can do it."""
+    results = _strided(op, tensors, call, outs)
+    return (results,) if op.single and results is not None else results
+
+
+def fresh_like(x: Tensor) -> Tensor:
+    """A new tensor to write results into, in huge pages if it is large."""
+    made = _empty_like(x)
+    if made.numel() * made.element_size() >= HUGE:
+        _advise(made)
+    return made
+
+
 def many(kernel: native.NativeCall, size: int, fresh: Sequence[Tensor], rest: tuple[Any, ...]) -> None:
     """Runs a kernel on enough elements for several threads; new outputs in huge pages if they are large."""
     threads = torch.get_num_threads()
@@ -289,7 +305,10 @@ def _contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(stride))
 
 
-def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | None) -> Any:
+def _strided(
+    op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | tuple[Tensor | None, ...] | None
+) -> Any:
+    outs = out if isinstance(out, tuple) else (out,) * len(op.outputs)
     used = [k for k, name in enumerate(op.tensors) if name in op.used]
     full = tuple(torch.broadcast_shapes(*(t.shape for t in tensors)))
     dtypes = tuple(t.dtype for t in tensors)
@@ -302,22 +321,23 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
         return None
     outputs: list[Tensor] = []
     targets: list[tuple[int, ...] | None] = []
-    for output, shape in zip(op.outputs, call.shapes, strict=True):
+    for output, shape, given in zip(op.outputs, call.shapes, outs, strict=True):
         target = None if shape is None or tuple(shape) == full else tuple(shape)
         targets.append(target)
         dtype = common if output.target is None else dtypes[output.target]
         if target is not None:
             outputs.append(torch.empty(0, dtype=dtype, device="cpu"))  # replaced by partial sums below
-        elif out is not None:
-            outputs.append(out)
+        elif given is not None:
+            outputs.append(given)
         elif leader is not None:
             outputs.append(torch.empty_like(leader, dtype=dtype))
         else:
             outputs.append(torch.empty(full, dtype=dtype, device="cpu"))
-    if out is not None and tuple(out.shape) != full:
-        raise RuntimeError(
-            f"a result of shape {full} cannot be written over an input of shape {tuple(out.shape)}; use inplace=False"
-        )
+        if given is not None and tuple(given.shape) != full:
+            raise RuntimeError(
+                f"a result of shape {full} cannot be written over an input of shape {tuple(given.shape)}; "
+                "use inplace=False"
+            )
     whole = next((o for o, t in zip(outputs, targets, strict=True) if t is None), None)
     if whole is None and leader is not None and _dense(leader):
         whole = leader
@@ -363,10 +383,9 @@ def _strided(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor
         torch.zeros((groups, *t), dtype=torch.float64, device="cpu") if t is not None else o
         for o, t in zip(outputs, targets, strict=True)
     ]
-    if out is None:
-        for o, t in zip(outputs, targets, strict=True):
-            if t is None and o.numel() * o.element_size() >= HUGE:
-                _advise(o)
+    for o, t, given in zip(outputs, targets, outs, strict=True):
+        if given is None and t is None and o.numel() * o.element_size() >= HUGE:
+            _advise(o)
     if size:
         addresses = [t.data_ptr() for t in (*inputs, *buffers)]
         launch(kernel.call, -geometry.address, groups, threads, *addresses, *call.scalars)

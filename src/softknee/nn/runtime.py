@@ -85,7 +85,10 @@ class Runtime:
         expression = substitute(expression, defaults)
         noise = tuple(n.name for n in self.definition.noise) if training else ()
         used = symbols_in(expression)
-        op = Pointwise.of(expression, ("x", *noise, *tensors), tuple(n for n in scalars if n in used))
+        inputs = self.definition.inputs
+        op = Pointwise.of(
+            expression, (*inputs, *noise, *tensors), tuple(n for n in scalars if n in used), inputs
+        )
         usual = {n: float(self.parameters[n].default or 0.5) for n in op.scalars}
         op.samples = {n: (v, -v, 0.5) for n, v in usual.items()}
         self._operators[choices, tensors, scalars, training, order, wrt] = op

@@ -1,0 +1,409 @@
+"""Gated units: functions of two tensors, or of the two halves of one.
+
+A gated unit is a definition with two inputs (`softknee.catalogue.gates`), so one pass over the data
+gives its value and one pass both gradients, and the two inputs (or the one tensor of which they are
+the halves) are all that is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
+
+from softknee import catalogue
+from softknee.catalogue.definition import Definition
+from softknee.catalogue.gates import GATES, USUAL, Gate, gated
+from softknee.nn import parts
+from softknee.nn.options import current
+from softknee.nn.pointwise import Call
+from softknee.nn.runtime import Runtime, runtime, shaped
+
+__all__ = ["GatedMLP", "GatedUnit", "gated_unit"]
+
+
+def _apply(
+    run: Runtime, gate: Tensor, up: Tensor | None, values: dict[str, Any], choices: dict[str, Any], dim: int,
+    gate_first: bool, interleaved: bool, training: bool = False,
+) -> Tensor:  # fmt: skip
+    """The unit at two tensors, or (up is None) at the halves of one."""
+    definition, name = run.definition, run.name
+    _floating(name, gate)
+    layout = parts.Layout(dim, 2, interleaved, not gate_first)
+    given = run._given(values)
+    if up is None:
+        _halvable(name, gate, dim)
+        like = layout.parts(gate)[0] if given or training else gate
+    else:
+        _floating(name, up)
+        like = _wider(name, gate, up)
+    chosen = {n: v for n, v in choices.items() if v != definition.choices[n][0]}
+    training = training and definition.training is not None
+    op = run.operator(chosen, given, training)
+    more = [_drawn(n.distribution, like) for n in definition.noise] if training else []
+    more += [
+        v if v.dim() == 0 else shaped(name, n, v, like, dim)
+        for n, v in given.items()
+        if isinstance(v, Tensor)
+    ]
+    call = Call(tuple([float(given[n]) for n in op.scalars]), (None,), current.call.precision)
+    if up is None:
+        return parts.apply(op, gate, layout, tuple(more), call)
+    return op(gate, up, *more, call)  # type: ignore[no-any-return]
+
+
+def _floating(name: str, t: Any) -> None:
+    if not isinstance(t, Tensor):
+        raise TypeError(f"{name} takes one tensor or two, got {type(t).__name__}: {t!r:.60}")
+    if not t.is_floating_point() or t.layout is not torch.strided:
+        kind = t.layout if t.layout is not torch.strided else t.dtype
+        raise TypeError(f"{name} is not defined for {kind} tensors; convert the input, e.g. with x.float()")
+
+
+def _halvable(name: str, x: Tensor, dim: int) -> None:
+    if isinstance(dim, Tensor):
+        raise TypeError(f"{name}: dim is a whole number; give a second tensor as gate=...")
+    if not -x.dim() <= dim < x.dim():
+        raise IndexError(f"{name}: there is no dimension {dim} in an input of shape {tuple(x.shape)}")
+    if x.shape[dim] % 2:
+        raise ValueError(
+            f"{name} halves dimension {dim} of its input, but {x.shape[dim]} is odd (shape {tuple(x.shape)})"
+        )
+
+
+def _wider(name: str, gate: Tensor, up: Tensor) -> Tensor:
+    """One of the two, as it is broadcast."""
+    if gate.shape == up.shape:
+        return gate
+    try:
+        return gate.broadcast_to(torch.broadcast_shapes(gate.shape, up.shape))
+    except RuntimeError:
+        raise ValueError(
+            f"{name}: a gate of shape {tuple(gate.shape)} does not broadcast with an other input of shape "
+            f"{tuple(up.shape)}"
+        ) from None
+
+
+def _drawn(distribution: str, like: Tensor) -> Tensor:
+    return torch.rand_like(like) if distribution == "uniform" else torch.randn_like(like)
+
+
+# Functions
+
+_runtimes = SimpleNamespace()  # activation -> the runtime of its gated unit
+
+
+@torch.compiler.assume_constant_result
+def _prepare(activation: str) -> str:
+    """Makes what a tracer must not see being made; returns where it is kept."""
+    definition = catalogue.get(activation)
+    setattr(_runtimes, definition.name, runtime(gated(definition)))
+    return definition.name
+
+
+def gated_unit(
+    gate: Tensor, up: Tensor | None = None, activation: str = USUAL, *, limit: float | Tensor = float("inf"),
+    offset: float | Tensor = 0.0, dim: int = -1, gate_first: bool = True, interleaved: bool = False,
+    training: bool = False, **parameters: Any,
+) -> Tensor:  # fmt: skip
+    """activation(gate) * up, with any activation by name.
+
+    Args:
+        gate: a tensor; alone, its halves are the two inputs
+        up: the other input, of a shape that broadcasts
+        activation: a name or alias of the catalogue
+        limit: min(gate, limit) and max(-limit, min(up, limit)) take the place of gate and up
+        offset: added to up, behind its limits
+        dim: the dimension that is halved, and the one along which parameters of several values lie
+        gate_first: whether the first half is the gate
+        interleaved: the halves take turns (gate, up, gate, up, ...) instead of following one another
+        training: for activations that are random in training
+        parameters: the activation's parameters and choices, by name
+    """
+    if has_torch_function((gate, up)):
+        return handle_torch_function(
+            gated_unit, (gate, up), gate, up, activation, limit=limit, offset=offset, dim=dim,
+            gate_first=gate_first, interleaved=interleaved, training=training, **parameters,
+        )  # fmt: skip
+    run = getattr(_runtimes, _prepare(activation))
+    _known(run.definition, parameters)
+    choices = {n: v for n, v in parameters.items() if n in run.definition.choices}
+    values = {n: v for n, v in parameters.items() if n not in choices} | {"limit": limit, "offset": offset}
+    return _apply(run, gate, up, values, choices, dim, gate_first, interleaved, training)
+
+
+def _known(definition: Definition, given: dict[str, Any]) -> None:
+    has = [*(p.name for p in definition.parameters), *definition.choices]
+    if unknown := [n for n in given if n not in has]:
+        raise TypeError(
+            f"{definition.name} has no parameter {unknown[0]!r}; its parameters: {', '.join(has)}"
+        )
+
+
+def signature_text(g: Gate, module: bool = False) -> str:
+    """The arguments of its function, or of its module, as Python writes them, with their types."""
+    d = g.definition
+
+    def typed(name: str) -> str:
+        default = d.default_of(name)
+        if name in d.choices:
+            return f"{name}: Literal[{', '.join(map(repr, d.choices[name]))}] = {default!r}"
+        shown = 'float("inf")' if default == float("inf") else repr(default)
+        return f"{name}: {'float' if module else 'float | Tensor'} = {shown}"
+
+    positional, keywords = [typed(n) for n in d.positional], [typed(n) for n in d.keywords]
+    if module:
+        head = ["self", "dim: int = -1"]
+        keywords = [*positional, *keywords]
+    elif g.torch:
+        head, keywords = (
+            ["input: Tensor", "dim: int = -1"],
+            ["gate: Tensor | None = None", *positional, *keywords],
+        )
+    else:
+        head, keywords = (
+            ["gate: Tensor", "up: Tensor | None = None", *positional],
+            [*keywords, "dim: int = -1"],
+        )
+    keywords += [f"gate_first: bool = {g.gate_first}", f"interleaved: bool = {g.interleaved}"]
+    if module:
+        keywords += [
+            "learnable: bool | Sequence[str] = False",
+            "num_parameters: int = 1",
+            "device: Any = None",
+            "dtype: Any = None",
+        ]
+    return ", ".join([*head, "*", *keywords])
+
+
+def _function(g: Gate) -> Callable[..., Tensor]:
+    """Compiles the function of a gated unit, with a signature of its own."""
+    d = g.definition
+    values = "{" + ", ".join(f"{p.name!r}: {p.name}" for p in d.parameters) + "}"
+    choices = "{" + ", ".join(f"{n!r}: {n}" for n in d.choices) + "}"
+    first, second = ("gate", "input") if g.torch else ("gate", "up")
+    alone = "    if gate is None:\n        gate, input = input, None\n" if g.torch else ""
+    every = ", ".join(f"{n}={n}" for n in (*d.positional, *d.keywords, "dim", "gate_first", "interleaved"))
+    heads = "input, gate=gate" if g.torch else "gate, up"
+    text = (
+        "from __future__ import annotations\n"
+        f"def {g.name}({signature_text(g)}) -> Tensor:\n"
+        f"    if _overridden(({first}, {second})):\n"
+        f"        return _handle({g.name}, ({first}, {second}), {heads}, {every})\n"
+        f"{alone}"
+        f"    return _apply(_run, {first}, {second}, {values}, {choices}, dim, gate_first, interleaved)\n"
+    )
+    scope: dict[str, Any] = {
+        "_apply": _apply, "_run": runtime(d), "_handle": handle_torch_function, "_overridden": has_torch_function
+    }  # fmt: skip
+    exec(compile(text, f"<softknee.functional.{g.name}>", "exec"), scope)
+    made: Callable[..., Tensor] = scope[g.name]
+    made.__module__ = "softknee.functional"
+    made.__doc__ = _docstring(g)
+    return made
+
+
+def _docstring(g: Gate) -> str:
+    from softknee.lang.nodes import substitute
+    from softknee.lang.simplify import simplify
+    from softknee.lang.text import to_text
+
+    d = g.definition
+    plain = {p.name: 1.0 if p.learnable else p.default for p in d.parameters if not g.defaults}
+    formula = to_text(simplify(substitute(d.chosen({}), plain)))  # type: ignore[arg-type]
+    halves = f"{'first' if g.gate_first else 'second'} half"
+    if g.interleaved:
+        halves = f"{'even' if g.gate_first else 'odd'} elements"
+    lines = [
+        f"{g.name}(gate, up) = {formula}",
+        "",
+        g.use,
+        "",
+        "Args:",
+        *(
+            ["    input: the tensor to halve; with a gate, the tensor that the gate multiplies"]
+            if g.torch
+            else ["    gate: a tensor; alone, its halves are the two inputs", "    up: the other input"]
+        ),
+        "    dim: the dimension that is halved, and the one along which parameters of several values lie",
+        f"    gate_first: whether the first half is the gate; here, usually, the gate is the {halves}",
+        "    interleaved: gate and other input take turns instead of following one another",
+        *(f"    {p.name}: {p.doc}" for p in d.parameters if p.doc),
+        *(f"    {n}: one of {', '.join(map(repr, v))}" for n, v in d.choices.items()),
+        "",
+        f"Source: {g.reference}",
+    ]
+    return "\n".join(lines)
+
+
+_functions: dict[str, Callable[..., Tensor]] = {g.name: _function(g) for g in GATES}
+
+
+def bilinear(
+    input1: Tensor, input2: Tensor | None = None, weight: Tensor | None = None, bias: Tensor | None = None,
+    **options: Any,
+) -> Tensor:  # fmt: skip
+    """gate * up, of two tensors or the halves of one; with a weight it is torch's function of that name.
+
+    options: limit, offset, dim, gate_first and interleaved, as `gated_unit` has them
+    """
+    if weight is not None:
+        return torch.nn.functional.bilinear(input1, input2, weight, bias)  # type: ignore[arg-type]
+    return _functions["bilinear"](input1, input2, **options)
+
+
+# Modules
+
+
+class GatedUnit(torch.nn.Module):
+    """activation(gate) * up: of two tensors, or of the two halves of one.
+
+    Args:
+        activation: a name or alias of the catalogue
+        dim, gate_first, interleaved, limit, offset: as `softknee.functional.gated_unit` has them
+        learnable: True makes the activation's learnable parameters `torch.nn.Parameter`s; a list of
+            names, these
+        num_parameters: how many values each has: one, or one an element of dimension `dim`
+        parameters: values of the activation's parameters (where they are learnable, their first
+            values) and its choices
+    """
+
+    named: Gate | None = None
+    activation: str
+    dim: int
+
+    def __init__(
+        self, activation: str, dim: int = -1, *, gate_first: bool = True, interleaved: bool = False,
+        learnable: bool | Sequence[str] = False, num_parameters: int = 1, device: Any = None, dtype: Any = None,
+        **parameters: Any,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.activation = catalogue.get(activation).name
+        self.dim, self.gate_first, self.interleaved = dim, gate_first, interleaved
+        definition = self.definition
+        _known(definition, parameters)
+        definition.chosen({n: v for n, v in parameters.items() if n in definition.choices})
+        runtime(definition)._given({n: v for n, v in parameters.items() if n not in definition.choices})
+        if learnable is True and not definition.learnable:
+            raise ValueError(
+                f"{self.activation} has no parameter that is usually learned; name them, for example "
+                f"learnable={[p.name for p in definition.parameters][:1]}"
+            )
+        learned = [p.name for p in definition.learnable] if learnable is True else list(learnable or ())
+        if unknown := [n for n in learned if n not in {p.name for p in definition.parameters}]:
+            raise ValueError(f"{self.activation} has no parameter {unknown[0]!r} to learn")
+        self.num_parameters = num_parameters
+        self._options = (*(p.name for p in definition.parameters), *definition.choices)
+        for name in self._options:
+            value = parameters.get(name, definition.default_of(name))
+            if name in learned:
+                value = torch.nn.Parameter(torch.full((num_parameters,), value, device=device, dtype=dtype))
+            setattr(self, name, value)
+
+    @property
+    def definition(self) -> Definition:
+        return gated(catalogue.get(self.activation)) if self.named is None else self.named.definition
+
+    def forward(self, gate: Tensor, up: Tensor | None = None) -> Tensor:
+        return gated_unit(gate, up, self.activation, training=self.training, **self._given())
+
+    def _given(self) -> dict[str, Any]:
+        given = {n: getattr(self, n) for n in self._options}
+        return {**given, "dim": self.dim, "gate_first": self.gate_first, "interleaved": self.interleaved}
+
+    def extra_repr(self) -> str:
+        g, d = self.named, self.definition
+        usual = {n: d.default_of(n) for n in self._options}
+        usual |= {"gate_first": g is None or g.gate_first, "interleaved": g is not None and g.interleaved}
+        shown = [repr(self.activation)] if g is None else []
+        shown.append(f"dim={self.dim}")
+        for name, value in usual.items():
+            now = getattr(self, name)
+            if isinstance(now, Tensor):
+                shown.append(f"{name}: {now.numel()} learned")
+            elif now != value:
+                shown.append(f"{name}={now!r}")
+        return ", ".join(shown)
+
+
+_CONSTRUCTED = ("gate_first", "interleaved", "learnable", "num_parameters", "device", "dtype")
+
+
+def _class(g: Gate) -> type[GatedUnit]:
+    """The module class of a gated unit with a name; a subclass of torch.nn's where torch.nn has it."""
+    function = _functions[g.name]
+    theirs = getattr(torch.nn, g.module, None)
+
+    d = g.definition
+    passed = ", ".join(f"{n}={n}" for n in (*d.positional, *d.keywords, *_CONSTRUCTED))
+    text = (
+        "from __future__ import annotations\n"
+        f"def __init__({signature_text(g, module=True)}) -> None:\n"
+        f"    _base.__init__(self, _activation, dim, {passed})\n"
+    )
+    scope: dict[str, Any] = {"_base": GatedUnit, "_activation": g.activation}
+    exec(compile(text, f"<softknee.nn.{g.module}>", "exec"), scope)
+    __init__ = scope["__init__"]
+
+    def forward(self: Any, gate: Tensor, up: Tensor | None = None) -> Tensor:
+        return function(gate, up, **self._given())
+
+    def torchs(self: Any, input: Tensor, gate: Tensor | None = None) -> Tensor:
+        return function(input, gate=gate, **self._given())
+
+    namespace = {
+        "named": g,
+        "__init__": __init__,
+        "forward": torchs if g.torch else forward,
+        "__doc__": f"The module of `softknee.functional.{g.name}`. {g.use}\n\n"
+        f"Takes one tensor or two; see `GatedUnit` for the arguments.\n\nSource: {g.reference}",
+        "__module__": __name__,
+    }
+    made = type(g.module, (GatedUnit, theirs) if isinstance(theirs, type) else (GatedUnit,), namespace)
+    for method in (__init__, forward, torchs):
+        method.__qualname__ = f"{g.module}.{method.__name__}"
+    torchs.__name__ = "forward"
+    return made
+
+
+_classes: dict[str, type[GatedUnit]] = {g.module: _class(g) for g in GATES}
+
+
+class GatedMLP(torch.nn.Module):
+    """A feed-forward block: down_proj(activation(gate_proj(x)) * up_proj(x)).
+
+    Its weights have the names and shapes of the blocks of Llama-like models: gate_proj and up_proj
+    (hidden, dim), down_proj (dim, hidden).
+
+    Args:
+        dim: the size of the input and of the result
+        hidden: the size between
+        activation: of the gate; a name or alias of the catalogue
+        bias: whether the three linear maps have one
+        options: of the unit; see `GatedUnit`
+    """
+
+    def __init__(
+        self, dim: int, hidden: int, activation: str = USUAL, *, bias: bool = False, device: Any = None,
+        dtype: Any = None, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        kind: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.gate_proj = torch.nn.Linear(dim, hidden, bias, **kind)
+        self.up_proj = torch.nn.Linear(dim, hidden, bias, **kind)
+        self.down_proj = torch.nn.Linear(hidden, dim, bias, **kind)
+        self.unit = GatedUnit(activation, **options, **kind)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.down_proj(self.unit(self.gate_proj(input), self.up_proj(input)))  # type: ignore[no-any-return]
+
+
+def __getattr__(name: str) -> Any:
+    for made in (_functions, _classes):
+        if name in made:
+            return made[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
