@@ -222,7 +222,8 @@ def usage(d: Definition) -> str:
         if p.default is None
     ]
     call = ", ".join(["x", *required])
-    return f"y = F.{d.name}({call})\nlayer = nn.{d.module}({', '.join(required)})"
+    made = ["64"] if any(p.computed for p in d.parameters) else required
+    return f"y = F.{d.name}({call})\nlayer = nn.{d.module}({', '.join(made)})"
 
 
 def slug(family: str) -> str:

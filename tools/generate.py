@@ -40,7 +40,7 @@ def annotation(d: Definition, name: str, module: bool) -> str:
         return "bool" if set(offered) == {False, True} else f"Literal[{', '.join(map(repr, offered))}]"
     if name in {"inplace", "training"}:
         return "bool"
-    if name in {"dim", "num_parameters"}:
+    if name in {"dim", "num_parameters", "reduction"}:
         return "int"
     if name in {"device", "dtype"}:
         return "Any"
@@ -101,10 +101,15 @@ def class_stub(d: Definition) -> str:
         signature = inspect.signature(made.__init__)
         lines += [f"    {p.name}: torch.nn.Parameter" for p in d.learnable]
         lines.append(f"    def __init__({arguments(d, signature, module=True)}) -> None: ...")
-    elif extended := [k for k in d.keywords if k not in inspect.signature(theirs.__init__).parameters]:
+    elif extended := [
+        k
+        for k in (*d.keywords, *["dim"] * bool(d.learnable))
+        if k not in inspect.signature(theirs.__init__).parameters
+    ]:
         signature = inspect.signature(theirs.__init__)
         more = [
-            inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=d.default_of(k)) for k in extended
+            inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=1 if k == "dim" else d.default_of(k))
+            for k in extended
         ]
         signature = signature.replace(parameters=[*signature.parameters.values(), *more])
         lines.append(f"    def __init__({arguments(d, signature, module=True)}) -> None: ...")
@@ -182,6 +187,7 @@ class _Activation(torch.nn.Module):
     dim: int
     def forward(self, input: torch.Tensor) -> torch.Tensor: ...
     def reset_parameters(self) -> None: ...
+    def constrain_(self) -> _Activation: ...
 """
 
 

@@ -25,6 +25,7 @@ _HOMES = {
     "nn": "softknee.nn",
     "init": "softknee.nn.initialise",
     "options": "softknee.nn.options:options",
+    "parameter_groups": "softknee.nn.regularise:parameter_groups",
     "swap": "softknee.nn.swap:swap",
     "compare": "softknee.show.comparison:compare",
     "testing": "softknee.testing",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from softknee.nn import functional
     from softknee.nn import initialise as init
     from softknee.nn.options import options
+    from softknee.nn.regularise import parameter_groups
     from softknee.nn.swap import swap
 
 

@@ -50,6 +50,7 @@ class Parameter:
     init_name: str | None = None  # the module argument that sets its initial value (PReLU: init)
     spelled: float | None = None
     example: Number | None = None
+    computed: bool = False
     doc: str = ""
 
     @property

@@ -458,7 +458,12 @@ DEFINITIONS = (
         parameters=[
             Parameter("p1", 1.0, learnable=True, doc="the slope far on the right"),
             Parameter("p2", 0.0, learnable=True, doc="the slope far on the left"),
-            Parameter("beta", example=0.5, doc="the switch, computed from the input by a small network"),
+            Parameter(
+                "beta",
+                example=0.5,
+                computed=True,
+                doc="the switch, computed from the input by a small network",
+            ),
         ],
         module="MetaAconC",
         aliases=("meta_acon_c",),

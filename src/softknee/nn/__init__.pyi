@@ -170,6 +170,7 @@ class _Activation(torch.nn.Module):
     dim: int
     def forward(self, input: torch.Tensor) -> torch.Tensor: ...
     def reset_parameters(self) -> None: ...
+    def constrain_(self) -> _Activation: ...
 
 class Abs(_Activation):
     """abs(x) = abs(x)
@@ -777,7 +778,7 @@ class MetaAconC(_Activation):
     """
     p1: torch.nn.Parameter
     p2: torch.nn.Parameter
-    def __init__(self, num_parameters: int = 1, p1: float = 1.0, p2: float = 0.0, beta: float | None = None, *, dim: int = 1, device: Any = None, dtype: Any = None) -> None: ...
+    def __init__(self, num_parameters: int = 1, p1: float = 1.0, p2: float = 0.0, beta: float | None = None, *, dim: int = 1, device: Any = None, dtype: Any = None, reduction: int = 16) -> None: ...
 
 class Mish(torch.nn.Mish):
     """mish(x) = x*tanh(softplus(x))
@@ -919,6 +920,7 @@ class PReLU(torch.nn.PReLU):
 
     Source: Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun (2015): Delving deep into rectifiers: surpassing human-level performance on ImageNet classification, equation 1. arXiv:1502.01852
     """
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None, *, dim: int = 1) -> None: ...
 
 class Pserf(_Activation):
     """pserf(x) = x*erf(gamma*softplus(delta*x))
@@ -1482,6 +1484,19 @@ class XIELU(_Activation):
     alpha_n: torch.nn.Parameter
     def __init__(self, num_parameters: int = 1, alpha_p: float = 0.2033823208110246, alpha_n: float = -1.0502256128148464, beta: float = 0.5, *, dim: int = 1, device: Any = None, dtype: Any = None) -> None: ...
 
+class ActivityRegularizer(_Regularizer):
+    """l1 sum |h| + l2 sum h^2 over the outputs of activations, averaged over the batch (the first
+    dimension): an L1 penalty makes units silent for most samples.
+
+    It watches the activation modules of a model, or the modules that `where` chooses (a pattern of
+    their names, or a predicate of name and module), while they train. Calling it returns the penalty of
+    what was computed since the last call; `remove()` ends it.
+
+    >>> penalty = ActivityRegularizer(model, l1=1e-4)  # doctest: +SKIP
+    >>> loss = cross_entropy(model(x), y) + penalty()  # doctest: +SKIP
+    """
+    def __init__(self, model: torch.nn.Module, l1: float = 0.0, l2: float = 0.0, where: Any = None) -> None: ...
+
 class GatedMLP(torch.nn.Module):
     """A feed-forward block: down_proj(activation(gate_proj(x)) * up_proj(x)).
 
@@ -1513,6 +1528,30 @@ class GatedUnit(torch.nn.Module):
     def __init__(self, activation: str, dim: int = -1, *, gate_first: bool = True, interleaved: bool = False, learnable: bool | Sequence[str] = False, num_parameters: int = 1, device: Any = None, dtype: Any = None, **parameters: Any) -> None: ...
     def forward(self, gate: Tensor, up: Tensor | None = None) -> Tensor: ...
 
+class StraightThrough(torch.nn.Module):
+    """The value of one function with the derivative of another, so that a step can be trained through.
+
+    >>> layer = StraightThrough("sign")  # slope 1 between -1 and 1
+    >>> layer = StraightThrough("binary_step", gradient="sigmoid")
+    >>> layer = StraightThrough(torch.round, gradient="pass")
+
+    Args:
+        activation: a name, a module or a function of one tensor that keeps its shape
+        gradient: the name of the activation whose derivative is used; None: the clipped identity;
+            "pass": the identity
+    """
+    def __init__(self, activation: Any, gradient: Any = None) -> None: ...
+    def forward(self, input: Tensor) -> Tensor: ...
+
+class WeightRegularizer(_Regularizer):
+    """l1 sum |w| + l2 sum w^2 over the weights of a model: all parameters of two dimensions or more, of
+    layers that `where` chooses (a pattern of their names, or a predicate of name and module).
+
+    >>> penalty = WeightRegularizer(model, l1=1e-5)  # doctest: +SKIP
+    >>> loss = cross_entropy(model(x), y) + penalty()  # doctest: +SKIP
+    """
+    def __init__(self, model: torch.nn.Module, l1: float = 0.0, l2: float = 0.0, where: Any = None) -> None: ...
+
 class BilinearGLU(GatedUnit):
     """The module of `softknee.functional.bilinear`. A plain product; to see what the gate's nonlinearity adds.
 
@@ -1522,6 +1561,24 @@ class BilinearGLU(GatedUnit):
     """
     def __init__(self, dim: int = -1, *, limit: float = ..., offset: float = 0.0, gate_first: bool = True, interleaved: bool = False, learnable: bool | Sequence[str] = False, num_parameters: int = 1, device: Any = None, dtype: Any = None) -> None: ...
     def forward(self: Any, gate: Tensor, up: Tensor | None = None) -> Tensor: ...
+
+class BinaryLinear(torch.nn.Linear):
+    """A linear layer that computes with weights of -1 and 1, and learns the real numbers behind them.
+
+    The gradient of a binary weight goes to the real one while that is between -1 and 1. Call `clip_()`
+    after each step of the optimizer: beyond, a real weight would change nothing and never come back.
+
+    Args:
+        in_features: the size of the input's last dimension
+        out_features: the size of the output's last dimension
+        bias: whether to add a (real) bias
+        stochastic: draw the weights in training, 1 with the probability (w + 1) / 2
+        binary_input: make the input -1 or 1, too
+
+    Source: Courbariaux, Bengio, David (2015), BinaryConnect, algorithm 1.
+    """
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, stochastic: bool = False, binary_input: bool = False, device: Any = None, dtype: Any = None) -> None: ...
+    def forward(self, input: Tensor) -> Tensor: ...
 
 class ClampedSwiGLU(GatedUnit):
     """The module of `softknee.functional.clamped_swiglu`. To match gpt-oss: bounded inputs, a sharper gate, and gate and other input in turns.

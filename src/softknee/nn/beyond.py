@@ -13,6 +13,7 @@ FUNCTIONS: dict[str, str] = {
         ("bilinear", "clamped_swiglu", "gated_unit", "geglu", "glu", "gtu", "reglu", "siglu", "swiglu"),
         "gates",
     ),
+    **dict.fromkeys(("binarize", "straight_through"), "straight"),
 }
 MODULES: dict[str, str] = {
     **dict.fromkeys(
@@ -22,6 +23,8 @@ MODULES: dict[str, str] = {
         ),
         "gates",
     ),
+    **dict.fromkeys(("BinaryLinear", "StraightThrough"), "straight"),
+    **dict.fromkeys(("ActivityRegularizer", "WeightRegularizer"), "regularise"),
 }  # fmt: skip
 
 

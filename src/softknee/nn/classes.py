@@ -14,10 +14,14 @@ import torch
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
 from softknee.nn import beyond
+from softknee.nn.adaptive import ChannelNetwork
 from softknee.nn.functional import docstring, function_of
 from softknee.nn.runtime import runtime
 
 __all__: list[str]
+
+# Which side of its bound a constrained parameter stays on, and how far off
+_MARGINS = {"gt": ("min", 0.01), "ge": ("min", 0.0), "lt": ("max", -0.01), "le": ("max", 0.0)}
 
 _classes: dict[str, type[torch.nn.Module]] = {}
 
@@ -50,12 +54,24 @@ class Activation(torch.nn.Module):
             if name in learnable or name == "training":
                 continue
             value = getattr(self, name)
-            if name == "inplace" and not value:
+            if value is None or (name == "inplace" and not value):
                 continue
             if name in self.definition.choices and value == self.definition.choices[name][0]:
                 continue
             shown.append(f"{name}={value!r}")
         return ", ".join(shown)
+
+    @torch.no_grad()
+    def constrain_(self) -> Activation:
+        """Puts learnable parameters back into the range that the definition allows, for use after a step of
+        the optimizer. What must be positive is kept at 0.01 or more."""
+        for condition in self.definition.constraints:
+            held, bound = condition.args if len(condition.args) == 2 else (condition, condition)
+            weight = getattr(self, str(held.payload), None) if held.op == "symbol" else None
+            if isinstance(weight, torch.nn.Parameter) and bound.op == "number" and condition.op in _MARGINS:
+                side, margin = _MARGINS[condition.op]
+                weight.clamp_(**{side: float(bound.payload) + margin})
+        return self
 
     def reset_parameters(self) -> None:
         """Learnable parameters back to their initial values."""
@@ -73,10 +89,11 @@ def _constructor(definition: Definition) -> str:
         if name == "training":
             continue
         parameter = next((p for p in definition.parameters if p.name == name), None)
+        computed = parameter is not None and parameter.computed
         default = definition.default_of(name)
         shown = (parameter.init_name or name) if parameter is not None and parameter.learnable else name
         if default is None:
-            text = shown
+            text = f"{shown}=None" if computed else shown
         elif default == float("inf"):
             text = f'{shown}=float("inf")'
         else:
@@ -86,6 +103,8 @@ def _constructor(definition: Definition) -> str:
         (arguments if name in definition.positional else keywords).append(text)
     if definition.learnable:
         keywords += ["dim=1", "device=None", "dtype=None"]
+    if any(p.computed for p in definition.parameters):
+        keywords.append("reduction=16")
     return ", ".join(["self", *arguments, *(["*", *keywords] if keywords else [])])
 
 
@@ -98,6 +117,7 @@ def _fill(module: Any, definition: Definition, values: dict[str, Any]) -> None:
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"{definition.module}: num_parameters must be a positive integer, got {count!r}")
         module.num_parameters, module.dim = count, values["dim"]
+    computed = {p.name for p in definition.parameters if p.computed}
     numbers = {}
     for name in (*definition.positional, *definition.keywords):
         if name == "training":
@@ -111,6 +131,12 @@ def _fill(module: Any, definition: Definition, values: dict[str, Any]) -> None:
             setattr(module, name, torch.nn.Parameter(weight))
         else:
             setattr(module, name, values[name])
+            if name in computed and values[name] is None:
+                network = ChannelNetwork(
+                    module.num_parameters, values["reduction"], values["device"], values["dtype"]
+                )
+                setattr(module, f"{name}_network", network)
+                continue
             if name in {p.name for p in definition.parameters}:
                 numbers[name] = values[name]
     definition.chosen({n: getattr(module, n) for n in definition.choices})  # says what is not offered
@@ -133,11 +159,12 @@ def _make(definition: Definition) -> type[torch.nn.Module]:
     extra: list[str] = []
     if inherited:
         known = theirs.__init__.__code__.co_varnames if hasattr(theirs.__init__, "__code__") else ()
-        extra = [n for n in definition.keywords if n not in known]
+        extra = [n for n in definition.keywords if n not in known] + ["dim"] * bool(learnable)
+        defaults = {n: 1 if n == "dim" else definition.default_of(n) for n in extra}
         if extra:  # arguments of ours that torch's class does not have
 
             def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-                given = {n: kwargs.pop(n, definition.default_of(n)) for n in extra}
+                given = {n: kwargs.pop(n, defaults[n]) for n in extra}
                 theirs.__init__(self, *args, **kwargs)
                 for n, v in given.items():
                     setattr(self, n, v)
@@ -158,16 +185,19 @@ def _make(definition: Definition) -> type[torch.nn.Module]:
         exec(compile(text, f"<softknee.nn.{definition.module}>", "exec"), scope)
         namespace["__init__"] = scope["__init__"]
     passed = []
+    computed = {p.name for p in definition.parameters if p.computed}
     for n in arguments:
         attribute = "getattr(self, 'inplace', False)" if n == "inplace" else f"self.{n}"
+        if n in computed:
+            attribute = f"self.{n}_network(input, self.dim) if self.{n} is None else self.{n}"
         passed.append(attribute if n in definition.positional else f"{n}={attribute}")
-    if learnable and not inherited:
+    if learnable:
         passed.append("dim=self.dim")
     body = f"def forward(self, input):\n    return _function({', '.join(['input', *passed])})\n"
     exec(compile(body, f"<softknee.nn.{definition.module}.forward>", "exec"), scope)
     namespace["forward"] = scope["forward"]
     if extra:
-        namespace["extra_repr"] = _extended_repr(theirs, extra, definition)
+        namespace["extra_repr"] = _extended_repr(theirs, defaults)
     made = type(definition.module, (base,), namespace)
     for name in ("__init__", "forward", "extra_repr"):
         if name in namespace:
@@ -175,9 +205,9 @@ def _make(definition: Definition) -> type[torch.nn.Module]:
     return made
 
 
-def _extended_repr(theirs: Any, extra: list[str], definition: Definition) -> Any:
+def _extended_repr(theirs: Any, defaults: dict[str, Any]) -> Any:
     def extra_repr(self: Any) -> str:
-        more = [f"{n}={getattr(self, n)!r}" for n in extra if getattr(self, n) != definition.default_of(n)]
+        more = [f"{n}={getattr(self, n)!r}" for n, default in defaults.items() if getattr(self, n) != default]
         return ", ".join([theirs.extra_repr(self), *more])
 
     return extra_repr

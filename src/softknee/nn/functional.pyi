@@ -1355,6 +1355,14 @@ def bilinear(input1: Tensor, input2: Tensor | None = None, weight: Tensor | None
     options: limit, offset, dim, gate_first and interleaved, as `gated_unit` has them
     """
 
+def binarize(input: Tensor, stochastic: bool = False) -> Tensor:
+    """-1 or 1: the sign, with 1 at 0; or 1 with the probability clip((x + 1) / 2, 0, 1).
+
+    The gradient passes where -1 <= x <= 1.
+
+    Source: Courbariaux, Bengio, David (2015), BinaryConnect, equations 1 to 3.
+    """
+
 def clamped_swiglu(gate: Tensor, up: Tensor | None = None, beta: float | Tensor = 1.702, *, limit: float | Tensor = 7.0, offset: float | Tensor = 1.0, dim: int = -1, gate_first: bool = True, interleaved: bool = True) -> Tensor:
     """clamped_swiglu(gate, up) = minimum(limit, gate)*sigmoid(beta*minimum(limit, gate))*(minimum(limit, maximum(-limit, up)) + offset)
 
@@ -1475,6 +1483,16 @@ def siglu(gate: Tensor, up: Tensor | None = None, *, limit: float | Tensor = ...
         offset: added to the other input
 
     Source: Yann N. Dauphin, Angela Fan, Michael Auli, David Grangier (2016): Language modeling with gated convolutional networks. arXiv:1612.08083
+    """
+
+def straight_through(input: Tensor, activation: Any, gradient: Any = None) -> Tensor:
+    """The value of one function with the derivative of another: y = f(x), dy/dx = g'(x).
+
+    activation: f, a name or anything to call. gradient: g, a name; None is the clipped identity, whose
+    slope is 1 for -1 <= x <= 1 and 0 elsewhere; "pass" lets every gradient through.
+
+    Source: Bengio, Léonard, Courville (2013), Estimating or propagating gradients through stochastic
+    neurons; the clipped form: Hubara, Courbariaux, Soudry, El-Yaniv, Bengio (2016), equation 4.
     """
 
 def swiglu(gate: Tensor, up: Tensor | None = None, beta: float | Tensor = 1.0, *, limit: float | Tensor = ..., offset: float | Tensor = 0.0, dim: int = -1, gate_first: bool = True, interleaved: bool = False) -> Tensor:

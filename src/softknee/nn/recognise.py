@@ -5,6 +5,7 @@ Other libraries are not imported: their classes are known by the package they co
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from torch import Tensor
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
 
-__all__ = ["Known", "called_by", "class_of", "function", "module", "table"]
+__all__ = ["Known", "called_by", "chosen", "class_of", "function", "module", "table"]
 
 _THEIRS = ("timm", "transformers")
 _SUFFIXES = ("Activation", "JitAutoFn", "Jit", "Me")  # GELUActivation, SwishJit, SwishMe
@@ -129,6 +130,13 @@ def _by_function() -> dict[Any, tuple[Definition, bool]]:
             if theirs is not None:
                 found.setdefault(theirs, (d, False))
     return found
+
+
+def chosen(where: Any, name: str, module: Any) -> bool:
+    """Whether a pattern of names, or a predicate of name and module, chooses a module; None chooses all."""
+    if isinstance(where, str):
+        return fnmatch.fnmatchcase(name, where)
+    return where is None or bool(where(name, module))
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import fnmatch
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -150,7 +149,9 @@ class Swapped:
         if isinstance(where, slice):
             wanted = wanted[_counted(where, len(wanted))]
         elif where is not None:
-            wanted = [(p, rule) for p, rule in wanted if any(_chosen(where, n, p.old) for n in p.names)]
+            wanted = [
+                (p, rule) for p, rule in wanted if any(recognise.chosen(where, n, p.old) for n in p.names)
+            ]
         for place, rule in wanted:
             self._replace(place, rule)
         if not self.replaced:
@@ -340,10 +341,6 @@ def _counted(where: slice, count: int) -> slice:
     return slice(place(where.start), place(where.stop), where.step)
 
 
-def _chosen(where: Where, name: str, module: Any) -> bool:
-    return fnmatch.fnmatchcase(name, where) if isinstance(where, str) else bool(where(name, module))
-
-
 # Functional calls
 
 
@@ -443,7 +440,7 @@ class _Calls:
         name, module = self.inside[-1]
         if recognise.module(module) is not None:  # how an activation module computes itself
             return False
-        return self.where is None or _chosen(self.where, name, module)
+        return recognise.chosen(self.where, name, module)
 
     def exchanged(self, definition: Definition, input: Any, in_place: bool) -> Any:
         new = self.new.get(definition)
