@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import softknee
-from softknee import catalogue
+from softknee import catalogue, explorer
 from softknee.analysis.facts import facts
 from softknee.catalogue import Definition, Parameter, Reference
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
+from softknee.lang.mathml import latex_to_mathml
 from softknee.lang.nodes import Node, rebuild, substitute
 from softknee.show import words
 
@@ -41,34 +41,12 @@ COMMAND_LINE = importlib.util.find_spec("softknee.cli") is not None
 # Mathematics
 
 
-_CASES = re.compile(r'<mo stretchy="true" fence="true" form="prefix">&#x0007B;</mo><mtable>')
-_PRIME = "<msup><mi>f</mi><mi>&#x02032;</mi></msup>"
-_SIGN = re.compile(
-    r"(&#x00028;|&#x0002C;|&#x0003D;|&#x0003C;|&#x0003E;|&#x02264;|&#x02265;)</mo><mo>&#x02212;</mo>"
-)
-_WORD = re.compile(r"<mo>([a-z]{2,})</mo>")
-
-
-@cache
-def mathml(latex: str, display: str) -> str:
-    """MathML, which needs no script; what depends on the reader's fonts is drawn by the style sheet."""
-    text = convert(latex, display=display)
-    text = _CASES.sub(
-        '<mtable class="sk-cases">', text
-    )  # a brace that stretches without a font for mathematics
-    text = _SIGN.sub(
-        r'\1</mo><mo form="prefix">&#x02212;</mo>', text
-    )  # a minus that stands before one number
-    text = text.replace(_PRIME, '<mi>f</mi><mo lspace="0" rspace="0">&#x02032;</mo>')
-    return _WORD.sub(r"<mi>\1</mi>", text)  # words are functions, not operators with space around them
-
-
 def inline(latex: str) -> str:
-    return mathml(latex, "inline")
+    return latex_to_mathml(latex, display=False)
 
 
 def displayed(latex: str) -> str:
-    return f'<div class="sk-formula">{mathml(latex, "block")}</div>\n'
+    return f'<div class="sk-formula">{latex_to_mathml(latex)}</div>\n'
 
 
 def value(number: object) -> str:
@@ -353,6 +331,7 @@ def pages() -> dict[str, str]:
     found["reference/python.md"] = python_reference()
     if COMMAND_LINE:
         found["reference/command-line.md"] = command_line_reference()
+    found["explorer.html"] = explorer.page()
     return found
 
 

@@ -21,6 +21,7 @@ _HOMES = {
     "define": "softknee.api:define",
     "get": "softknee.api:get",
     "names": "softknee.api:names",
+    "explorer": "softknee.explorer",
     "functional": "softknee.nn.functional",
     "nn": "softknee.nn",
     "init": "softknee.nn.initialise",
@@ -34,7 +35,7 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from softknee import compare, nn, testing
+    from softknee import compare, explorer, nn, testing
     from softknee.api import Activation, Parameter, define, get, names
     from softknee.nn import functional
     from softknee.nn import initialise as init

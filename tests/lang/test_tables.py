@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+import re
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 import torch
 
+from softknee import catalogue
 from softknee.kernels import llvm, lower, program
-from softknee.lang import OPS, latex, number, symbol, text
+from softknee.lang import OPS, javascript, latex, mathml, number, symbol, text
 from softknee.lang.cost import WEIGHTS
 from softknee.lang.differentiate import RULES, derivative
 from softknee.lang.evaluate import BACKENDS, evaluate
@@ -101,3 +104,31 @@ def test_numbers_are_exact() -> None:
     assert number("0.1") is not number(0.1)
     assert number(2.0) is number(2)
     assert number(-0.0) is not number(0.0)
+
+
+def test_javascript() -> None:
+    assert set(javascript.SPELLING) == set(OPS)
+
+
+def test_torch_code_is_the_function() -> None:
+    """What `to_torch` writes for the whole catalogue returns what the definitions are."""
+    at = torch.linspace(-5, 5, 41, dtype=torch.float64)
+    for d in catalogue.all_definitions():
+        values = {p.name: float(p.example if p.default is None else p.default) for p in d.parameters}  # type: ignore[arg-type]
+        for expression in d.expression.values():
+            got = eval(text.to_torch(expression), {"torch": torch, "math": math, "x": at, **values})
+            want = evaluate(expression, {"x": at.numpy(), **values})
+            np.testing.assert_allclose(got.numpy(), want, rtol=1e-8, atol=1e-8, err_msg=d.name)
+
+
+def test_mathml_of_the_whole_catalogue() -> None:
+    """It is well-formed, and holds every number and name of the LaTeX."""
+    for d in catalogue.all_definitions():
+        for expression in d.expression.values():
+            for each in (expression, derivative(expression, "x")):
+                said = "".join(ET.fromstring(mathml.to_mathml(each, name="f(x)")).itertext())
+                tex = re.sub(r"\\[a-zA-Z]+|\{cases\}", " ", latex.to_latex(each))
+                assert all(word in said for word in re.findall(r"\d+(?:\.\d+)?|[a-zA-Z]+", tex)), (
+                    d.name,
+                    said,
+                )

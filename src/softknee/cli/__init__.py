@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import softknee
-from softknee.cli import compare, look
+from softknee.cli import compare, explore, look
 
 __all__ = ["app"]
 
@@ -37,5 +37,5 @@ def main(
     pass
 
 
-for _group in (look, compare):
+for _group in (look, compare, explore):
     app.add_typer(_group.commands)

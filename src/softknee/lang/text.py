@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from softknee.lang.nodes import Node, Number, walk
 
-__all__ = ["SPELLING", "decimal", "to_text"]
+__all__ = ["SPELLING", "decimal", "to_text", "to_torch"]
 
 # Python's precedences, as far as they matter here
 _COMPARE, _OR, _AND, _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(8)
@@ -129,3 +129,47 @@ def _render(root: Node, spell: Callable[[Node, list[Text]], Text]) -> Text:
     for node in walk(root):
         done[id(node)] = spell(node, [done[id(a)] for a in node.args])
     return done[id(root)]
+
+
+#: operation -> how a function of tensors and how one of numbers is called; what is missing is infix
+_TORCH: dict[str, tuple[str, str]] = {
+    **{op: (f"torch.{op}({{0}})", f"math.{op}({{0}})")
+       for op in ("sqrt", "exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "atan", "asinh")},
+    "abs": ("torch.abs({0})", "abs({0})"), "detach": ("{0}.detach()", "{0}"),
+    "sign": ("torch.sign({0})", "math.copysign(1, {0})"),
+    "sigmoid": ("torch.sigmoid({0})", "(1/(1 + math.exp(-({0}))))"),
+    "softplus": ("torch.nn.functional.softplus({0})", "math.log1p(math.exp({0}))"),
+    "normal_cdf": ("torch.special.ndtr({0})", "(0.5*math.erfc(-({0})/math.sqrt(2)))"),
+    "normal_pdf": ("(torch.exp(-0.5*({0})**2)/math.sqrt(2*math.pi))", "(math.exp(-0.5*({0})**2)/math.sqrt(2*math.pi))"),
+    "minimum": ("torch.minimum({0}, {1})", "min({0}, {1})"),
+    "maximum": ("torch.maximum({0}, {1})", "max({0}, {1})"),
+    "where": ("torch.where({0}, {1}, {2})", "({1} if {0} else {2})"),
+}  # fmt: skip
+
+
+def to_torch(root: Node, tensors: tuple[str, ...] = ("x",)) -> str:
+    """The expression as a line of Python over torch and math; symbols but `tensors` are numbers there.
+
+    >>> from softknee.lang import symbol, relu, sqrt, exp
+    >>> x, beta = symbol("x"), symbol("beta")
+    >>> to_torch(relu(x) + exp(beta * x) / sqrt(beta))
+    'torch.clamp(x, min=0) + torch.exp(beta*x)/math.sqrt(beta)'
+    """
+    varies: dict[int, bool] = {}
+    for n in walk(root):
+        varies[id(n)] = n.payload in tensors if n.op == "symbol" else any(varies[id(a)] for a in n.args)
+
+    def spell(n: Node, args: list[Text]) -> Text:
+        given = [text for text, _ in args]
+        if n.op == "number" and isinstance(n.payload, float) and not math.isfinite(n.payload):
+            return {"inf": "math.inf", "-inf": "-math.inf"}.get(str(n.payload), "math.nan"), _UNARY
+        if n.op == "constant":
+            return f"math.{n.payload}", _ATOM
+        if n.op in ("minimum", "maximum") and varies[id(n.args[0])] != varies[id(n.args[1])]:
+            inner, bound = given if varies[id(n.args[0])] else reversed(given)
+            return f"torch.clamp({inner}, {'max' if n.op == 'minimum' else 'min'}={bound})", _ATOM
+        if n.op in _TORCH:
+            return _TORCH[n.op][0 if varies[id(n)] else 1].format(*given), _ATOM
+        return _spell(n, args, exact=False)
+
+    return _render(root, spell)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape as escaped
 
 import numpy as np
@@ -16,16 +16,17 @@ from rich.text import Text
 from softknee import catalogue
 from softknee.analysis import Facts, function_of
 from softknee.catalogue import Definition
+from softknee.catalogue.definition import Choice
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import to_latex
-from softknee.lang.nodes import Node, rebuild, substitute
+from softknee.lang.nodes import Node, Number, rebuild, substitute
 from softknee.lang.simplify import simplify
 from softknee.show.braille import Canvas
 from softknee.show.formula import set_lines
 from softknee.show.window import samples, x_window, y_window
 from softknee.show.words import Row, normal_rows, precision, shape_rows, signature
 
-__all__ = ["html", "render"]
+__all__ = ["html", "printed", "render"]
 
 FIRST, SECOND = "#56B4E9", "#E69F00"  # f and f', in two of the Okabe-Ito colours
 _PICTURE = (44, 17)
@@ -42,7 +43,7 @@ class _Page:
         definition, facts = self.definition, self.facts
         yield Padding(_title(definition, facts), (1, 0, 0, 2))
         yield Padding(Text(definition.use), (0, 2, 1, 2))
-        yield Padding(_formulas(_printed(definition, facts)), (0, 2, 1, 4))
+        yield Padding(_formulas(printed(definition, facts.choices, facts.parameters)), (0, 2, 1, 4))
         picture, known = _picture(definition, facts), _facts(facts)
         if options.max_width >= _WIDE:
             side = Table.grid(padding=(0, 3))
@@ -67,10 +68,10 @@ def _title(definition: Definition, facts: Facts) -> Text:
     return title
 
 
-def _printed(definition: Definition, facts: Facts) -> Node:
+def printed(definition: Definition, choices: Mapping[str, Choice], parameters: Mapping[str, Number]) -> Node:
     """The expression as it is printed: an infinite threshold, and the branch beyond it, left out."""
-    expression = definition.chosen(facts.choices)
-    endless = {n: v for n, v in facts.parameters.items() if math.isinf(v)}
+    expression = definition.chosen(choices)
+    endless = {n: v for n, v in parameters.items() if math.isinf(v)}
     return simplify(rebuild(substitute(expression, endless), _within)) if endless else expression
 
 
@@ -165,7 +166,7 @@ def html(facts: Facts) -> str:
         definition = None
     parts = [f"<h3>{escaped(signature(definition, facts) if definition else facts.name)}</h3>"]
     if definition:
-        expression = _printed(definition, facts)
+        expression = printed(definition, facts.choices, facts.parameters)
         parts.append(f"<p>{escaped(definition.use)}</p>")
         parts.append(f"$$f(x) = {to_latex(expression)}$$")
         parts.append(f"$$f'(x) = {to_latex(derivative(expression, 'x'))}$$")

@@ -1,0 +1,62 @@
+"""A browser, and the explorer in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium. Skips where there is none, except where SOFTKNEE_BROWSER=required says that there must be."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        found = None
+    if found is None:
+        if os.environ.get("SOFTKNEE_BROWSER") == "required":
+            pytest.fail("Chromium or Playwright is missing, and SOFTKNEE_BROWSER says that they are required")
+        pytest.skip("needs Chromium on the PATH (Debian: chromium) and Playwright (pip install playwright)")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from softknee.explorer import write
+
+    return write(tmp_path_factory.mktemp("explorer") / "explorer.html")
+
+
+@pytest.fixture
+def visit(browser: Any, page_file: Path) -> Iterator[Callable[..., Any]]:
+    """visit(fragment, width=..., dark=...): the page in a new tab. Any message on its console is a failure."""
+    said: list[str] = []
+    contexts = []
+
+    def go(fragment: str = "", width: int = 1280, dark: bool = False) -> Any:
+        context = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light", offline=True
+        )
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: said.append(request.url) if request.url[:4] == "http" else None)
+        tab.goto(page_file.as_uri() + fragment)
+        return tab
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not said

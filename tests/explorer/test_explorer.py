@@ -1,0 +1,320 @@
+"""The explorer in a real browser: its numbers are Python's, and it can be used by keyboard, screen reader and phone."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import softknee as sk
+from softknee import catalogue
+from softknee.analysis import facts, function_of
+from softknee.analysis.gaussian import gaussian
+from softknee.cli import app
+from softknee.explorer.data import record
+from softknee.lang.evaluate import evaluate
+
+Visit = Callable[..., Any]
+
+
+def _settings(definition: catalogue.Definition, draw: random.Random) -> list[dict[str, float]]:
+    """The defaults, and other values of the parameters that the constraints allow."""
+    sliders = record(definition)["parameters"]
+    default = {p["name"]: math.inf if p["default"] == "inf" else p["default"] for p in sliders}
+    found = [default]
+    for _ in range(50):
+        one = {p["name"]: draw.uniform(p["low"], p["high"]) for p in sliders}
+        if len(found) < 3 and one and all(evaluate(c, one, "float") for c in definition.constraints):
+            found.append(one)
+    return found
+
+
+VALUES = """cases => cases.map(([name, k, values, points]) => {
+    const rows = points.map(x => softknee.functions[name].v[k](x, ...values.map(Number)));
+    return [0, 1].map(order => rows.map(row => String(row[order])));
+})"""
+
+
+def _values(visit: Visit, cases: list[Any]) -> list[Any]:
+    """What the page computes: for each case the values and the derivatives."""
+    ready = [
+        (name, k, [repr(float(v)).replace("inf", "Infinity") for v in values.values()], points)
+        for name, k, values, points in cases
+    ]
+    found = visit().evaluate(VALUES, ready)
+    return [[[float(v.replace("Infinity", "inf")) for v in row] for row in rows] for rows in found]
+
+
+def test_values_and_derivatives_of_the_whole_catalogue(visit: Visit) -> None:
+    """At random points, for the defaults and random parameters, against the definitions in mpmath."""
+    draw = random.Random(8)
+    cases, functions = [], []
+    for d in catalogue.all_definitions():
+        for k, key in enumerate(d.expression):
+            for values in _settings(d, draw):
+                points = [
+                    0.0,
+                    *(draw.gauss(0, 3) for _ in range(8)),
+                    *(draw.uniform(-60, 60) for _ in range(3)),
+                ]
+                cases.append((d.name, k, values, points))
+                functions.append(function_of(d, dict(zip(d.choices, key, strict=True)), **values))
+    worst = 0.0
+    for case, function, got in zip(cases, functions, _values(visit, cases), strict=True):
+        for order, row in enumerate(got):
+            for x, ours in zip(case[3], row, strict=True):
+                want = float(function.exact(x, order, 20))
+                # a slope is relative to 1/1000 near its roots; subnormals have fewer digits
+                allowed = 1e-12 * max(abs(want), 1e-3 if order else 1e-290)
+                assert ours == want or abs(ours - want) <= allowed, (case, order, x, want, ours)
+                worst = max(worst, abs(ours - want) / allowed if math.isfinite(want) else 0)
+    assert len(cases) > 150
+    assert worst > 0  # else nothing was compared
+
+
+def test_values_are_those_the_library_returns(visit: Visit) -> None:
+    points = np.linspace(-9, 9, 37)
+    cases = [(n, 0, {}, points.tolist()) for n in sk.names()[::12] if not sk.get(n).parameters]
+    for (name, *_), (values, slopes) in zip(cases, _values(visit, cases), strict=True):
+        np.testing.assert_allclose(values, sk.get(name)(points), rtol=1e-13, atol=1e-15)
+        np.testing.assert_allclose(slopes, sk.get(name).derivative(points), rtol=1e-12, atol=1e-15)
+
+
+def test_facts_found_in_the_page(visit: Visit) -> None:
+    """Its sampling finds what analysis computes."""
+    names = [n for n in sk.names()[::3] if all(p.default is not None for p in sk.get(n).parameters)]
+    given = {n: [float(p.default) for p in sk.get(n).parameters] for n in names}  # type: ignore[arg-type]
+    found = visit().evaluate(
+        """given => Object.fromEntries(Object.entries(given).map(([name, values]) => {
+            const k = softknee.factsOf(x => softknee.functions[name].v[0](x, ...values.map(v => v ?? Infinity)));
+            return [name, {...k, low: k.low.value, high: k.high.value, kinks: k.kinks.map(e => e.place)}];
+        }))""",
+        {n: [v if math.isfinite(v) else None for v in values] for n, values in given.items()},
+    )
+    for name, got in found.items():
+        known = facts(catalogue.get(name))
+        close = {"mean": known.mean, "second": known.second_moment, "chi": known.chi, "low": known.range.low}
+        close |= {"high": known.range.high, "correlation": known.correlation}
+        for key, want in close.items():
+            assert got[key] == pytest.approx(float(want), rel=2e-4, abs=2e-6), (name, key)
+        assert (got["rises"] or got["falls"]) == known.monotone, name
+        assert (got["odd"], got["even"]) == (known.odd, known.even), name
+        near = [k.place for k in known.kinks if abs(k.place) < 12]
+        assert sorted(got["kinks"]) == pytest.approx(near, abs=1e-6), name
+
+
+def test_depth_by_theory_and_by_a_network(visit: Visit) -> None:
+    """The map of second moments is that of analysis; a wide network is near the theory."""
+    tab = visit("#f=tanh")
+    line = "{depth: 6, gain: 1.3, bias: 0.2}"
+    theory = tab.evaluate(f"softknee.meanField(x => softknee.functions.tanh.v[0](x), {line})")
+    q = 1.3**2 + 0.2**2
+    for layer in theory:
+        moments = gaussian(catalogue.get("tanh"), q=q)
+        assert layer["q"] == pytest.approx(q, rel=1e-9)
+        assert layer["mean"] == pytest.approx(0, abs=1e-9)
+        assert layer["factor"] == pytest.approx(1.3**2 * moments.slope_second_moment, rel=1e-6)
+        q = 1.3**2 * moments.second_moment + 0.2**2
+    measured = tab.evaluate(
+        "softknee.simulate(x => softknee.functions.tanh.v[0](x), "
+        "{width: 256, depth: 6, gain: 1.3, bias: 0.2, seed: 3, layer: 5}).layers"
+    )
+    for ours, theirs in zip(measured, theory, strict=True):
+        assert ours["q"] == pytest.approx(theirs["q"], rel=0.15)
+        assert ours["gradient"] == pytest.approx(theirs["gradient"], rel=0.4)
+
+
+FORMULAS = {
+    "x*sigmoid(beta*x)": {"beta": 1.5},
+    "where(x > 0, x, alpha*(exp(x) - 1))": {"alpha": 0.7},
+    "max(0, x) - 0.25*max(0, -x)": {},
+    "-x^2/2 + 2*x**-3": {},
+    "x * Phi(x) + log1p(exp(-abs(x))) / sqrt(1 + x*x)": {},
+    "clamp(x, -1, 1) + relu(x)**a": {"a": 1.5},
+    "where((x < -1) | (x >= 2), sin(x), erf(x) * pi)": {},
+}
+
+
+def test_own_formulas_and_the_python_they_become(visit: Visit) -> None:
+    """Values and derivatives in the page are those of what its Python line defines."""
+    tab = visit()
+    x = np.array([-3.3, -1.2, -0.4, 0.3, 0.9, 2.6])
+    for text, values in FORMULAS.items():
+        curve = {"text": text, "values": values}
+        got = tab.evaluate(
+            """([curve, points]) => {
+                const made = softknee.ownFunction(curve);
+                return [softknee.definition(made), points.map(x => made.f(x).map(String)), softknee.toMathML(made.slope)];
+            }""",
+            [curve, x.tolist()],
+        )
+        scope: dict[str, Any] = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # kinks that are not declared
+            exec(got[0], scope)
+        mine = scope["mine"]
+        ours = np.array(got[1], dtype=float)
+        np.testing.assert_allclose(ours[:, 0], mine(x), rtol=1e-12, atol=1e-14, err_msg=text)
+        np.testing.assert_allclose(ours[:, 1], mine.derivative(x), rtol=1e-11, atol=1e-13, err_msg=text)
+        assert got[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "write a formula in x"),
+        ("2 + 3", "does not depend on x"),
+        ("x +", "ends too early"),
+        ("exp x", "exp is a function"),
+        ("foo(x)", "no function is called foo"),
+        ("max(x)", "takes 2 arguments, got 1"),
+        ("where(x, 1, 2)", "needs a condition"),
+        ("x > 0", "this is a condition"),
+        ("x < 1 < 2", "two things at a time"),
+        ("constructor(x)", "no function is called constructor"),
+        ("x['a']", "not part of the language"),
+        ("(" * 300 + "x", "is missing at the end"),
+        ("x" * 500, "at most 400"),
+        ("a+b+c+d+e+f+x", "at most five"),
+    ],
+)
+def test_what_is_wrong_with_a_formula_is_said(visit: Visit, text: str, said: str) -> None:
+    caught = visit().evaluate(
+        "text => { try { softknee.parse(text); return ''; } catch (e) { return e.message; } }", text
+    )
+    assert said in caught
+
+
+def test_a_formula_is_never_run_as_code(visit: Visit, page_file: Path) -> None:
+    text = page_file.read_text(encoding="utf-8")
+    assert not re.search(
+        r"\beval\s*\(|new Function|setTimeout\(\s*[\"'`]|<script src|<link rel=\"?stylesheet|@import|fetch\(",
+        text,
+    )
+    tab = visit("#f=!globalThis.hacked%3d1;!x%2balert%281%29")
+    assert tab.evaluate("globalThis.hacked") is None
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy.startswith("default-src 'none'")  # so the browser itself refuses eval and every address
+    assert "unsafe-eval" not in policy
+
+
+def test_one_page_below_a_megabyte_and_a_half(page_file: Path) -> None:
+    assert page_file.stat().st_size < 1_500_000
+
+
+def test_choosing_searching_reading_off_and_sharing(visit: Visit) -> None:
+    tab = visit()
+    tab.get_by_role("searchbox").fill("self normalizing klambauer")
+    assert tab.locator("#count").inner_text().startswith("1 of ")
+    tab.get_by_label("selu", exact=True).check()
+    tab.get_by_role("searchbox").fill("")
+    tab.get_by_role("button", name="exact zeros").click()
+    shown = {r["name"] for r in map(record, catalogue.all_definitions()) if "exact zeros" in r["traits"]}
+    assert set(tab.locator("#list label:visible").all_inner_texts()) == shown
+    assert tab.locator("h2").first.inner_text() == "selu"
+    box = tab.locator("#picture-0 svg").bounding_box()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
+    place = float(tab.locator("#pictures").get_attribute("aria-valuenow"))
+    row = tab.locator("#readout tbody tr", has_text="selu").locator("td")
+    assert float(row.first.inner_text().replace("−", "-")) == pytest.approx(sk.get("selu")(place), rel=1e-5)
+    tab.get_by_role("button", name="One more, to compare").count()
+    tab.wait_for_timeout(300)
+    again = visit(tab.evaluate("location.hash"))
+    assert again.locator("#chips .name").all_inner_texts() == tab.locator("#chips .name").all_inner_texts()
+    assert again.locator("#readout").inner_text() == tab.locator("#readout").inner_text()
+
+
+def test_parameters_and_approximations(visit: Visit) -> None:
+    tab = visit("#f=swish;gelu")
+    tab.get_by_label("beta, exactly").fill("2.5")
+    assert tab.locator("#chips .name").first.inner_text() == "swish(beta=2.5)"
+    tab.wait_for_function("document.querySelector('pre').textContent.includes('beta=2.5')")
+    tab.locator("#chips .name").nth(1).click()
+    tab.get_by_role("button", name="Compare its forms").click()
+    table = tab.locator("#details table.readout tbody tr")
+    assert table.count() == len(catalogue.get("gelu").expression) - 1
+    x = np.linspace(-4, 4, 4001)
+    far = np.abs(sk.get("gelu")(x, approximate="tanh") - sk.get("gelu")(x)).max()
+    assert float(
+        table.filter(has_text="approximate=tanh").locator("td").first.inner_text().split()[0]
+    ) == pytest.approx(far, rel=1e-3)
+    tab.get_by_label("sigma, exactly").fill("-1")
+    tab.get_by_text("gelu needs sigma > 0").wait_for()
+
+
+def test_by_keyboard(visit: Visit) -> None:
+    tab = visit("#f=relu")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    slider = tab.get_by_role("slider", name="Place on the x axis")
+    slider.focus()
+    tab.keyboard.press("Home")
+    assert slider.get_attribute("aria-valuetext").startswith("x = −4: relu 0, slope 0")
+    tab.keyboard.press("End")
+    tab.keyboard.press("ArrowLeft")
+    assert float(slider.get_attribute("aria-valuenow")) == pytest.approx(3.92)
+    tab.get_by_role("tab", name="Functions").focus()
+    tab.keyboard.press("ArrowRight")
+    assert tab.get_by_role("tabpanel").get_attribute("id") == "depth"
+    assert "relu, gain 1.414" in tab.locator(".verdict").inner_text()
+
+
+NAMELESS = """[...document.querySelectorAll('button, input, select, [role=slider]')].filter(e =>
+    !(e.textContent.trim() || e.getAttribute('aria-label') || (e.labels && e.labels.length))).map(e => e.outerHTML)"""
+FAINT = """() => {
+    const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+    const paper = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\\)|rgba/.test(c)) return c; } return 'rgb(255, 255, 255)'; };
+    return [...document.querySelectorAll('main p, main td, main th, main label, main h2, main h3, main pre, main legend, footer p')].filter(e => e.offsetParent && e.textContent.trim()).filter(e => {
+        const [a, b] = [light(getComputedStyle(e).color), light(paper(e))].sort((p, q) => q - p);
+        return (a + 0.05) / (b + 0.05) < 4.5;
+    }).map(e => e.outerHTML.slice(0, 120));
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_every_width_and_colour(visit: Visit, width: int, dark: bool) -> None:
+    """Nothing is cut off, everything has a name, text stands out from its background."""
+    for fragment in (
+        "#f=gelu;swish(beta=2);!x*tanh(a*x)&show=2",
+        "#f=relu;softplus&show=1",
+        "#f=selu&tab=depth",
+    ):
+        tab = visit(fragment, width=width, dark=dark)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.evaluate(NAMELESS) == []
+        assert tab.evaluate(FAINT) == []
+        assert tab.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    ["#", "#f=", "#f=nothing;relu(negative_slope=;!%", "#f=constructor;__proto__", "#x=5,1&at=no&show=99&depth=,,,,",
+     "#f=softplus(threshold=inf,beta=-1)&x=-1e99,1e99", "#tab=depth&f=&depth=9,99,9999,9,9,9,99"],
+)  # fmt: skip
+def test_any_address_opens(visit: Visit, fragment: str) -> None:
+    tab = visit(fragment)
+    assert tab.locator("#chips, .laboratory").first.count() == 1
+
+
+def test_the_command(tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    done = CliRunner().invoke(app, ["explore", "elu(alpha=0.5)", "--no-open", "--out", str(out)])
+    assert done.stdout.strip() == f"{out.as_uri()}#f=elu(alpha=0.5)"
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    for words, said in (
+        (["elu(alpha=0,"], "elu"),
+        (["softplus(beta=-1)"], "needs"),
+        (["-o", "/nowhere/x.html"], "no folder"),
+    ):
+        failed = CliRunner().invoke(app, ["explore", "--no-open", *words])
+        assert failed.exit_code == 2
+        assert said in failed.output
