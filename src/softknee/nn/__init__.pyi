@@ -55,7 +55,6 @@ from torch.nn import (
     Fold as Fold,
     FractionalMaxPool2d as FractionalMaxPool2d,
     FractionalMaxPool3d as FractionalMaxPool3d,
-    GRU as GRU,
     GRUCell as GRUCell,
     GaussianNLLLoss as GaussianNLLLoss,
     GroupNorm as GroupNorm,
@@ -69,7 +68,6 @@ from torch.nn import (
     LPPool1d as LPPool1d,
     LPPool2d as LPPool2d,
     LPPool3d as LPPool3d,
-    LSTM as LSTM,
     LSTMCell as LSTMCell,
     LayerNorm as LayerNorm,
     LazyBatchNorm1d as LazyBatchNorm1d,
@@ -115,7 +113,6 @@ from torch.nn import (
     PixelUnshuffle as PixelUnshuffle,
     PoissonNLLLoss as PoissonNLLLoss,
     RMSNorm as RMSNorm,
-    RNN as RNN,
     RNNBase as RNNBase,
     RNNCell as RNNCell,
     RNNCellBase as RNNCellBase,
@@ -1649,3 +1646,35 @@ class GLU(GatedUnit, torch.nn.GLU):
     """
     def __init__(self, dim: int = -1, *, limit: float = ..., offset: float = 0.0, gate_first: bool = False, interleaved: bool = False, learnable: bool | Sequence[str] = False, num_parameters: int = 1, device: Any = None, dtype: Any = None) -> None: ...
     def forward(self: Any, input: Tensor, gate: Tensor | None = None) -> Tensor: ...
+
+class GRU(_Recurrent, torch.nn.GRU):
+    """r = s(...), z = s(...), n = f(W_in x + b_in + r (W_hn h + b_hn)), h' = (1 - z) n + z h, with any
+    activation f and any gate function s.
+
+    Args:
+        args: torch.nn.GRU's, and so are the other keywords
+        activation: f, a name, an Activation or a module
+        gate: s, likewise
+    """
+    def __init__(self, *args: Any, activation: Any = 'tanh', gate: Any = 'sigmoid', **kwargs: Any) -> None: ...
+
+class LSTM(_Recurrent, torch.nn.LSTM):
+    """i, f, o = s(...), g = a(...), c' = f c + i g, h' = o a(c'), with any activation a and any gate
+    function s.
+
+    Args:
+        args: torch.nn.LSTM's, and so are the other keywords
+        activation: a, a name, an Activation or a module
+        gate: s, likewise
+    """
+    def __init__(self, *args: Any, activation: Any = 'tanh', gate: Any = 'sigmoid', **kwargs: Any) -> None: ...
+
+class RNN(_Recurrent, torch.nn.RNN):
+    """h' = f(W_ih x + b_ih + W_hh h + b_hh), with any activation f.
+
+    Args:
+        args: torch.nn.RNN's, and so are the other keywords
+        nonlinearity: f, a name, an Activation or a module
+        activation: the same, by the name that GRU and LSTM have for it
+    """
+    def __init__(self, *args: Any, activation: Any = None, **kwargs: Any) -> None: ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ from torch import Tensor
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
 from softknee.nn import functional, recognise
-from softknee.nn.classes import module_of
+from softknee.nn.make import maker
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -86,47 +85,14 @@ class _Rule:
             self.old = getattr(old, "definition", None) or catalogue.get(old)
         else:
             raise TypeError(f"swap replaces activations by name or module class, got {old!r:.60}")
-        self.make = _maker(new)
-        made = self.make(False)
-        if not isinstance(made, torch.nn.Module):
-            raise TypeError(f"swap: {new!r:.60} made a {type(made).__name__}, not a module")
+        self.make = maker(new)
+        made = self.make()
         self.learns = any(True for _ in made.parameters())
 
     def matches(self, module: torch.nn.Module, known: recognise.Known | None) -> bool:
         if self.kind is not None:
             return isinstance(module, self.kind)
         return known is not None and known.definition is self.old
-
-
-def _maker(new: Any) -> Callable[[bool], torch.nn.Module]:
-    """What makes the new module; its argument: whether to work in place, where there is a choice."""
-    if isinstance(new, torch.nn.Module):
-        return lambda _: copy.deepcopy(new)
-    arguments: dict[str, Any] = {}
-    if isinstance(new, str) and "(" in new:
-        new, arguments = _call(new)
-    definition = catalogue.get(new) if isinstance(new, str) else getattr(new, "definition", None)
-    if isinstance(definition, Definition):
-        kind = module_of(definition)
-        return lambda in_place: kind(
-            **arguments, **({"inplace": True} if in_place and definition.inplace else {})
-        )
-    if callable(new):
-        return lambda _: new()
-    raise TypeError(
-        f"swap: the new activation must be a name, a module or a class of modules, got {new!r:.60}"
-    )
-
-
-def _call(text: str) -> tuple[str, dict[str, Any]]:
-    """The name and the arguments of a text such as "leaky_relu(negative_slope=0.3)"."""
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
-            return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError):
-        pass
-    raise ValueError(f'swap: write {text!r} like "leaky_relu(negative_slope=0.3)"')
 
 
 class Swapped:
@@ -445,7 +411,7 @@ class _Calls:
     def exchanged(self, definition: Definition, input: Any, in_place: bool) -> Any:
         new = self.new.get(definition)
         if new is None:
-            new = self.new[definition] = self.rules[definition].make(False)
+            new = self.new[definition] = self.rules[definition].make()
         new.training = self.inside[-1][1].training
         return input.copy_(new(input.clone())) if in_place else new(input)
 
