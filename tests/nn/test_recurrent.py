@@ -117,7 +117,7 @@ def test_clear_errors(kind: str) -> None:
     layer = made(3, 4, activation="mish")
     with pytest.raises(ValueError, match="2 or 3 dimensions"):
         layer(torch.randn(3))
-    with pytest.raises(RuntimeError, match="input.size"):
+    with pytest.raises(RuntimeError, match=r"input.size"):
         layer(torch.randn(5, 2, 7))
     with pytest.raises(RuntimeError, match="state of the shape"):
         bad = torch.randn(1, 9, 4)
