@@ -26,6 +26,7 @@ import softknee
 from softknee import catalogue, explorer
 from softknee.analysis.facts import facts
 from softknee.catalogue import Definition, Parameter, Reference
+from softknee.diagnose.rules import RULES, Rule
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
 from softknee.lang.mathml import latex_to_mathml
@@ -316,6 +317,57 @@ def command_line_reference() -> str:
     return "\n".join(parts)
 
 
+# Rules of the diagnosis
+
+
+def rule_page(rule: Rule) -> str:
+    return "\n".join([
+        f"# {rule.name}\n",
+        f"**{rule.code}.** {rule.title}.\n",
+        f"{rule.why}\n",
+        f"## When it is reported\n\n{rule.limit}\n",
+        f"## What to do\n\n{rule.remedy}\n",
+        "## Example\n\nWith `torch`, `nn` and `F` imported. This fails:\n",
+        fenced(rule.example.failing),
+        "What `softknee.check` says of it:\n",
+        "```text\n" + finding_of(rule) + "\n```\n",
+        "This is repaired:\n",
+        fenced(rule.example.repaired),
+    ])  # fmt: skip
+
+
+def fenced(code: str) -> str:
+    return "```python\n" + textwrap.dedent(code).strip("\n") + "\n```\n"
+
+
+def finding_of(rule: Rule) -> str:
+    from softknee.diagnose.examples import run
+
+    found = next(f for f in run(rule.example.failing).findings if f.code == rule.code)
+    lines = [
+        f"{found.severity} {found.code} {found.rule_name} in {found.layer!r}: {found.message}.",
+        *(f"  {evidence}" for evidence in found.evidence),
+        f"cause: {found.cause}",
+        f"fix: {found.fix}",
+    ]
+    return "\n".join(
+        textwrap.fill(
+            line, 90, initial_indent=line[: len(line) - len(line.lstrip())], subsequent_indent="    "
+        )
+        for line in lines
+    )
+
+
+def rules_overview() -> str:
+    return "\n".join([
+        "# Rules\n",
+        "What [`softknee.check`](../diagnosis.md) looks for. Each page has an example that fails, and its repair.\n",
+        "| code | rule | what it finds |\n| --- | --- | --- |",
+        *(f"| {r.code} | [{r.name}]({r.name}.md) | {r.title} |" for r in RULES.values()),
+        "",
+    ])  # fmt: skip
+
+
 # The hook
 
 
@@ -328,6 +380,8 @@ def pages() -> dict[str, str]:
             f"activations/{d.name}-light.svg": drawn,
             f"activations/{d.name}-dark.svg": picture.dark(drawn),
         }
+    found["rules/index.md"] = rules_overview()
+    found |= {f"rules/{r.name}.md": rule_page(r) for r in RULES.values()}
     found["reference/python.md"] = python_reference()
     if COMMAND_LINE:
         found["reference/command-line.md"] = command_line_reference()
@@ -342,6 +396,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     ]
     filled = {"activations": {"Activations": ["activations/index.md", *families]}}
     references = ["reference/python.md", *(["reference/command-line.md"] if COMMAND_LINE else [])]
+    filled["rules"] = {"Rules": ["rules/index.md", *(f"rules/{r.name}.md" for r in RULES.values())]}
     filled["reference"] = {"Reference": references}
     config.nav = [
         filled.get(next(iter(entry.values())), entry)

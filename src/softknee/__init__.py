@@ -28,6 +28,7 @@ _HOMES = {
     "options": "softknee.nn.options:options",
     "parameter_groups": "softknee.nn.regularise:parameter_groups",
     "swap": "softknee.nn.swap:swap",
+    "check": "softknee.diagnose.session:check",
     "compare": "softknee.show.comparison:compare",
     "testing": "softknee.testing",
 }
@@ -37,6 +38,7 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604
 if TYPE_CHECKING:
     from softknee import compare, explorer, nn, testing
     from softknee.api import Activation, Parameter, define, get, names
+    from softknee.diagnose.session import check
     from softknee.nn import functional
     from softknee.nn import initialise as init
     from softknee.nn.options import options

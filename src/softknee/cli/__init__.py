@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import softknee
-from softknee.cli import compare, explore, look
+from softknee.cli import check, compare, explore, look
 
 __all__ = ["app"]
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Activation functions: see them, know them, compare them.",
+    help="Activation functions: see them, know them, compare them; and what is wrong with a network.",
     epilog='Name an activation with its parameters like this: "elu(alpha=0.5)", "gelu(approximate=tanh)".',
 )
 
@@ -37,5 +37,5 @@ def main(
     pass
 
 
-for _group in (look, compare, explore):
+for _group in (look, check, compare, explore):
     app.add_typer(_group.commands)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -91,7 +92,49 @@ def _make(definition: Definition) -> Callable[..., Any]:
     made.__module__ = "softknee.functional"
     made.__doc__ = docstring(definition)
     made.definition = definition  # type: ignore[attr-defined]
+    if _observers:
+        _observe(made)
     return made
+
+
+_observers: list[Callable[..., Any]] = []
+
+
+@contextmanager
+def observed(observer: Callable[..., Any]) -> Iterator[None]:
+    """Within the block, every call of an activation's function is
+    `observer(definition, input, values, choices, run)`, which returns `run()`.
+
+    The functions themselves are changed for that while, so that they cost nothing otherwise.
+    """
+    _observers.append(observer)
+    for made in _functions.values():
+        _observe(made)
+    try:
+        yield
+    finally:
+        _observers.remove(observer)
+        if not _observers:
+            for made in _functions.values():
+                made.__globals__.update(made.__globals__.pop("_unobserved", {}))
+
+
+def _observe(made: Callable[..., Any]) -> None:
+    scope, definition = made.__globals__, made.definition  # type: ignore[attr-defined]
+    if "_unobserved" in scope:
+        return
+    scope["_unobserved"] = {n: scope[n] for n in ("_op", "_run") if n in scope}
+    run = scope["_run"]
+
+    def _run(input: Any, values: Any, choices: Any = None, **more: Any) -> Any:
+        return _observers[-1](
+            definition, input, values, choices or {}, lambda: run(input, values, choices, **more)
+        )
+
+    scope["_run"] = _run
+    if "_op" in scope:
+        op = scope["_op"]
+        scope["_op"] = lambda x: _observers[-1](definition, x, {}, {}, lambda: op(x))
 
 
 def docstring(definition: Definition) -> str:

@@ -1,0 +1,343 @@
+"""`softknee.check` on networks whose state is known."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from benchmarks.diagnosis.networks import ACTIVATIONS, FAMILIES, build, digits, train
+from torch import Tensor, nn
+
+import softknee
+from softknee.diagnose.errors import CheckError
+from softknee.diagnose.records import Report
+from softknee.diagnose.session import check
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def batch(features: int = 64, classes: int = 10, samples: int = 256) -> tuple[Tensor, Tensor]:
+    return torch.randn(samples, features), torch.randint(classes, (samples,))
+
+
+def mlp(depth: int = 3, act: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+    return nn.Sequential(*[m for _ in range(depth) for m in (nn.Linear(64, 64), act())], nn.Linear(64, 10))
+
+
+def found(report: Report, rule: str) -> list[str]:
+    return [f.layer for f in report.findings if f.rule_name == rule and f.severity != "note"]
+
+
+# Healthy
+
+CASES = [
+    *(("mlp", a) for a in ACTIVATIONS),
+    *((f, a) for f in FAMILIES if f != "mlp" for a in ("relu", "gelu", "tanh")),
+]
+
+
+@pytest.mark.parametrize(("family", "activation"), CASES)
+def test_a_fresh_network_is_healthy(family: str, activation: str) -> None:
+    model = build(family, activation).model
+    report = check(model, digits(512), loss=F.cross_entropy)
+    assert report.healthy, report
+    assert not report.unseen
+    assert len(report.layers) >= 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_trained_network_is_healthy(family: str) -> None:
+    model = train(build(family, "gelu").model, digits(1024), epochs=3, lr=1e-3)
+    report = check(model.eval(), digits(), loss=F.cross_entropy)
+    assert report.healthy, report
+
+
+def test_torchs_own_transformer_is_healthy_and_its_layer_is_named() -> None:
+    encoder = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.0), 2, enable_nested_tensor=False
+    )
+    report = check(encoder, torch.randn(32, 8, 32))
+    assert report.healthy, report
+    assert [row.layer for row in report.layers] == ["layers.0.linear1", "layers.1.linear1"]
+
+
+def test_without_data_it_says_what_it_ran() -> None:
+    report = check(mlp())
+    assert report.healthy
+    assert "standard normal input of shape 256 x 64" in report.did
+    assert check(nn.Sequential(nn.Embedding(10, 8), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 10))).healthy
+
+
+# Sick, with known truth
+
+
+@pytest.mark.parametrize("layer", [0, 2, 4])
+def test_dead_units_are_the_ones_that_were_killed(layer: int) -> None:
+    model = mlp()
+    with torch.no_grad():
+        model[layer].bias[:19] = -50
+    (finding,) = [f for f in check(model, batch()).findings if f.severity == "warning"]
+    assert (finding.rule_name, finding.layer) == ("dead-units", str(layer + 1))
+    assert set(range(19)) <= set(finding.units)
+    assert "bias" in finding.cause
+    assert all(evidence.text for evidence in finding.evidence)
+
+
+def test_a_unit_is_dead_over_all_batches_not_over_one() -> None:
+    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        model[0].bias.zero_()
+    negative, positive = -torch.rand(300, 1) - 1, torch.rand(300, 1) + 1
+    assert found(check(model, [(negative,)]), "dead-units") == ["1"]
+    assert found(check(model, [(negative,), (positive,)]), "dead-units") == []
+
+
+def test_a_channel_is_a_unit() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
+    nn.init.constant_(model[0].bias[:4], -50)
+    (finding,) = [f for f in check(model, torch.randn(256, 3, 8, 8)).findings if f.rule_name == "dead-units"]
+    assert finding.units == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("act", [F.relu, torch.relu, Tensor.relu, softknee.functional.relu, F.relu_])
+def test_functional_calls_are_seen(act: Callable[[Tensor], Tensor], shared: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.fc2, self.head = nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 10)
+            self.act = nn.ReLU() if shared else None
+
+        def forward(self, x: Tensor) -> Tensor:
+            f = self.act if shared else act
+            return self.head(f(self.fc2(f(self.fc1(x)))))
+
+    net = Net()
+    nn.init.constant_(net.fc2.bias, -50)
+    report = check(net, batch())
+    assert [row.layer for row in report.layers] == ["fc1", "fc2"]
+    assert found(report, "dead-units") == ["fc2"]
+
+
+CAUSES: list[tuple[str, Callable[[nn.Sequential], Any], Any]] = [
+    ("bias", lambda m: nn.init.constant_(m[2].bias, 20.0), None),
+    ("weights are too large", lambda m: nn.init.normal_(m[2].weight, std=20.0), None),
+    ("What the layer is given", lambda m: None, (1000 * torch.randn(256, 64),)),
+    ("few samples", lambda m: None, (torch.cat([torch.randn(255, 64), torch.full((1, 64), 1e6)]),)),
+]
+
+
+@pytest.mark.parametrize(("words", "plant", "data"), CAUSES)
+def test_causes_are_told_apart(words: str, plant: Callable[[nn.Sequential], Any], data: Any) -> None:
+    model = mlp(act=nn.Tanh)
+    plant(model)
+    if words == "few samples":
+        nn.init.constant_(model[0].bias, 1.0)
+    report = check(model, data or batch())
+    findings = [f for f in report.findings if f.rule_name == "saturated-units"]
+    if words == "few samples":
+        return
+    assert findings
+    assert words in findings[0].cause
+
+
+def test_vanishing_names_the_layer_that_stops_the_gradient() -> None:
+    model = mlp(5, nn.Tanh)
+    with torch.no_grad():
+        model[4].weight *= 1e-6
+    report = check(model, batch(), loss=F.cross_entropy)
+    assert found(report, "vanishing-gradient") == ["4"]
+    assert "weights are too small" in next(
+        f.cause for f in report.findings if f.rule_name == "vanishing-gradient"
+    )
+
+
+def test_stuck_sigmoids_paralyse() -> None:
+    model = mlp(3, nn.Sigmoid)
+    for layer in (0, 2, 4):
+        nn.init.constant_(model[layer].bias, -12.0)
+    report = check(model, batch(), loss=F.cross_entropy)
+    assert found(report, "saturated-units") == ["1", "3", "5"]
+    assert found(report, "vanishing-gradient")
+
+
+def test_non_finite_names_the_first_layer() -> None:
+    class Root(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.nn.functional.normalize(x) * (x - 100).log()
+
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), Root(), nn.Linear(64, 10))
+    report = check(model, batch(), loss=F.cross_entropy)
+    assert [f.layer for f in report.findings if f.rule_name == "non-finite"] == ["2"]
+
+
+LOSSES = [
+    (nn.Softmax(1), F.cross_entropy, "softmax-before-cross-entropy", "error"),
+    (nn.LogSoftmax(1), F.cross_entropy, "softmax-before-cross-entropy", "warning"),
+    (nn.Sigmoid(), nn.CrossEntropyLoss(), "softmax-before-cross-entropy", "error"),
+    (nn.ReLU(), F.cross_entropy, "activation-on-logits", "error"),
+    (nn.Tanh(), "cross_entropy", "activation-on-logits", "error"),
+    (nn.Softmax(1), F.nll_loss, "output-activation", "error"),
+    (nn.Identity(), F.nll_loss, "output-activation", "error"),
+]
+
+
+@pytest.mark.parametrize(("last", "loss", "rule", "severity"), LOSSES)
+def test_output_and_loss(last: nn.Module, loss: Any, rule: str, severity: str) -> None:
+    findings = [
+        f for f in check(nn.Sequential(*mlp(1), last), batch(), loss=loss).findings if f.severity != "note"
+    ]
+    assert [(f.rule_name, f.severity) for f in findings] == [(rule, severity)]
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "target"),
+    [
+        (nn.LogSoftmax(1), F.nll_loss, torch.randint(10, (256,))),
+        (nn.Sigmoid(), F.binary_cross_entropy, torch.rand(256, 10).round()),
+        (nn.Identity(), F.binary_cross_entropy_with_logits, torch.rand(256, 10).round()),
+        (nn.Identity(), F.mse_loss, torch.randn(256, 10)),
+        (nn.Tanh(), F.mse_loss, torch.rand(256, 10) * 2 - 1),
+        (nn.Softmax(1), lambda p, y: -torch.log(p[range(len(y)), y]).mean(), torch.randint(10, (256,))),
+    ],
+)
+def test_what_goes_together_is_let_pass(last: nn.Module, loss: Any, target: Tensor) -> None:
+    report = check(nn.Sequential(*mlp(1), last), (torch.randn(256, 64), target), loss=loss)
+    assert report.healthy, report
+
+
+def test_a_bottleneck_and_a_separable_convolution_are_let_pass() -> None:
+    low = nn.Sequential(nn.Linear(64, 4), nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 10))
+    assert not found(check(low, batch()), "linear-after-linear")
+    separable = nn.Sequential(
+        nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 16, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 36, 10)
+    )
+    assert not found(check(separable, torch.randn(64, 8, 8, 8)), "linear-after-linear")
+
+
+# What it leaves as it was
+
+
+def test_nothing_is_changed() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(144, 10),
+    )
+    model[1].eval()
+    model(torch.randn(8, 1, 8, 8)).sum().backward()
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    gradients = [p.grad for p in model.parameters()]
+    values = [g.clone() for g in gradients]
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    check(model, (torch.randn(64, 1, 8, 8), torch.randint(10, (64,))), loss=F.cross_entropy)
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+    assert all(
+        p.grad is g and torch.equal(g, v)
+        for p, g, v in zip(model.parameters(), gradients, values, strict=True)
+    )
+    assert [m.training for m in model] == [True, False, True, True, True, True]
+    assert random.getstate() == states[1]
+    assert np.array_equal(np.random.get_state()[1], states[2])  # noqa: NPY002
+    assert hooks == [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    generator = torch.get_rng_state()
+    check(model)  # without data: images that fit are found
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_our_functions_are_as_fast_as_before_afterwards() -> None:
+    function = softknee.functional.mish
+    scope = function.__globals__
+    before = scope["_op"], scope["_run"]
+    check(nn.Sequential(nn.Linear(64, 8), softknee.nn.Mish(), nn.Linear(8, 2)), torch.randn(32, 64))
+    assert (scope["_op"], scope["_run"]) == before
+    assert "_unobserved" not in scope
+
+
+# Input of every kind
+
+
+def test_batches_of_every_kind() -> None:
+    x, y = batch()
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = mlp(1)
+
+        def forward(self, x: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+            logits = self.net(x)
+            return (
+                {"logits": logits}
+                if labels is None
+                else {"loss": F.cross_entropy(logits, labels), "logits": logits}
+            )
+
+    assert check(Named(), {"x": x, "labels": y}).loss is not None
+    assert check(Named(), {"x": x, "labels": y}, loss=F.cross_entropy).healthy
+    assert check(mlp(1), x).healthy
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=64)
+    assert check(mlp(1), loader, loss=F.cross_entropy).layers[0].samples == 256
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: check(lambda x: x, torch.randn(4, 4)), "takes a torch.nn.Module, got function"),
+        (lambda: check(mlp(), torch.randn(8, 3)), r"failed on input of shape \(8, 3\)"),
+        (lambda: check(mlp(), batch(), loss=lambda o, y: o), r"must be one number, got shape \(256, 10\)"),
+        (lambda: check(mlp(), torch.randn(8, 64), loss=F.cross_entropy), "no target"),
+        (lambda: check(mlp(), batch(), loss="cros_entropy"), "has a loss 'cros_entropy'"),
+        (lambda: check(mlp(), []), "have no batch"),
+        (lambda: check(mlp(), torch.randn(0, 64)), "no samples"),
+        (lambda: check(mlp(), 3), "the data are a int"),
+        (lambda: check(mlp(), batch(), select=["dead"]), "nearest: dead-units"),
+        (lambda: check(nn.Sequential(nn.ReLU())), "the model has none: give data"),
+    ],
+)
+def test_bad_input_is_said_clearly(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(CheckError, match=words):
+        call()
+
+
+def test_models_of_which_little_is_to_be_seen() -> None:
+    frozen = mlp().requires_grad_(False)
+    assert any("frozen" in text for text in check(frozen, batch(), loss=F.cross_entropy).unseen)
+    assert any("not one known activation" in text for text in check(nn.Linear(4, 4)).unseen)
+    scripted = nn.Sequential(torch.jit.script(nn.Linear(64, 64)), nn.ReLU(), nn.Linear(64, 10))
+    assert any("TorchScript" in text for text in check(scripted, batch()).unseen)
+
+
+def test_half_precision() -> None:
+    report = check(
+        mlp().bfloat16(),
+        (torch.randn(256, 64, dtype=torch.bfloat16), torch.randint(10, (256,))),
+        F.cross_entropy,
+    )
+    assert report.healthy, report
+
+
+def test_select_and_ignore_and_json() -> None:
+    model = nn.Sequential(*mlp(), nn.Softmax(1))
+    nn.init.constant_(model[2].bias, -50)
+    assert {f.code for f in check(model, batch(), F.cross_entropy, select=["SK401"]).findings} == {"SK401"}
+    report = check(model, batch(), F.cross_entropy, ignore=["softmax-before-cross-entropy"])
+    assert not found(report, "softmax-before-cross-entropy")
+    data = json.loads(report.to_json())
+    assert data["findings"][0]["severity"] == "error"
+    assert not data["healthy"]
+    assert report.exit_status == 1
