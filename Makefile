@@ -15,7 +15,7 @@ ACTIVATIONS := relu,leaky_relu,elu,selu,gelu,silu,mish,hardswish,softplus,softsi
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format docs bench exhaustive clean
+.PHONY: help run test test-gpu check format docs bench exhaustive clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ run: $(VENV)/run.stamp ## compare twelve activations on digits; the report goes 
 
 test: $(VENV)/dev.stamp ## run the tests
 	@$(PY) -m pytest --numprocesses $(WORKERS) -m "not exhaustive"
+
+test-gpu: $(VENV)/dev.stamp ## run the GPU kernels' tests on a GPU, over the whole catalogue
+	@TRITON_INTERPRET=0 $(PY) -m pytest tests/gpu
 
 check: $(VENV)/dev.stamp ## format, lint, types, generated files, documentation: change nothing
 	@$(PY) -m ruff format --quiet --check $(CODE)

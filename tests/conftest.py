@@ -27,6 +27,8 @@ def own_activations_go() -> Iterator[None]:
 # Not the user's own cache; subprocesses inherit it. Kept from run to run, as a user's is.
 os.environ.setdefault("SOFTKNEE_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "kernels"))
 os.environ["MPLBACKEND"] = "Agg"
+# The kernels for GPUs are interpreted: before Triton is imported, and torch imports it.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # The same examples every time, so that a failure is the change's own; `exhaustive` draws anew.
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=30)

@@ -162,18 +162,18 @@ class Activation:
 
     def source(
         self,
-        backend: Literal["cpu", "assembly"] = "cpu",
+        backend: Literal["cpu", "assembly", "gpu"] = "cpu",
         order: int = 0,
         dtype: str = "float32",
         **parameters: Any,
     ) -> str:
-        """The code that runs for the function or its order-th derivative: LLVM IR, or the
-        processor's instructions."""
+        """The code that runs for the function or its order-th derivative: LLVM IR, the processor's
+        instructions, or the GPU's Triton source (which needs no GPU to be read)."""
         from softknee.kernels.llvm import Operand, Scalar
         from softknee.kernels.plan import Plan, source
         from softknee.nn.runtime import runtime
 
-        backends, dtypes = ("cpu", "assembly"), ("float32", "float64", "bfloat16", "float16")
+        backends, dtypes = ("cpu", "assembly", "gpu"), ("float32", "float64", "bfloat16", "float16")
         if backend not in backends:
             raise ValueError(f"backend must be one of {', '.join(backends)}, got {backend!r}")
         if dtype not in dtypes:

@@ -61,7 +61,7 @@ def show(
 def source(
     name: Annotated[str, typer.Argument(help="The activation.")],
     backend: Annotated[
-        str, typer.Option(help="cpu: LLVM IR; assembly: the processor's instructions.")
+        str, typer.Option(help="cpu: LLVM IR; assembly: the processor's instructions; gpu: Triton.")
     ] = "cpu",
     order: Annotated[
         int, typer.Option(min=0, max=9, help="0: the function; 1: its derivative; and so on.")

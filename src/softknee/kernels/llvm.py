@@ -24,8 +24,8 @@ __all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "to_llvm"]
 
 Storage = Literal["float32", "float64", "float16", "bfloat16"]
 #: how an operand moves along a row: element by element, not at all, or (an output) summed along
-#: the row into one element, or summed over the rows into a row
-Access = Literal["row", "splat", "sum_row", "sum_rows"]
+#: the row into one element, or summed over the rows into a row; "sum": the GPU's, which has no rows
+Access = Literal["row", "splat", "sum_row", "sum_rows", "sum"]
 
 SIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
 MEMORY = {"float32": "float", "float64": "double", "float16": "half", "bfloat16": "i16"}

@@ -22,6 +22,7 @@ from softknee.kernels.lower import lower
 from softknee.kernels.primitives import Double, Pair, Single
 from softknee.kernels.program import Program
 from softknee.kernels.table import split, table_of
+from softknee.kernels.triton import Layout, to_triton
 from softknee.lang.nodes import Node, walk
 
 __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of", "slopes"]
@@ -29,6 +30,8 @@ __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"
 Precision = Literal["default", "exact"]
 #: largest error, in units in the last place, of a float32 result computed in float32
 SINGLE_LIMIT = 1.6
+#: the same on the GPU, by the type that is stored: 2^-9 of its unit is 16 (2^-8: 256) units of float32
+GPU_LIMIT = {"float16": 16.0, "bfloat16": 128.0}
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,21 @@ def slopes(derivative: Node) -> tuple[float, ...] | None:
     return tuple(sorted(values))
 
 
+def gpu_arithmetic_for(plan: Plan) -> type:
+    """As `arithmetic_for`, where float64 costs much more: float32 wherever its error, in the unit of
+    the type that is stored, is small enough. Sums are taken of the float32 results."""
+    stored = {o.storage for _, o in plan.outputs if not o.access.startswith("sum")}
+    if "float64" in stored | {i.storage for _, i in plan.inputs if isinstance(i, Operand)}:
+        return Pair
+    if plan.precision == "exact":
+        return Double
+    scalars = {name for name, i in plan.inputs if isinstance(i, Scalar)}
+    for expression, o in plan.outputs:
+        if not single_error(expression, scalars) <= GPU_LIMIT.get(o.storage, SINGLE_LIMIT):
+            return Double
+    return Single
+
+
 def _lanes(arithmetic: type) -> int:
     """Elements computed side by side: several registers' worth, to hide the latency of each step.
 
@@ -113,16 +131,16 @@ def _lanes(arithmetic: type) -> int:
     return (16 if wide else 8) if arithmetic is Pair else 64 if wide else 16
 
 
-def kernel_of(plan: Plan) -> Kernel:
+def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
     """The kernel a backend spells: the plan's expressions, lowered."""
-    arithmetic = arithmetic_for(plan)
+    arithmetic = arithmetic_for(plan) if backend == "cpu" else gpu_arithmetic_for(plan)
     program = Program()
     kind = "f32" if arithmetic is Single else "f64"
     values = {name: program.input(k, kind) for k, (name, _) in enumerate(plan.inputs)}
     roots = [e for e, _ in plan.outputs]
     storages = {n: (k, i.storage) for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
     narrow = {n for n, (_, storage) in storages.items() if SIZE[storage] == 2}
-    if narrow:
+    if narrow and backend == "cpu":  # a table would not fit beside the data in a GPU's caches
         roots, parts = split(roots, narrow)
         for name, (source_name, part) in parts.items():
             place, storage = storages[source_name]
@@ -148,8 +166,11 @@ def _values(part: Node, name: str, x: Any) -> Any:
     return run(compile_plan(wide), kernel_of(wide), [x])[0]
 
 
-def source(plan: Plan, backend: Literal["cpu", "assembly"] = "cpu") -> str:
-    """The text of what runs: LLVM IR ("cpu") or this processor's instructions ("assembly")."""
+def source(plan: Plan, backend: Literal["cpu", "assembly", "gpu"] = "cpu") -> str:
+    """The text of what runs: LLVM IR ("cpu"), this processor's instructions ("assembly"), Triton ("gpu")."""
+    if backend == "gpu":
+        kernel = kernel_of(plan, "gpu")
+        return to_triton(kernel, Layout((None,) * len(kernel.operands)))
     ir = to_llvm(kernel_of(plan), native.features())
     return ir if backend == "cpu" else native.assembly(ir)
 

@@ -1,4 +1,4 @@
-"""Runs an operator's kernel on torch tensors in CPU memory.
+"""Runs an operator's kernel on torch tensors: those in CPU memory here, those of a GPU in `gpu.py`.
 
 Everything that depends on shapes and types alone is worked out once and kept: the compiled kernel,
 and for shapes that are not one contiguous row the geometry (rows, strides, chunks).
@@ -20,11 +20,12 @@ from torch import Tensor
 from softknee.kernels import native
 from softknee.kernels.llvm import CHUNK, Operand, Scalar
 from softknee.kernels.plan import Plan, compile_plan
+from softknee.nn import gpu
 
 if TYPE_CHECKING:
     from softknee.nn.pointwise import Call, Pointwise
 
-__all__ = ["eligible", "run"]
+__all__ = ["STORAGE", "contiguous_stride", "dense", "eligible", "expanded", "results_of", "run", "write"]
 
 STORAGE: dict[torch.dtype, Any] = {
     torch.float32: "float32",
@@ -95,22 +96,21 @@ if hasattr(os, "register_at_fork"):
 
 
 def eligible(tensors: tuple[Any, ...]) -> bool:
-    """Plain CPU tensors of a floating type, and nobody watching the operations."""
+    """Plain tensors of a floating type, in CPU memory or of one GPU, and nobody watching the operations."""
+    here = True
     for t in tensors:
-        if (
-            type(t) not in _exact
-            or not t.is_cpu
-            or t.dtype not in STORAGE
-            or t.layout is not _strided_layout
-            or t.is_neg()
-        ):
+        if type(t) not in _exact or t.dtype not in STORAGE or t.layout is not _strided_layout or t.is_neg():
             return False
-    return not _modes() and _tracing() is None
+        if not t.is_cpu:
+            here = False
+    return not _modes() and _tracing() is None and (here or gpu.usable(tensors))
 
 
 def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | None = None) -> Any:
     """The operator's results; None where this combination of shapes is left to torch operations."""
     first = tensors[0]
+    if not first.is_cpu:
+        return gpu.run(op, tensors, call, (out,) * len(op.outputs))
     dtype, shape = first.dtype, first.shape
     if not call.plain:
         for s in call.shapes:
@@ -151,14 +151,14 @@ def write(
     op: Pointwise, tensors: tuple[Tensor, ...], call: Call, outs: tuple[Tensor | None, ...]
 ) -> tuple[Tensor, ...] | None:
     """The operator's results, written into `outs` where one is given; None where no kernel can do it."""
-    results = _strided(op, tensors, call, outs)
+    results = (_strided if tensors[0].is_cpu else gpu.run)(op, tensors, call, outs)
     return (results,) if op.single and results is not None else results
 
 
 def fresh_like(x: Tensor) -> Tensor:
     """A new tensor to write results into, in huge pages if it is large."""
     made = _empty_like(x)
-    if made.numel() * made.element_size() >= HUGE:
+    if made.is_cpu and made.numel() * made.element_size() >= HUGE:
         _advise(made)
     return made
 
@@ -289,7 +289,7 @@ def _count(shape: tuple[int, ...]) -> int:
     return total
 
 
-def _expanded(shape: tuple[int, ...], stride: tuple[int, ...], full: tuple[int, ...]) -> tuple[int, ...]:
+def expanded(shape: tuple[int, ...], stride: tuple[int, ...], full: tuple[int, ...]) -> tuple[int, ...]:
     """Strides over the full shape: 0 where a dimension is broadcast."""
     missing = len(full) - len(shape)
     return (0,) * missing + tuple(
@@ -297,7 +297,7 @@ def _expanded(shape: tuple[int, ...], stride: tuple[int, ...], full: tuple[int, 
     )
 
 
-def _contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
+def contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
     stride, step = [], 1
     for s in reversed(shape):
         stride.append(step)
@@ -305,11 +305,11 @@ def _contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(stride))
 
 
-def _strided(
-    op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | tuple[Tensor | None, ...] | None
-) -> Any:
-    outs = out if isinstance(out, tuple) else (out,) * len(op.outputs)
-    used = [k for k, name in enumerate(op.tensors) if name in op.used]
+def results_of(
+    op: Pointwise, tensors: tuple[Tensor, ...], call: Call, outs: tuple[Tensor | None, ...]
+) -> tuple[tuple[int, ...], list[Tensor], list[tuple[int, ...] | None], tuple[int, ...]] | None:
+    """The broadcast shape, a tensor for each result, the shapes that results are summed to (None: they
+    are not; else the tensor stands for its type), and the strides in whose order to pass through."""
     full = tuple(torch.broadcast_shapes(*(t.shape for t in tensors)))
     dtypes = tuple(t.dtype for t in tensors)
     leader = next((t for t in tensors if tuple(t.shape) == full), None)
@@ -321,33 +321,46 @@ def _strided(
         return None
     outputs: list[Tensor] = []
     targets: list[tuple[int, ...] | None] = []
+    device = tensors[0].device
     for output, shape, given in zip(op.outputs, call.shapes, outs, strict=True):
         target = None if shape is None or tuple(shape) == full else tuple(shape)
         targets.append(target)
         dtype = common if output.target is None else dtypes[output.target]
         if target is not None:
-            outputs.append(torch.empty(0, dtype=dtype, device="cpu"))  # replaced by partial sums below
+            outputs.append(torch.empty(0, dtype=dtype, device=device))
         elif given is not None:
             outputs.append(given)
         elif leader is not None:
             outputs.append(torch.empty_like(leader, dtype=dtype))
         else:
-            outputs.append(torch.empty(full, dtype=dtype, device="cpu"))
+            outputs.append(torch.empty(full, dtype=dtype, device=device))
         if given is not None and tuple(given.shape) != full:
             raise RuntimeError(
                 f"a result of shape {full} cannot be written over an input of shape {tuple(given.shape)}; "
                 "use inplace=False"
             )
     whole = next((o for o, t in zip(outputs, targets, strict=True) if t is None), None)
-    if whole is None and leader is not None and _dense(leader):
+    if whole is None and leader is not None and dense(leader):
         whole = leader
-    layout = tuple(whole.stride()) if whole is not None else _contiguous_stride(full)
+    return full, outputs, targets, tuple(whole.stride()) if whole is not None else contiguous_stride(full)
+
+
+def _strided(
+    op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | tuple[Tensor | None, ...] | None
+) -> Any:
+    outs = out if isinstance(out, tuple) else (out,) * len(op.outputs)
+    made = results_of(op, tensors, call, outs)
+    if made is None:
+        return None
+    full, outputs, targets, layout = made
+    used = [k for k, name in enumerate(op.tensors) if name in op.used]
+    dtypes = tuple(t.dtype for t in tensors)
     inputs = [tensors[k] for k in used]
     for attempt in range(2):
-        strides = [_expanded(tuple(t.shape), t.stride(), full) for t in inputs]
+        strides = [expanded(tuple(t.shape), t.stride(), full) for t in inputs]
         for o, t in zip(outputs, targets, strict=True):
             strides.append(
-                _expanded(full, o.stride(), full) if t is None else _expanded(t, _contiguous_stride(t), full)
+                expanded(full, o.stride(), full) if t is None else expanded(t, contiguous_stride(t), full)
             )
         geometry = _geometry(full, layout, tuple(strides), len(inputs), tuple(targets))
         if isinstance(geometry, _Geometry):
@@ -357,7 +370,7 @@ def _strided(
         for k in geometry:  # copied in the order in which the rows run
             like = inputs[k].expand(full)
             copied = torch.empty(full, dtype=like.dtype, device="cpu")
-            if whole is not None and _dense(whole):
+            if _covers(full, layout):
                 copied = copied.as_strided(full, layout)
             inputs[k] = copied.copy_(like)
     sums = [t for t in targets if t is not None]
@@ -395,10 +408,14 @@ def _strided(
     return results_[0] if op.single else tuple(results_)
 
 
-def _dense(t: Tensor) -> bool:
+def dense(t: Tensor) -> bool:
     """Whether the elements fill a stretch of memory, in whatever order of dimensions."""
-    reach = 1 + sum((s - 1) * d for s, d in zip(t.shape, t.stride(), strict=True)) if t.numel() else 0
-    return reach == t.numel()
+    return _covers(t.shape, t.stride())
+
+
+def _covers(shape: Sequence[int], stride: Sequence[int]) -> bool:
+    count = _count(tuple(shape))
+    return (1 + sum((s - 1) * d for s, d in zip(shape, stride, strict=True)) if count else 0) == count
 
 
 def _advise(t: Tensor) -> None:
