@@ -15,6 +15,7 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from mpmath import mp, mpf
@@ -79,6 +80,63 @@ def fit(recipe: Recipe) -> tuple[list[object], list[object], mpf]:
         if place < recipe.refitted:
             best = polynomial(target, weight, grid, recipe.degree, exact)
     return rounded, [], best.error
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """One polynomial in x - centre for each interval; table j holds coefficient j of every interval.
+
+    The first coefficient is exact to some 7 bits more than an f32 holds: either the centre is chosen
+    for it near the middle (`settled`), or its low part is a table of its own.
+    """
+
+    name: str
+    formula: str
+    function: Function
+    intervals: tuple[tuple[mpf, mpf], ...]
+    degree: int
+    settled: bool
+
+    def tables(self) -> tuple[list[list[float]], mpf]:
+        columns: list[list[float]] = []
+        worst = mpf(0)
+        for low, high in self.intervals:
+            centre = (low + high) / 2 if low else mpf(0)
+            if self.settled and low:
+                step = mpf(2) ** -22 * centre
+                near = (mpf(_f32(centre + k * step)) for k in range(200))
+                centre = min(near, key=lambda c: abs(self.function(c) / mpf(_f32(self.function(c))) - 1))
+            grid = chebyshev_grid(low - centre, high - centre, 80)
+            grid = [d for d in grid if d]
+            target = [self.function(centre + d) for d in grid]
+            first = self.function(centre)
+            found = polynomial(target, [1 / t for t in target], grid, self.degree, fixed=(first,))
+            worst = max(worst, found.error)
+            c = [_f32(x) for x in found.numerator]
+            columns.append([_f32(centre) if self.settled else _f32(first - mpf(c[0])), *c])
+        columns += [columns[-1]] * (32 - len(columns))
+        return [list(row) for row in zip(*columns, strict=True)], worst
+
+
+def _quarter_octaves() -> tuple[tuple[mpf, mpf], ...]:
+    """[0, 1/8), then four intervals an octave, up to 10: beyond, tanh is 1"""
+    ends = [mpf(0), *((1 + mpf(q) / 4) * mpf(2) ** e for e in range(-3, 4) for q in range(4))]
+    return tuple(pair for pair in pairwise(ends) if pair[0] < 9)
+
+
+def pieces() -> list[Pieces]:
+    width = mpf(15) / 32
+    return [
+        Pieces("TANH_PIECES", "tanh(a): centres, then coefficients", mp.tanh, _quarter_octaves(), 5, True),
+        Pieces(
+            "MILLS_PIECES",
+            "exp(a^2/2) normal_cdf(-a) around 15 k/32: low part of the first coefficient, then coefficients",
+            _mills,
+            tuple(((k - mpf("0.5")) * width, (k + mpf("0.5")) * width) for k in range(32)),
+            6,
+            False,
+        ),
+    ]
 
 
 def _even(function: Function, limit: mpf | int) -> Function:
@@ -258,13 +316,23 @@ def recipes() -> list[Recipe]:
         ),
         Recipe(
             "EXPM1_SINGLE",
-            "Q(r): e^r = 1 + r + r^2 Q, |r| <= ln2/2, weighted for e^r",
+            "Q(r): e^r = 1 + r + r^2 Q, |r| <= ln2/64, weighted for e^r - 1",
             _exp_half,
-            (-half * mpf("1.001"), half * mpf("1.001")),
-            4,
+            (-half / 32 * mpf("1.001"), half / 32 * mpf("1.001")),
+            2,
             kind="f32",
-            refitted=3,
-            weight=lambda r: r * r + mpf("0.01"),
+            refitted=1,
+            weight=lambda r: abs(r) + mpf("0.0001"),
+        ),
+        Recipe(
+            "EXP_SINGLE",
+            "Q(r): e^r = 1 + r + r^2 Q, |r| <= ln2/64, weighted for e^r",
+            _exp_half,
+            (-half / 32 * mpf("1.001"), half / 32 * mpf("1.001")),
+            1,
+            kind="f32",
+            refitted=1,
+            weight=lambda r: r * r + mpf("0.000001"),
         ),
         Recipe(
             "LOG_SINGLE",
@@ -291,7 +359,7 @@ def recipes() -> list[Recipe]:
 
 def _write(value: object) -> str:
     if isinstance(value, tuple):
-        return f"({value[0]!r}, {value[1]!r})"
+        return f"({', '.join(map(repr, value))})"
     return repr(value)
 
 
@@ -316,6 +384,17 @@ def source() -> str:
         lines.append(f"{name}_SINGLE = {_write((short, _f32(value - mpf(short))))}")
     lines.append("# 42 bits of ln 2 and the rest")
     lines.append(f"LN2_PARTS = {_write((float(high), float(mp.ln2 - high)))}")
+    short = mp.floor(mp.ln2 * 2**11) / 2**11
+    lines.append("# 11 bits of ln 2 and the rest")
+    lines.append(f"LN2_SHORT_SINGLE = {_write((float(short), _f32(mp.ln2 - short)))}")
+    powers = [mpf(2) ** (mpf(j) / 32 - 1) for j in range(32)]
+    lines.append("# 2^(j/32 - 1), and what an f32 of it lacks")
+    lines += _table("POWERS_SINGLE", [_f32(t) for t in powers])
+    lines += _table("POWERS_SINGLE_LOW", [_f32(t - mpf(_f32(t))) for t in powers])
+    for piece in pieces():
+        tables, error = piece.tables()
+        lines.append(f"# {piece.formula}: 2^{float(mp.log(error, 2)):.1f}")
+        lines += _table(piece.name, [tuple(row) for row in tables])
     for recipe in recipes():
         upper, lower, error = fit(recipe)
         lines.append(f"# {recipe.formula}: 2^{float(mp.log(error, 2)):.1f}")

@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 from mpmath import mp, mpf
+from scipy import special
 
 from softknee.kernels import coefficients, primitives
 from softknee.kernels.arrays import run_program
@@ -249,6 +250,7 @@ IN_FLOAT64: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "softplus": lambda x: np.logaddexp(0, x),
     "normal_pdf": lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    "normal_cdf": special.ndtr,
     "log": np.log,
     "log1p": np.log1p,
     "silu": lambda x: x * (1 / (1 + np.exp(-x))),
@@ -308,9 +310,12 @@ def test_single_for_every_float32(name: str) -> None:
 
 def test_single_product_with_sigmoid_keeps_its_digits_and_rounds_once() -> None:
     """sigmoid(-95) is subnormal with 9 bits left; silu(-95) is too, but is right to its last one."""
-    normal, subnormal = single_errors("silu", sample(100_000))
-    assert normal <= 0.97
+    x = sample(100_000)
+    normal, subnormal = single_errors("silu", x[abs(x) > 2.0**-100])
+    assert normal <= 0.6
     assert subnormal <= SINGLE_SUBNORMAL_ERROR
+    # of a tiny x the product with the low part is rounded, too
+    assert max(single_errors("silu", x)) <= 1
 
 
 @pytest.mark.parametrize("name", SINGLE_ERROR)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from softknee.kernels.program import Instruction, Program, Value
+from softknee.kernels.program import PICKED, Instruction, Program, Value
 
 __all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "to_llvm"]
 
@@ -164,17 +164,30 @@ def _quotient(t: _Text, i: Instruction, a: list[str]) -> str:
 
 
 def _estimate(t: _Text, kind: str, value: str) -> str:
-    """rcp14 of a vector, 512 bits at a time"""
-    width, suffix, mask = (8, "pd", "i8") if kind == "f64" else (16, "ps", "i16")
-    part_type, v = f"<{width} x {LLVM[kind]}>", t.vector(kind)
-    name = f"@llvm.x86.avx512.rcp14.{suffix}.512"
-    t.declared.add(f"declare {part_type} {name}({part_type}, {part_type}, {mask})")
+    """The reciprocal to 14 bits"""
+    register, mask = ("<8 x double>", "i8") if kind == "f64" else ("<16 x float>", "i16")
+    name = f"rcp14.{'pd' if kind == 'f64' else 'ps'}.512"
+    return _registers(t, name, kind, (value, kind), (register, "zeroinitializer"), (mask, "-1"))
+
+
+def _registers(t: _Text, name: str, kind: str, *arguments: tuple[str, str]) -> str:
+    """An AVX-512 intrinsic on vectors of any length, register by register. An argument is (a vector,
+    the kind of its elements), or (a type, a text) that is the same for every register."""
+    width = 8 if kind == "f64" else 16
+    result = f"<{width} x {LLVM[kind]}>"
+    full = f"@llvm.x86.avx512.{name}"
     parts = []
     for start in range(0, t.lanes, width):
-        part = _shuffle(t, value, v, value, range(start, start + width))
-        parts.append(
-            t.put(f"call {part_type} {name}({part_type} {part}, {part_type} zeroinitializer, {mask} -1)")
-        )
+        given = []
+        for first, second in arguments:
+            if second in LLVM:
+                v = t.vector(second)
+                part = _shuffle(t, first, v, first, range(start, start + width))
+                given.append((f"<{width} x {LLVM[second]}>", part))
+            else:
+                given.append((first, second))
+        t.declared.add(f"declare {result} {full}({', '.join(type_ for type_, _ in given)})")
+        parts.append(t.put(f"call {result} {full}({', '.join(f'{a} {b}' for a, b in given)})"))
     size = width
     while len(parts) > 1:
         joined = f"<{size} x {LLVM[kind]}>"
@@ -185,22 +198,71 @@ def _estimate(t: _Text, kind: str, value: str) -> str:
     return parts[0]
 
 
+def _wide_registers(t: _Text) -> bool:
+    """Whether a vector of 32-bit elements fills AVX-512 registers."""
+    return "avx512f" in t.features and t.lanes % 16 == 0
+
+
+def _pick(t: _Text, i: Instruction, a: list[str]) -> str:
+    """Two registers hold the table; elsewhere it lies in memory."""
+    table: tuple[float, ...] = i.payload  # type: ignore[assignment]
+    if _wide_registers(t):
+        low, high = (
+            "<" + ", ".join(f"float {literal(x, 'f32')}" for x in half) + ">"
+            for half in (table[:16], table[16:])
+        )
+        register = "<16 x float>"
+        return _registers(t, "vpermi2var.ps.512", "f32", (register, low), (a[0], "i32"), (register, high))
+    index = t.put(f"and {t.vector('i32')} {a[0]}, splat (i32 {PICKED - 1})")
+    return _gathered(t, _numbers(t, table, "f32"), "f32", index, "i32")
+
+
+def _scale(t: _Text, i: Instruction, a: list[str]) -> str:
+    if _wide_registers(t):
+        none, all_, here = ("<16 x float>", "zeroinitializer"), ("i16", "-1"), ("i32", "4")
+        return _registers(t, "mask.scalef.ps.512", "f32", (a[0], "f32"), (a[1], "f32"), none, all_, here)
+    # Two powers of two: only the second product can be inexact.
+    f32, i32, b = t.vector("f32"), t.vector("i32"), t.vector("bool")
+    n = t.intrinsic("floor", "f32", a[1])
+    for order, limit in (("ogt", -250.0), ("olt", 250.0)):  # NaN becomes a limit: it must not be converted
+        c = t.const(limit, "f32")
+        n = t.put(f"select {b} {t.put(f'fcmp {order} {f32} {n}, {c}')}, {f32} {n}, {f32} {c}")
+    whole = t.put(f"fptosi {f32} {n} to {i32}")
+    half = t.put(f"ashr {i32} {whole}, splat (i32 1)")
+    value = a[0]
+    for part in (half, t.put(f"sub {i32} {whole}, {half}")):
+        field = t.put(f"shl {i32} {t.put(f'add {i32} {part}, splat (i32 127)')}, splat (i32 23)")
+        value = t.put(f"fmul {f32} {value}, {t.put(f'bitcast {i32} {field} to {f32}')}")
+    return value
+
+
 def _shuffle(t: _Text, a: str, kind: str, b: str, lanes: Sequence[int] | range) -> str:
     mask = ", ".join(f"i32 {k}" for k in lanes)
     return t.put(f"shufflevector {kind} {a}, {kind} {b}, <{len(lanes)} x i32> <{mask}>")
 
 
-def _gather(t: _Text, i: Instruction, a: list[str]) -> str:
-    table: tuple[float, ...] = tuple(i.payload)  # type: ignore[arg-type]
-    name = f"@table.{abs(hash(table)):x}"
-    values = ", ".join(f"double {literal(x, 'f64')}" for x in table)
-    t.globals[name] = f"{name} = private unnamed_addr constant [{len(table)} x double] [{values}], align 64"
-    pointers = t.put(f"getelementptr double, ptr {name}, {t.vector('i64')} {a[0]}")
-    v = t.vector("f64")
-    full = f"@llvm.masked.gather.v{t.lanes}f64.v{t.lanes}p0"
-    p, m = f"<{t.lanes} x ptr>", t.vector("bool")
+def _gathered(t: _Text, table: str, kind: str, index: str, index_kind: str) -> str:
+    """Elements of a table in memory"""
+    pointers = t.put(f"getelementptr {LLVM[kind]}, ptr {table}, {t.vector(index_kind)} {index}")
+    v, p, m = t.vector(kind), f"<{t.lanes} x ptr>", t.vector("bool")
+    full = f"@llvm.masked.gather.v{t.lanes}{kind}.v{t.lanes}p0"
     t.declared.add(f"declare {v} {full}({p}, {m}, {v})")
-    return t.put(f"call {v} {full}({p} align 8 {pointers}, {m} splat (i1 true), {v} zeroinitializer)")
+    size = 8 if kind == "f64" else 4
+    return t.put(f"call {v} {full}({p} align {size} {pointers}, {m} splat (i1 true), {v} zeroinitializer)")
+
+
+def _numbers(t: _Text, table: tuple[float, ...], kind: str) -> str:
+    """The name of a constant array"""
+    name = f"@table.{kind}.{abs(hash(table)):x}"
+    values = ", ".join(f"{LLVM[kind]} {literal(x, kind)}" for x in table)
+    t.globals[name] = (
+        f"{name} = private unnamed_addr constant [{len(table)} x {LLVM[kind]}] [{values}], align 64"
+    )
+    return name
+
+
+def _gather(t: _Text, i: Instruction, a: list[str]) -> str:
+    return _gathered(t, _numbers(t, i.payload, "f64"), "f64", a[0], "i64")  # type: ignore[arg-type]
 
 
 def _lookup(t: _Text, i: Instruction, a: list[str]) -> str:
@@ -208,11 +270,7 @@ def _lookup(t: _Text, i: Instruction, a: list[str]) -> str:
     name = f"@lookup.{zlib.crc32(table):x}"
     text = "\\" + table.hex("\\")
     t.globals[name] = f'{name} = private unnamed_addr constant [{len(table)} x i8] c"{text}", align 64'
-    pointers = t.put(f"getelementptr float, ptr {name}, {t.vector('i32')} {a[0]}")
-    v, p, m = t.vector("f32"), f"<{t.lanes} x ptr>", t.vector("bool")
-    full = f"@llvm.masked.gather.v{t.lanes}f32.v{t.lanes}p0"
-    t.declared.add(f"declare {v} {full}({p}, {m}, {v})")
-    return t.put(f"call {v} {full}({p} align 4 {pointers}, {m} splat (i1 true), {v} zeroinitializer)")
+    return _gathered(t, name, "f32", a[0], "i32")
 
 
 #: how each operation of a Program is written in LLVM IR
@@ -227,7 +285,7 @@ SPELLING: dict[str, Speller] = {
     "iadd": _binary("add"), "isub": _binary("sub"), "iand": _binary("and"), "ior": _binary("or"),
     "ixor": _binary("xor"), "ishl": _binary("shl"), "ilshr": _binary("lshr"), "iashr": _binary("ashr"),
     "to_int": _cast("fptosi"), "to_float": _cast("sitofp"), "widen": _cast("fpext"),
-    "narrow": _cast("fptrunc"), "gather": _gather, "lookup": _lookup,
+    "narrow": _cast("fptrunc"), "gather": _gather, "lookup": _lookup, "pick": _pick, "scale": _scale,
 }  # fmt: skip
 
 

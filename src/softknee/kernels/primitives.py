@@ -23,7 +23,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from softknee.kernels import coefficients as fitted
-from softknee.kernels.program import Instruction, Program, Value
+from softknee.kernels.program import PICKED, Instruction, Program, Value
 
 __all__ = [
     "DOUBLE_ERROR",
@@ -54,8 +54,8 @@ PAIR_ERROR = {
 
 #: largest error of each primitive of `Single` in ULP of f32, over every f32; rounded up
 SINGLE_ERROR = {
-    "exp": 0.75, "expm1": 1.2, "sigmoid": 0.95, "tanh": 1.25, "softplus": 1.3, "normal_pdf": 0.7,
-    "log": 0.9, "log1p": 1.0,
+    "exp": 0.6, "expm1": 1.2, "sigmoid": 0.6, "tanh": 1.05, "softplus": 1.15, "normal_pdf": 0.6,
+    "normal_cdf": 0.95, "log": 0.9, "log1p": 1.0,
 }  # fmt: skip
 #: the same where the result is subnormal
 SINGLE_SUBNORMAL_ERROR = 0.85
@@ -66,9 +66,9 @@ _MANTISSA = (1 << 52) - 1
 _SIGN = -(1 << 63)
 _MAGIC = 1.5 * 2.0**52  # x + _MAGIC has the nearest integer to x in its low mantissa bits
 _MAGIC_SINGLE = 1.5 * 2.0**23
+_MAGIC_32 = 1.5 * 2.0**18  # x + _MAGIC_32 has the nearest multiple of 1/32 to x in its low mantissa bits
 _ROOT_HALF_SINGLE = 0x3F3504F3
-_FAR = 147.0  # e^-_FAR, even times the largest f32, counts as 0 for f32 results
-_FAR_ROOT = 17.1  # the same for e^(-a^2/2)
+_FAR = 200.0  # e^-_FAR, even times the largest f32, is 0 as an f32
 _LN2 = math.log(2)
 _LOG2E = 1 / math.log(2)
 _LARGEST = 709.782712893384  # the largest argument with a finite exponential
@@ -1110,31 +1110,20 @@ class Pair(_Common):
 
 
 class Scaled(NamedTuple):
-    """(value + low) factor; low None: 0, factor None: 1.
+    """(value + low) 2^floor(exponent); low None: 0, exponent None: 0.
 
     low is what a product can still use of a literal or of a primitive before it is rounded, so that
-    x sigmoid(x) is rounded once. factor is a power of two: a result too small for f32 keeps its
-    digits, so that x sigmoid(x) is right where sigmoid(x) alone is subnormal.
+    x sigmoid(x) is rounded once. The exponent is a float: a result too small for f32 keeps its digits
+    until the end, so that x sigmoid(x) is right where sigmoid(x) alone is subnormal.
     """
 
     value: Value
     low: Value | None = None
-    factor: Value | None = None
-
-
-class _Decay(NamedTuple):
-    k: Value
-    h: Value
-    w: Value
-    s: Value
-    low: Value
-    d: Value
-    e: Value
-    inverse: Value
+    exponent: Value | None = None
 
 
 class Single(_Common):
-    """Numbers are f32 values, with a power of two carried along where it is needed.
+    """Numbers are f32 values, with a low part and a power of two carried along where they are needed.
 
     Errors are in `SINGLE_ERROR`, measured over every f32. What is not here is not worth it: `Double`
     serves it.
@@ -1164,7 +1153,7 @@ class Single(_Common):
             literal, low = self._number(a.value), self._number(a.low)
             both = literal is not None and low is not None
             value = self._c(literal + low) if both else self.p.add(a.value, a.low)  # type: ignore[operator]
-        return value if a.factor is None else self.p.mul(value, a.factor)
+        return value if a.exponent is None else self.p.scale(value, a.exponent)
 
     _plain = to_value
 
@@ -1194,17 +1183,18 @@ class Single(_Common):
             number = self._number(x.value)
             if number is not None and abs(number) == 1 and x.low is None:
                 return y if number > 0 else self.neg(y)
-        if a.factor is not None and b.factor is not None:  # their product may be too small
-            b = Scaled(self._plain(b))
-        factor = a.factor or b.factor
+        exponent = a.exponent or b.exponent
+        if a.exponent is not None and b.exponent is not None:
+            # multiples of 1/32: the floor of the sum need not be the sum of the floors
+            exponent = p.add(self._floor(a.exponent), self._floor(b.exponent))
         cross = None
         for x, y in ((a, b), (b, a)):
             if x.low is not None:  # an infinite y makes the product infinite, not its correction
                 small = self._clamp(y.value, -3e38, 3e38)
                 cross = p.mul(x.low, small) if cross is None else p.fma(x.low, small, cross)
         if cross is None:
-            return Scaled(p.mul(a.value, b.value), None, factor)
-        return Scaled(p.fma(a.value, b.value, cross), None, factor)
+            return Scaled(p.mul(a.value, b.value), None, exponent)
+        return Scaled(p.fma(a.value, b.value, cross), None, exponent)
 
     def div(self, a: Scaled, b: Scaled) -> Scaled:
         divisor = self._number(b.value)
@@ -1213,10 +1203,10 @@ class Single(_Common):
             if lost is not None:  # a product with all the digits of the literal's inverse: one rounding
                 return self.mul(a, self.const(1 / (Fraction(divisor) + Fraction(lost))))
         rounded = self._plain(Scaled(a.value, a.low))
-        return Scaled(self.p.div(rounded, self._plain(b)), None, a.factor)
+        return Scaled(self.p.div(rounded, self._plain(b)), None, a.exponent)
 
     def neg(self, a: Scaled) -> Scaled:
-        return Scaled(self._minus(a.value), None if a.low is None else self._minus(a.low), a.factor)
+        return Scaled(self._minus(a.value), None if a.low is None else self._minus(a.low), a.exponent)
 
     def _minus(self, a: Value) -> Value:
         made = self.instruction(a)
@@ -1228,7 +1218,7 @@ class Single(_Common):
     def abs(self, a: Scaled) -> Scaled:
         rounded = self._plain(Scaled(a.value, a.low))
         made = self.instruction(rounded)
-        return Scaled(self.p.abs(made.args[0] if made.op == "neg" else rounded), None, a.factor)
+        return Scaled(self.p.abs(made.args[0] if made.op == "neg" else rounded), None, a.exponent)
 
     def sqrt(self, a: Scaled) -> Scaled:
         return Scaled(self.p.sqrt(self._plain(a)))
@@ -1274,24 +1264,43 @@ class Single(_Common):
             return self.p.select(condition, x or c, y or c)
 
         value = self.p.select(condition, a.value, b.value)
-        return Scaled(value, choose(a.low, b.low, 0.0), choose(a.factor, b.factor, 1.0))
+        return Scaled(value, choose(a.low, b.low, 0.0), choose(a.exponent, b.exponent, 0.0))
 
     # exponentials -------------------------------------------------------------------------------
 
-    def _exponent(self, x: Value, low: Value | None = None) -> tuple[Value, Value, Value]:
-        """(shifted k, h, w) with x + low = k ln2 + r and e^r = 1 + h + w, h exact, |w| < 0.07.
+    def _floor(self, exponent: Value) -> Value:
+        """The whole part of a multiple of 1/32"""
+        p = self.p
+        return p.sub(p.rint(p.add(exponent, self._c(0.5 + 2.0**-6))), self._c(1.0))
 
-        k times 24 bits of ln2, taken from x in one fma, leaves an exact difference.
+    def _pick(self, table: Sequence[float], index: Value) -> Value:
+        return self.p.pick(index, payload=tuple(table))
+
+    def _reduced(self, x: Value) -> tuple[Value, Value, Value, Value, Value]:
+        """(k, exponent, h, t, low): e^x = 2^floor(exponent) (t + low) e^(h - k rest), rest that of
+        `LN2_SHORT_SINGLE`, |h| < ln2/64, t in [1/2, 1).
+
+        k is a multiple of 1/32 whose fraction selects t; 11 bits of ln 2 times it are exact, and so is
+        h. t below 1: a product with it cannot overflow before its exponent makes it small.
         """
         p = self.p
-        shifted = p.fma(x, self._c(_LOG2E), self._c(_MAGIC_SINGLE))
-        minus_k = p.sub(self._c(_MAGIC_SINGLE), shifted)
-        high, rest = fitted.LN2_SINGLE
-        h = p.fma(minus_k, self._c(high), x)
-        tail = p.mul(minus_k, self._c(rest)) if low is None else p.fma(minus_k, self._c(rest), low)
-        r = p.add(h, tail)
-        q = self._horner(r, fitted.EXPM1_SINGLE)
-        return shifted, h, p.fma(p.mul(r, r), q, tail)
+        high = fitted.LN2_SHORT_SINGLE[0]
+        shifted = p.fma(x, self._c(_LOG2E), self._c(_MAGIC_32))
+        k = p.sub(shifted, self._c(_MAGIC_32))
+        h = p.fma(k, self._c(-high), x)
+        place = p.bits(shifted)
+        t, low = (self._pick(table, place) for table in (fitted.POWERS_SINGLE, fitted.POWERS_SINGLE_LOW))
+        return k, p.sub(shifted, self._c(_MAGIC_32 - 1)), h, t, low
+
+    def _exponent(self, x: Value, low: Value | None = None) -> tuple[Value, Value, Value]:
+        """(k, t, w): e^(x + low) = 2^floor(k) (t + w) to 2^-30, |w| < 0.011 t"""
+        p = self.p
+        k, exponent, h, t, t_low = self._reduced(x)
+        r = p.fma(k, self._c(-fitted.LN2_SHORT_SINGLE[1]), h)
+        if low is not None:
+            r = p.add(r, low)
+        m = p.fma(p.mul(r, r), self._horner(r, fitted.EXP_SINGLE), r)
+        return exponent, t, p.fma(t, m, t_low)
 
     def _horner(self, z: Value, c: Sequence[float]) -> Value:
         total = self._c(c[-1])
@@ -1299,131 +1308,141 @@ class Single(_Common):
             total = self.p.fma(total, z, self._c(x))
         return total
 
-    def _power_of_two(self, shifted: Value, sign: int = 1, times: int = 0) -> Value:
-        """2^(sign k + times), k in the low bits"""
-        p = self.p
-        field = p.ishl(p.bits(shifted), p.const(23, "i32"))
-        one = p.const((127 + times) << 23, "i32")
-        return p.from_bits(p.iadd(one, field) if sign > 0 else p.isub(one, field))
-
     def exp(self, x: Scaled) -> Scaled:
-        """2^k (1 + h + w), the sum to nearly its last bit; 2^k in two halves, one of them carried"""
-        p = self.p
-        u = self._clamp(self._plain(x), -105.0, 90.0)
-        shifted, h, w = self._exponent(u)
-        one = self._c(1.0)
-        s = p.add(h, one)
-        e = p.add(s, p.add(p.sub(h, p.sub(s, one)), w))
-        magic = self._c(_MAGIC_SINGLE)
-        half = p.fma(p.sub(shifted, magic), self._c(0.5), magic)
-        other = p.isub(p.bits(shifted), p.bits(half))
-        second = p.from_bits(p.iadd(p.ishl(other, p.const(23, "i32")), p.const(127 << 23, "i32")))
-        return Scaled(p.mul(e, self._power_of_two(half)), None, second)
+        k, t, w = self._exponent(self._clamp(self._plain(x), -_FAR, _FAR))
+        return Scaled(t, w, k)
 
     def _clamp(self, x: Value, low: float, high: float) -> Value:
-        p = self.p
-        a, b = self._c(low), self._c(high)
-        x = p.select(p.lt(b, x), b, x)
-        return p.select(p.gt(a, x), a, x)
+        """x within [low, high], NaN kept"""
+        return self._least(self._most(x, high), low)
+
+    def _least(self, x: Value, low: float) -> Value:
+        c = self._c(low)
+        return self.p.select(self.p.gt(c, x), c, x)
+
+    def _most(self, x: Value, high: float) -> Value:
+        c = self._c(high)
+        return self.p.select(self.p.lt(c, x), c, x)
 
     def expm1(self, x: Scaled) -> Scaled:
-        """2^k w + (2^k h + (2^k - 1)), all halved; x itself where it is tiny"""
-        p = self.p
-        v = self._plain(x)
-        shifted, h, w = self._exponent(self._clamp(v, -18.0, 89.0))
-        s = self._power_of_two(shifted, times=-1)
-        y = p.fma(s, w, p.fma(s, h, p.sub(s, self._c(0.5))))
-        return Scaled(p.select(p.lt(p.abs(v), self._c(2.0**-30)), v, p.add(y, y)))
+        """(2^k t - 1) + 2^k w, w = t (e^r - 1), halved so that it overflows only where it must.
 
-    def _decay(self, x: Value, double: bool = False) -> _Decay:
-        """t = e^-|x| = (s + low)/K; d + e = K + m, m = s + low rounded (or 2 K + m).
-
-        Beyond |x| = 80, K is 2^88 times smaller than it should be: t 2^-88 is meant.
+        Near 0 all of the result is in w: h, the exact part of r, enters it last. Tiny x are left alone.
         """
         p = self.p
-        u = p.neg(p.abs(x))
-        u = p.select(p.gt(self._c(-_FAR), u), self._c(-_FAR), u)
-        shifted, h, w = self._exponent(u)
-        shift = p.select(p.lt(u, self._c(-80.0)), self._c(88.0), self._c(0.0))
-        k = self._power_of_two(p.add(shifted, shift), -1, times=int(double))
-        one = self._c(1.0)
-        s = p.add(h, one)
-        low = p.add(p.sub(h, p.sub(s, one)), w)
-        m = p.add(s, low)
-        d = p.add(k, m)
-        e = p.sub(m, p.sub(d, k))
-        return _Decay(k, h, w, s, low, d, e, p.quotient(one, d))
+        v = self._plain(x)
+        k, exponent, h, t, t_low = self._reduced(self._clamp(v, -18.0, 89.0))
+        tail = p.mul(k, self._c(-fitted.LN2_SHORT_SINGLE[1]))
+        r = p.add(h, tail)
+        m = p.fma(p.mul(r, r), self._horner(r, fitted.EXPM1_SINGLE), tail)
+        w = p.fma(t, h, p.fma(t, m, t_low))
+        half = p.sub(exponent, self._c(1.0))
+        y = p.add(p.sub(p.scale(t, half), self._c(0.5)), p.scale(w, half))
+        return Scaled(p.select(p.lt(p.abs(v), self._c(2.0**-30)), v, p.add(y, y)))
 
-    def _rest(self, n: Value, low: Value, t: _Decay, inverse: Value) -> tuple[Value, Value]:
-        """(q, rest): (n + low)/(d + e) = q + rest/d"""
+    def _decay(self, x: Value) -> tuple[Value, Value, Value, Value, Value]:
+        """(k, t, w, s, low): e^-|x| = 2^floor(k) (t + w) = s + low"""
         p = self.p
+        k, t, w = self._exponent(self._least(p.neg(p.abs(x)), -_FAR))
+        return k, t, w, p.scale(t, k), p.scale(w, k)
+
+    def _ratio(self, n: Value, low: Value, d: Value, e: Value) -> tuple[Value, Value]:
+        """(q, rest): (n + low)/(d + e) = q + rest, e below the last bit of d"""
+        p = self.p
+        inverse = p.quotient(self._c(1.0), d)
         q = p.mul(n, inverse)
         minus = p.neg(q)
-        return q, p.add(p.fma(minus, t.e, p.fma(minus, t.d, n)), low)
-
-    def _factor(self, x: Value) -> Value:
-        """2^-88 where `_decay` of a negative x means it"""
-        p = self.p
-        return p.select(p.lt(x, self._c(-80.0)), self._c(2.0**-88), self._c(1.0))
+        rest = p.add(p.fma(minus, e, p.fma(minus, d, n)), low)
+        return q, p.mul(rest, inverse)
 
     def sigmoid(self, x: Scaled) -> Scaled:
-        """K/(K + m) or m/(K + m), m/K = e^-|x|"""
+        """1/(1 + s) or s/(1 + s), s = e^-|x|"""
         p = self.p
         v = self._plain(x)
-        t = self._decay(v)
-        zero = self._c(0.0)
-        inverse = p.select(p.lt(v, self._c(-_FAR)), zero, t.inverse)
+        k, t, w, s, low = self._decay(v)
+        one, zero = self._c(1.0), self._c(0.0)
+        d = p.add(one, p.add(s, low))
+        e = p.add(p.sub(s, p.sub(d, one)), low)
         positive = p.gt(v, zero)
-        n, low = p.select(positive, t.k, t.s), p.select(positive, zero, t.low)
-        q, rest = self._rest(n, low, t, inverse)
-        return Scaled(q, p.mul(rest, inverse), self._factor(v))
+        q, rest = self._ratio(p.select(positive, one, t), p.select(positive, zero, w), d, e)
+        return Scaled(q, rest, p.select(positive, zero, k))
 
     def tanh(self, x: Scaled) -> Scaled:
-        """(K - m)/(K + m), m/K = e^-2|x|"""
+        """A polynomial in |x| - centre, four of them an octave; from 9.9 on it is 1"""
         p = self.p
         v = self._plain(x)
-        a = p.abs(p.add(v, v))
-        forty = self._c(40.0)
-        t = self._decay(p.select(p.lt(forty, a), forty, a))
-        base = p.sub(t.k, self._c(1.0))
-        n = p.sub(base, t.h)
-        q, rest = self._rest(n, p.sub(p.sub(p.sub(base, n), t.h), t.w), t, t.inverse)
-        return Scaled(p.copysign(p.fma(rest, t.inverse, q), v))
+        a = self._most(p.abs(v), 9.9)
+        # all below 1/8 goes where 0.1171875 would: just before the first octave
+        place = p.ilshr(p.bits(self._least(a, 0.1171875)), p.const(21, "i32"))
+        first = (0x3DF00000 >> 21) % PICKED
+        centre, *c = (
+            self._pick([row[(j - first) % PICKED] for j in range(PICKED)], place)
+            for row in fitted.TANH_PIECES
+        )
+        d = p.sub(a, centre)
+        y = c[-1]
+        for below in reversed(c[:-1]):
+            y = p.fma(y, d, below)
+        return Scaled(p.copysign(y, v))
 
     def softplus(self, x: Scaled) -> Scaled:
-        """max(x, 0) + 2 atanh(s), s = m/(2K + m), m/K = e^-|x|"""
+        """max(x, 0) + 2 atanh(q), q = s/(2 + s), s = e^-|x|"""
         p = self.p
         v = self._plain(x)
-        two = self._c(2.0)
-        t = self._decay(v, double=True)
-        q, rest = self._rest(t.s, t.low, t, t.inverse)
-        c = p.mul(rest, t.inverse)
-        s = p.add(q, c)
-        z = p.mul(s, s)
-        low = p.fma(c, two, p.mul(p.mul(s, z), self._horner(z, fitted.LOG1P_SINGLE)))
-        zero = self._c(0.0)
-        y = p.fma(q, two, low)
-        y = p.add(y, p.select(p.gt(v, zero), v, zero))
-        return Scaled(p.select(p.lt(v, self._c(-_FAR)), zero, y), None, self._factor(v))
+        k, t, w, s, low = self._decay(v)
+        two, zero = self._c(2.0), self._c(0.0)
+        d = p.add(two, p.add(s, low))
+        e = p.add(p.sub(s, p.sub(d, two)), low)
+        q, rest = self._ratio(t, w, d, e)  # without its power of two
+        c = p.add(q, rest)
+        z = p.scale(c, k)
+        z = p.mul(z, z)
+        low = p.fma(rest, two, p.mul(p.mul(c, z), self._horner(z, fitted.LOG1P_SINGLE)))
+        y = p.scale(p.fma(q, two, low), k)
+        return Scaled(p.add(y, p.select(p.gt(v, zero), v, zero)))
 
-    def normal_pdf(self, x: Scaled) -> Scaled:
-        """2^k f (s + low)/sqrt(2 pi); what a^2 loses in rounding goes into the exponent too."""
+    def _gauss(self, a: Value) -> tuple[Value, Value, Value]:
+        """(k, t, w) of e^(-a^2/2); what a^2 loses in rounding goes into the exponent too."""
         p = self.p
-        a = p.abs(self._plain(x))
-        limit = self._c(_FAR_ROOT)
-        a = p.select(p.lt(limit, a), limit, a)
         minus_half = p.mul(a, self._c(-0.5))
         u = p.mul(minus_half, a)
-        shifted, h, w = self._exponent(u, p.fma(minus_half, a, p.neg(u)))
-        far = p.gt(a, self._c(12.0))
-        k = self._power_of_two(p.add(shifted, p.select(far, self._c(88.0), self._c(0.0))))
-        k = p.select(p.ge(a, limit), self._c(0.0), k)
-        one = self._c(1.0)
-        s = p.add(h, one)
-        low = p.add(p.sub(h, p.sub(s, one)), w)
-        high, rest = fitted.INVERSE_ROOT_TWO_PI_SINGLE
-        y = p.fma(s, self._c(high), p.fma(low, self._c(high), p.mul(s, self._c(rest))))
-        return Scaled(p.mul(y, k), None, p.select(far, self._c(2.0**-88), one))
+        return self._exponent(u, p.fma(minus_half, a, p.neg(u)))
+
+    def _product(self, a: Value, a_low: Value, b: Value, b_low: Value) -> tuple[Value, Value]:
+        """(a + a_low)(b + b_low) as a sum of two"""
+        p = self.p
+        value = p.mul(a, b)
+        low = p.fma(a, b_low, p.fma(a, b, p.neg(value)))
+        return value, p.fma(a_low, p.add(b, b_low), low)
+
+    def normal_pdf(self, x: Scaled) -> Scaled:
+        k, t, w = self._gauss(self._most(self.p.abs(self._plain(x)), 20.0))
+        high, low = fitted.INVERSE_ROOT_TWO_PI_SINGLE
+        return Scaled(*self._product(t, w, self._c(high), self._c(low)), k)
+
+    def normal_cdf(self, x: Scaled) -> Scaled:
+        """normal_cdf(-a) = e^(-a^2/2) U(a), U a polynomial around the nearest multiple of 15/32"""
+        p = self.p
+        v = self._plain(x)
+        a = self._most(p.abs(v), 14.7)
+        k, t, w = self._gauss(a)
+        shifted = p.fma(a, self._c(32 / 15), self._c(_MAGIC_SINGLE))
+        d = p.fma(p.sub(shifted, self._c(_MAGIC_SINGLE)), self._c(-15 / 32), a)
+        low, first, *c = (self._pick(row, p.bits(shifted)) for row in fitted.MILLS_PIECES)
+        rest = c[-1]
+        for below in reversed(c[:-1]):
+            rest = p.fma(rest, d, below)
+        tail, tail_low = self._product(t, w, first, p.fma(rest, d, low))
+        one, zero = self._c(1.0), self._c(0.0)
+        s = p.scale(tail, k)
+        upper = p.sub(one, s)
+        upper_low = p.sub(p.sub(p.sub(one, upper), s), p.scale(tail_low, k))
+        positive = p.gt(v, zero)
+        return Scaled(
+            p.select(positive, upper, tail),
+            p.select(positive, upper_low, tail_low),
+            p.select(positive, zero, k),
+        )
 
     # logarithms ---------------------------------------------------------------------------------
 

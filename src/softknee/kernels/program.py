@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["OPERATIONS", "Instruction", "Program", "Value"]
+__all__ = ["OPERATIONS", "PICKED", "Instruction", "Program", "Value"]
 
 FLOATS = ("f32", "f64")
 INTEGERS = ("i32", "i64")
@@ -56,8 +56,16 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "widen": ("f32", "f64"),
     "narrow": ("f64", "f32"),
     "gather": ("i64", "f64"),  # payload: a tuple of floats; the operand is an index into it
+    "pick": ("i32", "f32"),  # payload: PICKED floats; the operand modulo PICKED is an index
+    "scale": (
+        "FF",
+        "F",
+    ),  # f32 only: a 2^floor(b), rounded once, for |b| < 1000 and |a| in [2^-60, 2^60], 0, NaN
     "lookup": ("i32", "f32"),  # payload: the bytes of a float32 array; the operand is an index
 }
+
+#: entries of a table that `pick` takes from: two vector registers of the widest machines
+PICKED = 32
 
 _PARTNER = {"f32": "i32", "f64": "i64", "i32": "f32", "i64": "f64"}
 
@@ -75,7 +83,7 @@ class Instruction:
     op: str  # a name of OPERATIONS, "const" or "input"
     args: tuple[Value, ...]
     type: str
-    payload: object = None  # const: the number; input: its place; gather: its table
+    payload: object = None  # const: the number; input: its place; gather, pick: its table
 
 
 class Program:
@@ -119,7 +127,7 @@ class Program:
         kinds, result = OPERATIONS[name]
         if name == "widen" or name == "narrow":
             expected, kind = [kinds], result
-        elif name in ("gather", "lookup"):
+        elif name in ("gather", "lookup", "pick"):
             expected, kind = [kinds], result
         else:
             if len(kinds) != len(args):
