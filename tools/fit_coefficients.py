@@ -103,8 +103,9 @@ class Pieces:
         for low, high in self.intervals:
             centre = (low + high) / 2 if low else mpf(0)
             if self.settled and low:
-                step = mpf(2) ** -22 * centre
-                near = (mpf(_f32(centre + k * step)) for k in range(200))
+                # near the middle, or anywhere in the middle half where the function is nearly flat
+                steps = [mpf(2) ** -22 * centre, (high - low) / 400]
+                near = (mpf(_f32(centre + k * step)) for step in steps for k in range(-100, 100))
                 centre = min(near, key=lambda c: abs(self.function(c) / mpf(_f32(self.function(c))) - 1))
             grid = chebyshev_grid(low - centre, high - centre, 80)
             grid = [d for d in grid if d]
@@ -358,8 +359,10 @@ def recipes() -> list[Recipe]:
 
 
 def _write(value: object) -> str:
+    if isinstance(value, tuple) and len(value) > 2:
+        return "(\n" + "".join(f"        {v!r},\n" for v in value) + "    )"
     if isinstance(value, tuple):
-        return f"({', '.join(map(repr, value))})"
+        return f"({value[0]!r}, {value[1]!r})"
     return repr(value)
 
 
