@@ -43,6 +43,8 @@ def single_error(root: Node, scalars: AbstractSet[str] = frozenset()) -> float:
             agree = n.op == "add" and all(signs)
             literal = 0.5 if any(a.op == "number" and not _single(a) for a in n.args) else 0.0
             error[id(n)] = 0.5 + literal if exact else max(parts) + 0.5 if agree else math.inf
+        elif n.op == "mul" and _chained(n):
+            error[id(n)] = math.inf
         elif n.op == "mul":
             error[id(n)] = sum(parts) + (0.0 if any(map(_power_of_two, n.args)) else 0.5)
         elif n.op == "div":
@@ -61,6 +63,13 @@ def single_error(root: Node, scalars: AbstractSet[str] = frozenset()) -> float:
         ):
             positive.add(id(n))
     return error[id(root)]
+
+
+def _chained(n: Node) -> bool:
+    """Whether a product has a product among its factors, other than one made smaller by a literal: what
+    is in between may be too large or too small for float32 where the result is not."""
+    small = any(a.op == "number" and abs(a.payload) <= 1 for a in n.args)
+    return not small and any(a.op in ("mul", "div") for a in n.args)
 
 
 def _single(n: Node) -> bool:

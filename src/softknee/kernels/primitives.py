@@ -1424,8 +1424,9 @@ class Single(_Common):
         """normal_cdf(-a) = e^(-a^2/2) U(a), U a polynomial around the nearest multiple of 15/32"""
         p = self.p
         v = self._plain(x)
-        a = self._most(p.abs(v), 14.7)
+        a = self._most(p.abs(v), 20.0)  # far beyond 0, so that x normal_cdf(x) is 0 for every large x
         k, t, w = self._gauss(a)
+        a = self._most(a, 14.7)
         shifted = p.fma(a, self._c(32 / 15), self._c(_MAGIC_SINGLE))
         d = p.fma(p.sub(shifted, self._c(_MAGIC_SINGLE)), self._c(-15 / 32), a)
         low, first, *c = (self._pick(row, p.bits(shifted)) for row in fitted.MILLS_PIECES)
