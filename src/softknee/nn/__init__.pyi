@@ -102,7 +102,6 @@ from torch.nn import (
     MultiLabelMarginLoss as MultiLabelMarginLoss,
     MultiLabelSoftMarginLoss as MultiLabelSoftMarginLoss,
     MultiMarginLoss as MultiMarginLoss,
-    MultiheadAttention as MultiheadAttention,
     NLLLoss as NLLLoss,
     NLLLoss2d as NLLLoss2d,
     PairwiseDistance as PairwiseDistance,
@@ -1606,6 +1605,24 @@ class GTU(GatedUnit):
     """
     def __init__(self, dim: int = -1, *, limit: float = ..., offset: float = 0.0, gate_first: bool = True, interleaved: bool = False, learnable: bool | Sequence[str] = False, num_parameters: int = 1, device: Any = None, dtype: Any = None) -> None: ...
     def forward(self: Any, gate: Tensor, up: Tensor | None = None) -> Tensor: ...
+
+class MultiheadAttention(torch.nn.MultiheadAttention):
+    """torch.nn.MultiheadAttention with weights = normaliser(q k^T / sqrt(d) + mask), over n keys.
+
+    With "softmax" it is torch's own layer, scaled_dot_product_attention included. "sparsemax",
+    "entmax15" and "softmax1" are the functions of these names. "sigmoid" has its bias of -log n
+    (Ramapuram et al. 2024, Theory, analysis, and best practices for sigmoid self-attention, section 3). Any
+    other activation is divided by n: "relu" is max(0, score) / n (Wortsman, Lee, Gilmer, Kornblith 2023,
+    Replacing softmax with relu in vision transformers). A function of the scores (..., n) may be given
+    too. Where all keys of a query are masked, softmax gives NaN, as torch's; sigmoid and activations
+    give zeros.
+
+    Args:
+        args: torch.nn.MultiheadAttention's, and so are the other keywords
+        normaliser: the name of the normaliser, or a function
+    """
+    def __init__(self, *args: Any, normaliser: Any = 'softmax', **kwargs: Any) -> None: ...
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None, need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True, is_causal: bool = False) -> tuple[Tensor, Tensor | None]: ...
 
 class ReGLU(GatedUnit):
     """The module of `softknee.functional.reglu`. The cheapest one with a nonlinear gate; its results have true zeros.

@@ -23,6 +23,7 @@ MODULES: dict[str, str] = {
         ),
         "gates",
     ),
+    "MultiheadAttention": "attention",
     **dict.fromkeys(("GRU", "LSTM", "RNN"), "recurrent"),
     **dict.fromkeys(("BinaryLinear", "StraightThrough"), "straight"),
     **dict.fromkeys(("ActivityRegularizer", "WeightRegularizer"), "regularise"),

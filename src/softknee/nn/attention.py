@@ -1,0 +1,154 @@
+"""Attention with any normaliser: torch's layer for softmax, the same projections for all others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softknee import catalogue
+from softknee.nn import beyond, functional
+
+__all__ = ["MultiheadAttention"]
+
+_WHOLE_ROW = ("sparsemax", "entmax15", "softmax1")  # functions of all the scores of a query
+
+
+def _normaliser(name: Any) -> Callable[[Tensor], Tensor] | None:
+    """Scores (..., keys) -> weights; None for softmax, which is torch's."""
+    if callable(name):
+        return name  # type: ignore[no-any-return]
+    if name == "softmax":
+        return None
+    if name in _WHOLE_ROW and name in beyond.FUNCTIONS:
+        return getattr(functional, name)  # type: ignore[no-any-return]
+    try:
+        definition = catalogue.get(name)
+    except (KeyError, TypeError):
+        offered = ", ".join(repr(n) for n in ("softmax", *_WHOLE_ROW))
+        raise ValueError(
+            f"there is no normaliser {name!r}; there are {offered}, every activation by its name (divided by the "
+            "number of keys), and functions of your own of the scores"
+        ) from None
+    f = functional.function_of(definition)
+    if definition is catalogue.get("sigmoid"):
+        return lambda scores: f(scores - math.log(max(scores.shape[-1], 1)))
+    # a key that is masked has the score -inf, and no weight whatever the function is there
+    return lambda scores: (f(scores) / max(scores.shape[-1], 1)).masked_fill(scores == -math.inf, 0)
+
+
+class MultiheadAttention(torch.nn.MultiheadAttention):
+    """torch.nn.MultiheadAttention with weights = normaliser(q k^T / sqrt(d) + mask), over n keys.
+
+    With "softmax" it is torch's own layer, scaled_dot_product_attention included. "sparsemax",
+    "entmax15" and "softmax1" are the functions of these names. "sigmoid" has its bias of -log n
+    (Ramapuram et al. 2024, Theory, analysis, and best practices for sigmoid self-attention, section 3). Any
+    other activation is divided by n: "relu" is max(0, score) / n (Wortsman, Lee, Gilmer, Kornblith 2023,
+    Replacing softmax with relu in vision transformers). A function of the scores (..., n) may be given
+    too. Where all keys of a query are masked, softmax gives NaN, as torch's; sigmoid and activations
+    give zeros.
+
+    Args:
+        args: torch.nn.MultiheadAttention's, and so are the other keywords
+        normaliser: the name of the normaliser, or a function
+    """
+
+    def __init__(self, *args: Any, normaliser: Any = "softmax", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._function = _normaliser(normaliser)
+        self.normaliser = normaliser
+
+    def extra_repr(self) -> str:
+        shown = (
+            self.normaliser
+            if isinstance(self.normaliser, str)
+            else getattr(self.normaliser, "__name__", "...")
+        )
+        return "" if self._function is None else f"normaliser={shown!r}"
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """torch's arguments and results: the output, and the weights where they are needed."""
+        if self._function is None:
+            return super().forward(
+                query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
+            )
+        if is_causal and attn_mask is None:
+            raise RuntimeError("is_causal is a hint about attn_mask: give the mask, too")
+        batched = query.dim() == 3
+        if query.dim() not in (2, 3) or not query.dim() == key.dim() == value.dim():
+            raise ValueError(
+                "query, key and value must all have 3 dimensions, or 2 without a batch; got "
+                f"{query.dim()}, {key.dim()} and {value.dim()}"
+            )
+        if not batched:
+            query, key, value = (t.unsqueeze(0) for t in (query, key, value))
+            key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+        elif not self.batch_first:
+            query, key, value = (t.transpose(0, 1) for t in (query, key, value))
+        q, k, v = self._projected(query, key, value)
+        mask = self._mask(attn_mask, key_padding_mask, q, k)
+        if self.bias_k is not None:
+            k = torch.cat([k, self.bias_k.expand(k.shape[0], 1, -1)], 1)
+            v = torch.cat([v, self.bias_v.expand(v.shape[0], 1, -1)], 1)
+        q, k, v = (t.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for t in (q, k, v))
+        if self.add_zero_attn:
+            k, v = (torch.cat([t, t.new_zeros(*t.shape[:2], 1, t.shape[-1])], 2) for t in (k, v))
+        scores = (q / math.sqrt(self.head_dim)) @ k.transpose(-1, -2)
+        if mask is not None:
+            more = scores.shape[-1] - mask.shape[-1]
+            scores = scores + torch.nn.functional.pad(mask, (0, more))
+        weights = self._function(scores)
+        if weights.shape != scores.shape:
+            raise ValueError(
+                f"the normaliser made weights of the shape {tuple(weights.shape)} from scores of {tuple(scores.shape)}"
+            )
+        used = torch.nn.functional.dropout(weights, self.dropout, self.training) if self.dropout else weights
+        out = self.out_proj((used @ v).transpose(1, 2).flatten(2))
+        out = out.squeeze(0) if not batched else out if self.batch_first else out.transpose(0, 1)
+        if not need_weights:
+            return out, None
+        shown = used.mean(1) if average_attn_weights else used
+        return out, shown if batched else shown.squeeze(0)
+
+    def _projected(self, *inputs: Tensor) -> list[Tensor]:
+        if self._qkv_same_embed_dim:
+            weights = self.in_proj_weight.chunk(3)
+        else:
+            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        biases = self.in_proj_bias.chunk(3) if self.in_proj_bias is not None else (None,) * 3
+        return [torch.nn.functional.linear(t, w, b) for t, w, b in zip(inputs, weights, biases, strict=True)]
+
+    def _mask(self, attn: Tensor | None, padding: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
+        """Both masks as one to be added: (batch or 1, heads or 1, queries or 1, keys)."""
+        batch, queries, keys = q.shape[0], q.shape[1], k.shape[1]
+        total = None
+        for name, mask, shapes in (
+            ("attn_mask", attn, {(queries, keys): (1, 1), (batch * self.num_heads, queries, keys): (batch, self.num_heads)}),
+            ("key_padding_mask", padding, {(batch, keys): (batch, 1, 1)}),
+        ):  # fmt: skip
+            if mask is None:
+                continue
+            if tuple(mask.shape) not in shapes:
+                want = " or ".join(map(str, shapes))
+                raise RuntimeError(f"{name} must have the shape {want}, got {tuple(mask.shape)}")
+            if mask.dtype is torch.bool:
+                mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(mask, -math.inf)
+            elif not mask.is_floating_point():
+                raise TypeError(f"{name} must be of bool (True: left out) or floating, got {mask.dtype}")
+            front = shapes[tuple(mask.shape)]
+            mask = mask.reshape(*front, *mask.shape[-2:] if name == "attn_mask" else (keys,))
+            total = mask if total is None else total + mask
+        return total

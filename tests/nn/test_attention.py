@@ -1,0 +1,151 @@
+"""MultiheadAttention: torch's with softmax, our path with everything else; AdaptiveLogSoftmaxWithLoss is torch's."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from softknee import functional as F
+from softknee import nn
+from softknee.nn import beyond
+
+SETTINGS: list[dict[str, Any]] = [
+    {}, {"batch_first": True, "bias": False}, {"add_bias_kv": True, "add_zero_attn": True},
+    {"kdim": 3, "vdim": 5, "batch_first": True},
+]  # fmt: skip
+MASKS = ("none", "attention", "float", "heads", "padding", "both")
+
+
+def softmax(scores: Tensor) -> Tensor:
+    return torch.softmax(scores, -1)
+
+
+def masks(kind: str) -> dict[str, Any]:
+    attention = torch.ones(4, 6).triu(1).bool()
+    padding = torch.zeros(2, 6).bool()
+    padding[0, 4:] = True
+    return {
+        "none": {}, "attention": {"attn_mask": attention}, "float": {"attn_mask": torch.randn(4, 6).double()},
+        "heads": {"attn_mask": torch.randn(4, 4, 6).double()}, "padding": {"key_padding_mask": padding},
+        "both": {"attn_mask": attention, "key_padding_mask": padding},
+    }[kind]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
+@pytest.mark.parametrize(("setting", "mask"), list(product(SETTINGS, MASKS)))
+def test_our_path_is_torchs(setting: dict[str, Any], mask: str) -> None:
+    torch.manual_seed(0)
+    theirs = torch.nn.MultiheadAttention(8, 2, dtype=torch.float64, **setting).eval()
+    same = nn.MultiheadAttention(8, 2, dtype=torch.float64, **setting).eval()
+    ours = nn.MultiheadAttention(8, 2, dtype=torch.float64, normaliser=softmax, **setting).eval()
+    for module in (same, ours):
+        module.load_state_dict(theirs.state_dict())
+        assert list(module.state_dict()) == list(theirs.state_dict())
+    assert repr(same) == repr(theirs)
+    q = torch.randn(2, 4, 8, dtype=torch.float64)
+    k = torch.randn(2, 6, setting.get("kdim", 8), dtype=torch.float64)
+    v = torch.randn(2, 6, setting.get("vdim", 8), dtype=torch.float64)
+    given = [q, k, v] if setting.get("batch_first") else [t.transpose(0, 1) for t in (q, k, v)]
+    given_masks = masks(mask)
+    for need, average in ((True, True), (True, False), (False, True)):
+        want = theirs(*given, need_weights=need, average_attn_weights=average, **given_masks)
+        for module in (same, ours):
+            got = module(*given, need_weights=need, average_attn_weights=average, **given_masks)
+            assert torch.allclose(got[0], want[0], atol=1e-12)
+            assert (got[1] is None) == (want[1] is None)
+            assert got[1] is None or torch.allclose(got[1], want[1], atol=1e-12)
+    if mask in ("none", "attention"):
+        want = theirs(q[0], k[0], v[0], **given_masks)
+        got = ours(q[0], k[0], v[0], **given_masks)
+        assert all(
+            a.shape == b.shape and torch.allclose(a, b, atol=1e-12) for a, b in zip(got, want, strict=True)
+        )
+
+
+def attention(name: Any, **setting: Any) -> Any:
+    torch.manual_seed(0)
+    return nn.MultiheadAttention(8, 2, batch_first=True, normaliser=name, dtype=torch.float64, **setting)
+
+
+def test_other_normalisers_by_the_formula() -> None:
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    seen: list[Tensor] = []
+
+    def spy(scores: Tensor) -> Tensor:
+        seen.append(scores)
+        return torch.softmax(scores, -1)
+
+    attention(spy)(x, x, x)
+    (scores,) = seen
+    for name, want in (
+        ("sigmoid", 1 / (1 + 5 * torch.exp(-scores))),
+        ("relu", scores.clamp(min=0) / 5),
+        ("relu2", scores.clamp(min=0) ** 2 / 5),
+    ):
+        got = attention(name)(x, x, x, average_attn_weights=False)[1]
+        assert torch.allclose(got, want, atol=1e-12), name
+    for name in ("sparsemax", "entmax15", "softmax1"):
+        if name in beyond.FUNCTIONS:
+            got = attention(name)(x, x, x, average_attn_weights=False)[1]
+            assert torch.allclose(got, getattr(F, name)(scores), atol=1e-12)
+    assert "'relu'" in repr(attention("relu"))
+
+
+def test_masked_keys_have_no_weight() -> None:
+    x = torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
+    mask = torch.ones(5, 5).triu(1).bool()
+    mask[0] = True  # the first query sees nothing
+    for name in ("sigmoid", "relu", "softplus", "tanh"):
+        out, weights = attention(name)(x, x, x, attn_mask=mask)
+        assert not weights[:, mask].any()
+        (slope,) = torch.autograd.grad(out.sum(), x)
+        assert slope.isfinite().all()
+
+
+def test_it_learns_and_drops() -> None:
+    layer, x = attention("relu", dropout=0.5), torch.randn(2, 5, 8, dtype=torch.float64)
+    layer(x, x, x)[0].square().sum().backward()
+    assert all(float(p.grad.abs().sum()) > 0 for p in layer.parameters())
+    assert not torch.equal(layer(x, x, x)[0], layer(x, x, x)[0])
+    layer.eval()
+    assert torch.equal(layer(x, x, x)[0], layer(x, x, x)[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "told"),
+    [
+        (lambda: attention("softmux"), ValueError, "no normaliser 'softmux'.*sparsemax"),
+        (lambda: attention(3), ValueError, "3"),
+        (lambda: attention("relu", dropout=1.5)(*[torch.randn(1, 2, 8).double()] * 3), ValueError, "1.5"),
+        (lambda: attention("relu")(*[torch.randn(8).double()] * 3), ValueError, "dimensions"),
+        (lambda: attention("relu")(*[torch.randn(1, 2, 8).double()] * 3, is_causal=True), RuntimeError, "mask"),
+        (
+            lambda: attention("relu")(*[torch.randn(1, 2, 8).double()] * 3, attn_mask=torch.zeros(3, 2)),
+            RuntimeError,
+            r"\(2, 2\).*\(3, 2\)",
+        ),
+        (
+            lambda: attention("relu")(*[torch.randn(1, 2, 8).double()] * 3, key_padding_mask=torch.zeros(1, 2).int()),
+            TypeError,
+            "int32",
+        ),
+        (lambda: attention(lambda s: s.sum(-1))(*[torch.randn(1, 2, 8).double()] * 3), ValueError, "shape"),
+    ],
+)  # fmt: skip
+def test_clear_errors(call: Any, error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        call()
+
+
+def test_the_adaptive_softmax_is_torchs() -> None:
+    assert nn.AdaptiveLogSoftmaxWithLoss is torch.nn.AdaptiveLogSoftmaxWithLoss
+    torch.manual_seed(0)
+    layer = nn.AdaptiveLogSoftmaxWithLoss(6, 20, cutoffs=[5, 10], div_value=2.0)
+    x, target = torch.randn(30, 6), torch.randint(20, (30,))
+    table = layer.log_prob(x)
+    assert torch.allclose(table.exp().sum(1), torch.ones(30), atol=1e-5)
+    assert torch.allclose(layer(x, target).loss, -table[torch.arange(30), target].mean(), atol=1e-5)
