@@ -75,7 +75,7 @@ def test_the_report_is_one_whole_file(found: Comparison, tmp_path: Path) -> None
     ):
         assert section in text
     assert found.command in text
-    assert found.data.digest[:16] in text
+    assert found.data[0].digest[:16] in text
     assert "None" not in text.split()
     assert "nan" not in text.split()
 
@@ -111,7 +111,7 @@ def test_the_terminal_shows_all_columns(found: Comparison, width: int) -> None:
 def test_the_package_called_as_a_function_has_bar_and_drawing(capsys: pytest.CaptureFixture[str]) -> None:
     import softknee.compare
 
-    found = softknee.compare("iris", "relu", seeds=2, depth=1, width=4, epochs=1)
+    found = softknee.compare("iris", "relu", seeds=2, depth=1, width=4, epochs=1, lr=0.01)
     assert "2 runs" in capsys.readouterr().err
     assert "relu" in found.table()
 
@@ -154,4 +154,4 @@ def test_scales_hold_their_values_and_have_round_ends(low: float, high: float) -
 
 def test_one_that_is_far_below_does_not_squeeze_the_others(found: Comparison) -> None:
     deep = found.levels[1]
-    assert scale_of(deep, seeds=False).low <= deep.standings[0].accuracy.low
+    assert scale_of(deep, seeds=False).low <= deep.standings[0].score.low

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 import torch
 
 from softknee.compare.activations import Activation, activation, gain, slope
-from softknee.compare.data import Task, load
+from softknee.compare.data import load
 from softknee.compare.engine import Batched, train
 from softknee.compare.plain import train_plain
 from softknee.compare.protocol import Protocol, Run
 from softknee.compare.specification import parse
+from softknee.compare.tasks import Task
 
 IRIS, DIGITS = load("iris"), load("digits")
 DOUBLE = Protocol(width=16, epochs=2, batch_size=64, dtype="float64")
@@ -30,8 +32,8 @@ def own(function) -> Activation:
 
 def after(runs: list[Run], contestant: Activation, task: Task, protocol: Protocol, steps: int) -> Batched:
     model = Batched(runs, contestant, task, protocol)
-    batches = [batch for epoch in range(protocol.epochs) for batch in model.batches(epoch)]
-    for batch in batches[:steps]:
+    batches = (batch for epoch in range(protocol.epochs) for batch in model.batches(epoch))
+    for batch in itertools.islice(batches, steps):
         model.step(batch)
     return model
 
@@ -43,11 +45,18 @@ def difference(model: Batched, contestant: Activation, task: Task, protocol: Pro
     for i, run in enumerate(model.runs):
         with torch.enable_grad():
             plain = train_plain(run, contestant, task, protocol, steps)
-        for layer, weight, bias in zip(
-            plain.layers, model.parameters[::2], model.parameters[1::2], strict=True
-        ):
-            worst = max(worst, float((layer.weight.T - weight[i]).abs().max()))
-            worst = max(worst, float((layer.bias - bias[i, 0]).abs().max()))
+        theirs = [value for layer in plain.layers for value in (layer.weight.T, layer.bias)] + [
+            *plain.learned
+        ]
+        own = {id(v) for site in model.builder.sites for v in site.learned.values()}
+        if protocol.batch_norm:
+            theirs += [value for norm in plain.norms for value in (norm.weight, norm.bias)]
+            theirs += [value for norm in plain.norms for value in (norm.running_mean, norm.running_var)]
+        norms = [p for p in model.parameters if p.dim() == 2]
+        ours = [p for p in model.parameters if p.dim() == 3] + [p for p in model.parameters if id(p) in own]
+        ours += norms + model.builder.buffers
+        for one, other in zip(theirs, ours, strict=True):
+            worst = max(worst, float((one.squeeze() - other[i].squeeze()).abs().max()))
     return worst
 
 
@@ -56,14 +65,38 @@ def difference(model: Batched, contestant: Activation, task: Task, protocol: Pro
 def test_in_float64_the_parameters_are_the_plain_loops_after_20_steps(
     name: str, depth: int, init: str
 ) -> None:
-    protocol, contestant = dataclasses.replace(DOUBLE, init=init), named(name)
-    runs = [Run(name, depth, rate, seed) for seed in range(3) for rate in (1e-3, 1e-2)]
+    protocol, contestant = dataclasses.replace(DOUBLE, init=init, depth=depth), named(name)
+    runs = [Run(name, rate, seed) for seed in range(3) for rate in (1e-3, 1e-2)]
     model = after(runs, contestant, DIGITS, protocol, 20)
     assert difference(model, contestant, DIGITS, protocol, 20) < 1e-8
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimiser": "sgd"},
+        {"noise": 0.5},
+        {"scale": 3.0, "bias": 0.1},
+        {"weight_penalty": 1e-2, "activation_penalty": 0.1},
+        {"dropout": 0.3},
+        {"samples": 200},
+        {"batch_norm": True, "bias": 0.5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["gelu", "prelu"])
+def test_so_they_are_in_every_condition(name: str, change: dict) -> None:
+    protocol, contestant = dataclasses.replace(DOUBLE, epochs=10, **change), named(name)
+    runs = [Run(name, rate, seed) for seed in range(2) for rate in (1e-3, 1e-2)]
+    model = after(runs, contestant, DIGITS, protocol, 20)
+    assert difference(model, contestant, DIGITS, protocol, 20) < 1e-8
+    unchanged = dataclasses.replace(protocol, **{k: getattr(Protocol(), k) for k in change})
+    if protocol.batch_norm == unchanged.batch_norm:
+        assert difference(model, contestant, DIGITS, unchanged, 20) > 1e-8
+
+
 def test_the_test_above_would_notice_another_learning_rate_order_or_split() -> None:
-    contestant, runs = named("gelu"), [Run("gelu", 2, 1e-3, seed) for seed in range(2)]
+    contestant, runs = named("gelu"), [Run("gelu", 1e-3, seed) for seed in range(2)]
     model = after(runs, contestant, DIGITS, DOUBLE, 20)
     for changed in ({"learning_rate": 1.001e-3}, {"seed": 5}):
         model.runs = [dataclasses.replace(run, **changed) for run in runs]
@@ -72,7 +105,7 @@ def test_the_test_above_would_notice_another_learning_rate_order_or_split() -> N
 
 def test_the_same_call_gives_the_same_bits() -> None:
     protocol, contestant = Protocol(width=16, epochs=2), named("mish")
-    runs = [Run("mish", 2, 3e-3, seed) for seed in range(4)]
+    runs = [Run("mish", 3e-3, seed) for seed in range(4)]
     one, two = (train(runs, contestant, IRIS, protocol) for _ in range(2))
     for run in runs:
         a, b = (dataclasses.replace(found[run], step_seconds=0.0) for found in (one, two))
@@ -81,7 +114,7 @@ def test_the_same_call_gives_the_same_bits() -> None:
 
 def test_a_run_does_not_depend_on_its_company() -> None:
     contestant = named("tanh")
-    runs = [Run("tanh", 2, rate, seed) for seed in range(3) for rate in (1e-3, 1e-2)]
+    runs = [Run("tanh", rate, seed) for seed in range(3) for rate in (1e-3, 1e-2)]
     together = train(runs, contestant, IRIS, DOUBLE)
     alone = train(runs[3:4], contestant, IRIS, DOUBLE)
     np.testing.assert_allclose(together[runs[3]].train_loss, alone[runs[3]].train_loss, rtol=1e-10)
@@ -89,24 +122,26 @@ def test_a_run_does_not_depend_on_its_company() -> None:
 
 def test_a_run_that_diverges_leaves_the_others_alone() -> None:
     contestant = own(lambda z: torch.where(z.abs() < 1e3, z, math.nan))
-    good, bad = Run("own", 2, 1e-3, 0), Run("own", 2, 1e8, 0)
+    good, bad = Run("own", 1e-3, 0), Run("own", 1e8, 0)
     found = train([bad, good], contestant, IRIS, DOUBLE)
     alone = train([good], contestant, IRIS, DOUBLE)
     assert found[bad].failure == "diverged"
-    assert found[bad].test_accuracy == 0.0
+    assert found[bad].test_score == 0.0
     assert found[good].failure != "diverged"
     np.testing.assert_allclose(found[good].train_loss, alone[good].train_loss, rtol=1e-10)
 
 
 def test_a_network_that_learns_nothing_is_stuck() -> None:
-    run = Run("own", 2, 1e-3, 0)
+    run = Run("own", 1e-3, 0)
     assert train([run], own(lambda z: 0 * z), IRIS, DOUBLE)[run].failure == "stuck"
 
 
 def test_it_learns() -> None:
-    runs = [Run("relu", 1, 1e-2, seed) for seed in range(3)]
-    for outcome in train(runs, named("relu"), IRIS, Protocol(width=32, epochs=30, batch_size=16)).values():
-        assert outcome.test_accuracy > 0.85
+    runs = [Run("relu", 1e-2, seed) for seed in range(3)]
+    for outcome in train(
+        runs, named("relu"), IRIS, Protocol(depth=1, width=32, epochs=30, batch_size=16)
+    ).values():
+        assert outcome.test_score > 0.85
         assert outcome.failure == ""
         assert outcome.train_loss[-1] < outcome.train_loss[0] / 2
         assert len(outcome.validation_curve) == 30
@@ -115,7 +150,7 @@ def test_it_learns() -> None:
 
 
 def test_dead_and_saturated_shares_of_a_known_network() -> None:
-    model = Batched([Run("relu", 2, 1e-3, 0)], named("relu"), IRIS, DOUBLE)
+    model = Batched([Run("relu", 1e-3, 0)], named("relu"), IRIS, DOUBLE)
     with torch.no_grad():
         model.parameters[1][0, 0, :4] = -1e6  # four of sixteen units of the first layer never fire,
         model.parameters[1][0, 0, 4:] = 1e6  # the others always do
@@ -129,12 +164,12 @@ def test_dead_and_saturated_shares_of_a_known_network() -> None:
 
 def test_progress_is_told_every_epoch() -> None:
     seen: list[int] = []
-    train([Run("relu", 1, 1e-3, 0)], named("relu"), IRIS, Protocol(epochs=4), seen.append)
+    train([Run("relu", 1e-3, 0)], named("relu"), IRIS, Protocol(epochs=4), seen.append)
     assert seen == [0, 1, 2, 3]
 
 
 def test_evaluation_in_chunks_is_evaluation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Batched([Run("gelu", 2, 1e-3, s) for s in range(2)], named("gelu"), DIGITS, DOUBLE)
+    model = Batched([Run("gelu", 1e-3, s) for s in range(2)], named("gelu"), DIGITS, DOUBLE)
     at_once = (*model.evaluate(model.train), *model.health())
     monkeypatch.setattr("softknee.compare.engine._ELEMENTS", 64 * 2 * 100)
     for a, b in zip(at_once, (*model.evaluate(model.train), *model.health()), strict=True):

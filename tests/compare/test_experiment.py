@@ -30,6 +30,7 @@ SMALL = {
     "seeds": 6,
     "width": 12,
     "epochs": 10,
+    "lr": 0.003,
 }
 
 
@@ -48,13 +49,16 @@ def test_what_a_comparison_holds(small: Comparison) -> None:
     assert small.labels == ("relu", "tanh", "sigmoid")
     assert [level.depth for level in small.levels] == [1, 8]
     assert small.smallest_p == 2 / 2**6
-    assert small.data.split == (90, 22, 38)
+    assert small.data[0].split == (90, 22, 38)
     assert small.answer.startswith("On iris over 6 seeds, ")
     deep = small.levels[1].standings
     assert deep[-1].label == "sigmoid"
     assert not deep[-1].tied
     assert all(len(s.dead) == 8 for s in deep)
-    assert "--data iris --activations relu,tanh,sigmoid --seeds 6 --depth 1,8" in small.command
+    assert (
+        "--data iris --activations relu,tanh,sigmoid --seeds 6 --lr 0.003 --network mlp --depth 1,8"
+        in small.command
+    )
 
 
 def test_the_call_it_prints_gives_the_same_numbers(small: Comparison) -> None:
@@ -188,7 +192,17 @@ def _stop_at_the_first_epoch(finished: int):
         ({"activations": "relu("}, SpecificationError, "position 6"),
         ({"activations": "relu(slope=2)"}, SpecificationError, "relu has no parameter 'slope'; it has none"),
         ({"activations": "elu(beta=2)"}, SpecificationError, "its parameters: alpha"),
-        ({"activations": "prelu"}, SpecificationError, r"stays fixed .* prelu\(weight=0.25\)"),
+        ({"noise": -1}, CompareError, "noise: numbers from 0 are needed"),
+        ({"noise": "1..0"}, CompareError, "1..0:5 is no range"),
+        ({"batch_norm": 3}, CompareError, "batch_norm: 3 is not on or off"),
+        ({"dropout": 1.0}, CompareError, "to below 1 are needed"),
+        ({"layers": "second"}, CompareError, "it is all, first, last"),
+        ({"layers": "9"}, CompareError, "the network has the hidden layers 1 to"),
+        ({"network": "cnm"}, CompareError, "nearest: cnn"),
+        ({"network": "cnn"}, CompareError, "cnn reads images or signals, and iris has none"),
+        ({"network": "gru"}, CompareError, "gru reads sequences, and iris is a table"),
+        ({"samples": 1000}, CompareError, "iris has 90 training samples"),
+        ({"kind": "regression"}, DataError, "iris is a classification task"),
         ({"activations": "softmax(dim=-1)"}, SpecificationError, "softmax"),
         ({"activations": "elu(alpha=much)"}, CompareError, "elu"),
         ({"activations": "softplus(beta=0)"}, CompareError, "softplus"),

@@ -7,12 +7,21 @@ import dataclasses
 import numpy as np
 import pytest
 
+from softknee.compare.conditions import Condition
 from softknee.compare.engine import Outcome
 from softknee.compare.judge import answer, chosen_run, judge
-from softknee.compare.protocol import Run
+from softknee.compare.protocol import Protocol, Run
 from softknee.compare.records import Level
+from softknee.compare.tasks import Task
 
-BLANK = Outcome(0.5, 0.5, 1.0, (1.0, 0.5), (1.0, 0.6), (0.3, 0.5), (0.0,), (0.1,), 1e-4, 8, "")
+BLANK = Outcome(
+    0.5, 0.7, 0.5, 1.0, (1.0, 0.5), (1.0, 0.6), (0.3, 0.5), (0.0,), (0.1,), {}, 1, 1e-4, 1000, 8, ""
+)
+TASK = Task("digits", np.zeros((20, 1)), np.arange(20) % 10, tuple("0123456789"))
+
+
+def condition(depth: int = 2) -> Condition:
+    return Condition(TASK, Protocol(depth=depth), {"depth": depth}, f"{depth} hidden layers")
 
 
 def outcomes(
@@ -22,8 +31,8 @@ def outcomes(
     random = np.random.default_rng(depth)
     common = random.normal(0, spread, seeds)
     return {
-        Run(label, depth, 1e-3, seed): dataclasses.replace(
-            BLANK, test_accuracy=mean + common[seed] + random.normal(0, spread / 10)
+        Run(label, 1e-3, seed): dataclasses.replace(
+            BLANK, test_score=mean + common[seed] + random.normal(0, spread / 10)
         )
         for label, mean in means.items()
         for seed in range(seeds)
@@ -33,7 +42,7 @@ def outcomes(
 def judged(means: dict[str, float], **more: float) -> Level:
     seeds = int(more.get("seeds", 10))
     found = outcomes(means, **more)  # type: ignore[arg-type]
-    return judge(found, list(means), [2], [1e-3], range(seeds))[0]
+    return judge({condition(): found}, list(means), [1e-3], range(seeds))[0]
 
 
 def test_the_best_stands_first_and_the_rest_are_held_against_it() -> None:
@@ -48,7 +57,7 @@ def test_the_best_stands_first_and_the_rest_are_held_against_it() -> None:
     assert last.behind.difference.mean == pytest.approx(0.2, abs=0.01)
     assert last.behind.p == pytest.approx(2 / 2**10)
     assert last.behind.wins == 1.0
-    assert last.gap == pytest.approx(1 - last.accuracy.mean)
+    assert last.gap == pytest.approx(1 - last.score.mean)
     assert level.differences == 2
     assert level.pairs == 3
 
@@ -67,11 +76,11 @@ def test_the_matrix_is_antisymmetric() -> None:
 
 
 def test_a_seed_takes_the_rate_its_validation_data_like_best() -> None:
-    runs = [Run("a", 2, rate, 0) for rate in (1e-3, 1e-2, 1e-1)]
+    runs = [Run("a", rate, 0) for rate in (1e-3, 1e-2, 1e-1)]
     values = [(0.8, 0.5), (0.9, 0.4), (0.9, 0.3)]
     found = {
         run: dataclasses.replace(
-            BLANK, validation_accuracy=accuracy, validation_loss=(9.0, loss), test_accuracy=0.1
+            BLANK, validation_score=accuracy, validation_loss=(9.0, loss), test_score=0.1
         )
         for run, (accuracy, loss) in zip(runs, values, strict=True)
     }
@@ -80,7 +89,7 @@ def test_a_seed_takes_the_rate_its_validation_data_like_best() -> None:
     assert chosen_run(found, runs) == runs[1]
     found[runs[0]] = found[runs[1]]
     assert chosen_run(found, runs) == runs[0]
-    level = judge(found, ["a"], [2], [1e-3, 1e-2, 1e-1], [0])[0]
+    level = judge({condition(): found}, ["a"], [1e-3, 1e-2, 1e-1], [0])[0]
     assert level.standings[0].rates == (1e-3,)
     assert [rate for rate, _ in level.standings[0].by_rate] == [1e-3, 1e-2, 1e-1]
 
@@ -93,7 +102,7 @@ def test_curves_are_medians_between_quartiles_and_survive_nan() -> None:
             train_loss=(float(i), float("nan") if i == 0 else 1.0),
             validation_curve=(0.1, 0.2 * i),
         )
-    standing = judge(found, ["a"], [2], [1e-3], range(4))[0].standings[0]
+    standing = judge({condition(): found}, ["a"], [1e-3], range(4))[0].standings[0]
     assert standing.train_loss.low[0] <= standing.train_loss.middle[0] <= standing.train_loss.high[0]
     assert standing.train_loss.middle[1] == 1.0
 
@@ -103,23 +112,21 @@ def test_epochs_to_target() -> None:
     curves = {"fast": (0.96, 1.0, 1.0), "slow": (0.1, 0.5, 0.97), "never": (0.1, 0.1, 0.1)}
     found = {
         run: dataclasses.replace(
-            o, validation_curve=curves[run.activation], validation_accuracy=curves[run.activation][-1]
+            o, validation_curve=curves[run.activation], validation_score=curves[run.activation][-1]
         )
         for run, o in found.items()
     }
-    level = judge(found, list(curves), [2], [1e-3], range(3))[0]
-    assert level.target == pytest.approx(0.95)
+    level = judge({condition(): found}, list(curves), [1e-3], range(3))[0]
+    assert level.target == pytest.approx(0.1 + 0.95 * 0.9)
     assert {s.label: s.epochs_to_target for s in level.standings} == {"fast": 1, "slow": 3, "never": None}
 
 
 def sentence(*levels: dict[str, float], seeds: int = 10) -> str:
     depths = [2, 12][: len(levels)]
     found = {
-        k: v
-        for depth, means in zip(depths, levels, strict=True)
-        for k, v in outcomes(means, depth, seeds).items()
+        condition(depth): outcomes(means, depth, seeds) for depth, means in zip(depths, levels, strict=True)
     }
-    return answer("digits", judge(found, list(levels[0]), depths, [1e-3], range(seeds)), seeds)
+    return answer(judge(found, list(levels[0]), [1e-3], range(seeds)), seeds)
 
 
 TIE = {"a": 0.9, "b": 0.9, "c": 0.9}

@@ -15,8 +15,11 @@ from softknee.compare.errors import StoreError
 from softknee.compare.protocol import Run
 from softknee.compare.store import FILE, SCHEMA, Store
 
-RUN = Run("relu", 2, 1e-3, 0)
-OUTCOME = Outcome(0.9, 0.8, 1.0, (0.5, 1 / 3), (0.1, float("nan")), (0.3, 0.4), (0.0,), (0.25,), 1e-4, 10, "")
+RUN = Run("relu", 1e-3, 0)
+OUTCOME = Outcome(
+    0.9, 0.2, 0.8, 1.0, (0.5, 1 / 3), (0.1, float("nan")), (0.3, 0.4), (0.0,), (0.25,), {"beta": ((1.0,), (1.1,))},
+    1, 1e-4, 1000, 10, "",
+)  # fmt: skip
 
 
 def batch(*keys: str) -> dict[str, tuple[Run, Outcome]]:
@@ -43,9 +46,9 @@ def test_without_a_folder_it_lives_in_memory() -> None:
 def test_the_first_result_of_a_run_stays(tmp_path: Path) -> None:
     with Store(tmp_path) as one, Store(tmp_path) as two:
         one.save(batch("a"))
-        two.save({"a": (RUN, dataclasses.replace(OUTCOME, test_accuracy=0.1))})
+        two.save({"a": (RUN, dataclasses.replace(OUTCOME, test_score=0.1))})
     with Store(tmp_path) as three:
-        assert three.find(["a"])["a"].test_accuracy == 0.9
+        assert three.find(["a"])["a"].test_score == 0.9
 
 
 def _write(folder: Path, name: str) -> None:

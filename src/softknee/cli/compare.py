@@ -1,4 +1,4 @@
-"""`softknee compare`."""
+"""`softknee compare` and `softknee data`."""
 
 from __future__ import annotations
 
@@ -15,27 +15,64 @@ commands = typer.Typer()
 
 
 @commands.command(
-    epilog='Example: softknee compare --data digits --activations "relu,gelu,leaky_relu(negative_slope=0.3)" --out DIR'
+    epilog='Example: softknee compare --data digits --activations "relu,gelu,elu(alpha=0.1..2)" --noise 0,0.5 --out DIR. '
+    "Where an option takes several values or a range (0..1: five values; 0..1:9: nine), all combinations are run."
 )
 def compare(
     data: Annotated[
-        str, typer.Option(help="digits, breast_cancer, wine, iris, or a file ending in .npz or .csv.")
+        str,
+        typer.Option(
+            help="Names (see `softknee data`), files, or module:function, with commas between them."
+        ),
     ] = "digits",
     activations: Annotated[
         str | None,
         typer.Option(help="Which, with commas between them.", show_default="a dozen well-known ones"),
     ] = None,
     seeds: Annotated[str, typer.Option(help="How many, or which: 0,1,2.")] = "10",
-    depth: Annotated[str, typer.Option(help="Numbers of hidden layers.")] = "2,12",
-    width: Annotated[int, typer.Option(help="Units in each.")] = 64,
-    epochs: Annotated[int, typer.Option(help="How often each sample is seen.")] = 15,
     lr: Annotated[
-        str, typer.Option(help="Adam's learning rate; of several, validation data choose.")
-    ] = "0.003",
-    batch_size: Annotated[int, typer.Option(help="Samples in a step.")] = 64,
+        str, typer.Option(help="Learning rates; of several, validation data choose.")
+    ] = "0.001,0.003,0.01",
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru or rnn.",
+            show_default="what fits the data",
+        ),
+    ] = None,
+    depth: Annotated[
+        str | None, typer.Option(help="Hidden layers or blocks.", show_default="2,12 for mlp, else 1 to 3")
+    ] = None,
+    width: Annotated[
+        str | None, typer.Option(help="Units or channels in each.", show_default="64 for mlp, else 16 or 32")
+    ] = None,
+    epochs: Annotated[str, typer.Option(help="How often each sample is seen.")] = "15",
+    batch_size: Annotated[str, typer.Option(help="Samples in a step.")] = "64",
+    optimiser: Annotated[str, typer.Option(help="adam or sgd.")] = "adam",
     init: Annotated[
         str, typer.Option(help="own: the weights' scale that belongs to each; same: He's for all.")
     ] = "own",
+    noise: Annotated[str, typer.Option(help="Standard deviation of noise on the inputs.")] = "0",
+    scale: Annotated[str, typer.Option(help="A factor on the inputs.")] = "1",
+    bias: Annotated[str, typer.Option(help="Initial bias of the hidden layers.")] = "0",
+    samples: Annotated[str, typer.Option(help="Training samples used; 0: all.")] = "0",
+    weight_penalty: Annotated[str, typer.Option(help="Times the sum of squared weights.")] = "0",
+    activation_penalty: Annotated[str, typer.Option(help="Times the mean square of the outputs.")] = "0",
+    batch_norm: Annotated[str, typer.Option(help="off, on, or off,on.")] = "off",
+    dropout: Annotated[str, typer.Option(help="Share of outputs dropped in training.")] = "0",
+    layers: Annotated[
+        str,
+        typer.Option(
+            help="Which have the activation: all, first, last, odd, even, 3, 2-5; the others: relu."
+        ),
+    ] = "all",
+    patience: Annotated[
+        str, typer.Option(help="Stop after so many epochs without a lower validation loss; 0: never.")
+    ] = "0",
+    kind: Annotated[
+        str | None,
+        typer.Option(help="classification, regression or multilabel.", show_default="what the data show"),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="A folder for the report and the runs; called again, it continues there."),
@@ -51,12 +88,23 @@ def compare(
 
         chosen: dict[str, Any] = {} if activations is None else {"activations": activations}
         result = run(
-            data, **chosen, seeds=_seeds(seeds), depth=numbers(depth, "--depth", int), width=width, epochs=epochs,
-            lr=numbers(lr, "--lr", float), batch_size=batch_size, init=init, out=out, jobs=jobs,
+            data, **chosen, network=network, seeds=_seeds(seeds), depth=depth, width=width, epochs=epochs, lr=lr,
+            batch_size=batch_size, optimiser=optimiser, init=init, noise=noise, scale=scale, bias=bias,
+            samples=samples, weight_penalty=weight_penalty, activation_penalty=activation_penalty,
+            batch_norm=batch_norm, dropout=dropout, layers=layers, patience=patience, kind=kind, out=out, jobs=jobs,
         )  # fmt: skip
         console().print(render(result))
         if out is not None:
-            typer.echo(result.save_html(out / "report.html"))
+            typer.echo(result.save(out))
+
+
+@commands.command()
+def data() -> None:
+    """List the data sets that have a name, and how to get those that are not here."""
+    with plain_errors():
+        from softknee.show.comparison import sources
+
+        console().print(sources())
 
 
 def _seeds(text: str) -> int | list[int]:

@@ -33,7 +33,7 @@ _HOMES = {
     "Specification": "specification",
     "SpecificationError": "errors",
     "StoreError": "errors",
-    "Task": "data",
+    "Task": "tasks",
     "compare": "experiment",
     "load": "data",
     "parse": "specification",

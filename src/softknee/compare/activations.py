@@ -6,13 +6,15 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from softknee import catalogue
+from softknee.catalogue import Definition
 from softknee.compare.errors import CompareError, SpecificationError
-from softknee.compare.specification import Specification
+from softknee.compare.specification import Specification, parse
 from softknee.nn import functional
 
 Function = Callable[[Tensor], Tensor]
@@ -25,17 +27,23 @@ _GRID = torch.linspace(-12.0, 12.0, 24_001, dtype=torch.float64)
 @dataclass(frozen=True, eq=False)
 class Activation:
     """One contestant: `gain` is 1/sqrt(E f(z)^2), z ~ N(0,1); `steepest` the largest |f'| on [-12, 12];
-    `fingerprint` names the function's values, so that a redefined function is not taken for the old one."""
+    `fingerprint` names the function's values, so that a redefined function is not taken for the old one;
+    `learnable` are the parameters that the network learns, by layer, and where they start."""
 
     label: str
-    function: Function
+    function: Callable[..., Tensor]
     gain: float
     steepest: float
     fingerprint: str
+    learnable: tuple[tuple[str, float], ...] = ()
+
+    def other(self, label: str) -> Activation:
+        """The activation of the layers that do not have this one."""
+        return _named(label)
 
 
-def resolve(specification: Specification) -> tuple[str, Function]:
-    """The specification's label, with the catalogue's own name, and its function on tensors."""
+def resolve(specification: Specification) -> tuple[Definition, str, dict[str, Any], dict[str, float]]:
+    """The definition, the label with the catalogue's own name, what is set, and what the network learns."""
     try:
         definition = catalogue.get(specification.name)
     except catalogue.UnknownActivationError as error:
@@ -46,28 +54,40 @@ def resolve(specification: Specification) -> tuple[str, Function]:
         if name not in names:
             has = f"its parameters: {', '.join(names)}" if names else "it has none"
             raise SpecificationError(f"{definition.name} has no parameter {name!r}; {has}")
+    learnable: dict[str, float] = {}
     for parameter in definition.parameters:
-        if parameter.name not in settings and (parameter.learnable or parameter.default is None):
-            value = next(v for v in (parameter.default, parameter.example, 1.0) if v is not None)
-            raise SpecificationError(
-                f"{definition.name} needs a value for {parameter.name}, which stays fixed while the network "
-                f"learns: {definition.name}({parameter.name}={value})"
+        if parameter.name in settings:
+            continue
+        if parameter.learnable:
+            learnable[parameter.name] = next(
+                v for v in (parameter.default, parameter.example, 1.0) if v is not None
             )
-    label = str(Specification(definition.name, specification.settings))
-    return label, functools.partial(functional.function_of(definition), **settings)
+        elif parameter.default is None:
+            value = 1.0 if parameter.example is None else parameter.example
+            raise SpecificationError(
+                f"{definition.name} needs a value for {parameter.name}: {definition.name}({parameter.name}={value})"
+            )
+    return definition, str(Specification(definition.name, specification.settings)), settings, learnable
 
 
 def activation(specification: Specification) -> Activation:
     """The contestant, tried on a grid: it must be pointwise and differentiable."""
-    label, function = resolve(specification)
+    definition, label, settings, learnable = resolve(specification)
+    function = functools.partial(functional.function_of(definition), **settings)
+    start: Function = functools.partial(function, **{n: _GRID.new_tensor(v) for n, v in learnable.items()})
     try:
-        values, slopes = function(_GRID), slope(function, _GRID)
+        values, slopes = start(_GRID), slope(start, _GRID)
     except (TypeError, RuntimeError, ValueError) as error:
         raise CompareError(f"{label} cannot be used: {error}") from None
     if values.shape != _GRID.shape:
         raise CompareError(f"{label} is not pointwise: it maps shape {(*_GRID.shape,)} to {(*values.shape,)}")
     steepest = float(slopes.abs().nan_to_num().max())
-    return Activation(label, function, gain(function), steepest, _fingerprint(values))
+    return Activation(label, function, gain(start), steepest, _fingerprint(values), tuple(learnable.items()))
+
+
+@functools.cache
+def _named(label: str) -> Activation:
+    return activation(parse(label)[0])
 
 
 def slope(function: Function, z: Tensor) -> Tensor:

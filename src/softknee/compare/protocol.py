@@ -1,4 +1,4 @@
-"""What a run is, and what its seed fixes: the split, the initial weights and the order of the samples.
+"""What a run is, and what its seed fixes: the split, the initial weights, the order of the samples and all noise.
 
 Everything here depends on the seed and never on the activation, so that runs of one seed are pairs: they differ
 in the activation alone. The one exception is the scale of the initial weights (`init="own"`), which is the
@@ -8,28 +8,64 @@ activation's own by definition; the standard normal numbers that it scales are s
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from softknee.compare.data import Task
+from softknee.compare.tasks import Task
 
 Init = Literal["own", "same"]
+Optimiser = Literal["adam", "sgd"]
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How every run is trained: Adam (Kingma & Ba 2015, arXiv 1412.6980; betas 0.9, 0.999, eps 1e-8) on
-    cross-entropy, a multilayer perceptron without normalisation layers."""
+    """One condition: everything that defines a training but the data, the activation, learning rate and seed.
 
+    Attributes:
+        network: "mlp", "cnn", "resnet", "autoencoder", "transformer", "gated_transformer", "gru", "rnn", or the
+            name of the caller's own.
+        depth: hidden layers; of a transformer or residual network: blocks.
+        width: units, channels or features of each.
+        optimiser: "adam": Kingma & Ba 2015, arXiv 1412.6980 (betas 0.9, 0.999, eps 1e-8); "sgd": momentum 0.9.
+        init: see `networks.Builder.weight`.
+        noise: standard deviation of Gaussian noise added to the standardised inputs, in training and tests alike,
+            new in every step.
+        scale: a factor on the standardised inputs.
+        bias: the initial bias of every hidden layer.
+        samples: how many training samples are used; 0: all.
+        weight_penalty: times the sum of squares of all weights (not biases), added to the loss.
+        activation_penalty: times the mean square of each activation's outputs, summed over layers.
+        batch_norm: batch normalisation between each hidden layer and its activation.
+        dropout: share of each activation's outputs set to 0 in training.
+        layers: which hidden layers have the activation: all, first, last, odd, even, a number or a range such
+            as 3-5; the others have `other`.
+        patience: epochs without a lower validation loss after which a run ends, with the weights of its best
+            epoch; 0: every run takes all epochs and ends with its last weights.
+    """
+
+    network: str = "mlp"
+    depth: int = 2
     width: int = 64
     epochs: int = 15
     batch_size: int = 64
+    optimiser: Optimiser = "adam"
     init: Init = "own"
+    noise: float = 0.0
+    scale: float = 1.0
+    bias: float = 0.0
+    samples: int = 0
+    weight_penalty: float = 0.0
+    activation_penalty: float = 0.0
+    batch_norm: bool = False
+    dropout: float = 0.0
+    layers: str = "all"
+    other: str = "relu"
+    patience: int = 0
     validation: float = 0.15
     test: float = 0.25
     dtype: str = "float32"
@@ -37,10 +73,9 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: which activation, how many hidden layers, which learning rate, which seed."""
+    """One training of a condition: which activation, which learning rate, which seed."""
 
     activation: str
-    depth: int
     learning_rate: float
     seed: int
 
@@ -55,42 +90,21 @@ class Partition:
 
 
 def partition(task: Task, protocol: Protocol, seed: int) -> Partition:
-    """The seed's split; its sizes are the same for every seed."""
-    random = _random(seed, "split")
-    place = np.empty(len(task.labels))  # of each sample in its class, in [0, 1), in a random order
-    for label in range(task.classes):
-        members = np.flatnonzero(task.labels == label)
-        place[members] = (random.permutation(len(members)) + random.random()) / len(members)
+    """The seed's split; its sizes are the same for every seed. Any prefix of a part has the classes in proportion."""
+    draw = random(seed, "split")
+    place = np.empty(len(task.inputs))  # of each sample in its class, in [0, 1), in a random order
+    strata = task.targets if task.kind == "classification" else np.zeros(len(place), np.int64)
+    for label in range(int(strata.max()) + 1):
+        members = np.flatnonzero(strata == label)
+        place[members] = (draw.permutation(len(members)) + draw.random()) / len(members)
     tests, validations = (round(share * len(place)) for share in (protocol.test, protocol.validation))
     test, validation, train = np.split(np.argsort(place, kind="stable"), [tests, tests + validations])
-    return Partition(train, validation, test)
-
-
-def shapes(task: Task, protocol: Protocol, depth: int) -> list[tuple[int, int]]:
-    """(fan in, fan out) of every layer: `depth` hidden ones and the output."""
-    sizes = [task.inputs.shape[1], *[protocol.width] * depth, task.classes]
-    return list(itertools.pairwise(sizes))
-
-
-def weights(task: Task, protocol: Protocol, depth: int, seed: int, gain: float) -> list[NDArray[np.float64]]:
-    """Initial weights: N(0, 1) numbers of the seed times `scale / sqrt(fan_in)`; biases start at 0.
-
-    `init="own"`: the scale is the activation's gain, 1/sqrt(E f(z)^2) for z ~ N(0, 1), so that every layer's
-    outputs have mean square 1 at the start; the first layer reads standardised inputs and has scale 1 (for SELU
-    this is LeCun's, Klambauer et al. 2017, arXiv 1706.02515). `init="same"`: sqrt(2) for every layer and
-    activation (He et al. 2015, arXiv 1502.01852).
-    """
-    random = _random(seed, "weights")
-    scales = [2**0.5] * (depth + 1) if protocol.init == "same" else [1.0, *[gain] * depth]
-    return [
-        random.standard_normal((fan_in, fan_out)) * (scale / fan_in**0.5)
-        for scale, (fan_in, fan_out) in zip(scales, shapes(task, protocol, depth), strict=True)
-    ]
+    return Partition(train[: protocol.samples or None], validation, test)
 
 
 def order(seed: int, epoch: int, samples: int) -> NDArray[np.int64]:
     """In which order the seed's training samples are seen in an epoch."""
-    return _random(seed, f"order {epoch}").permutation(samples)
+    return random(seed, f"order {epoch}").permutation(samples)
 
 
 def key(run: Run, protocol: Protocol, task: Task, fingerprint: str, versions: dict[str, str]) -> str:
@@ -99,6 +113,15 @@ def key(run: Run, protocol: Protocol, task: Task, fingerprint: str, versions: di
     return hashlib.sha256(json.dumps(defines, sort_keys=True).encode()).hexdigest()
 
 
-def _random(seed: int, purpose: str) -> np.random.Generator:
+def random(seed: int, purpose: str) -> np.random.Generator:
     """An independent stream for each seed and purpose."""
-    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big")])
+    return np.random.default_rng([seed, _number(purpose)])
+
+
+def noise(seed: int, purpose: str) -> torch.Generator:
+    """The same for numbers by the million."""
+    return torch.Generator().manual_seed(_number(f"{seed} {purpose}") >> 1)
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 
 from softknee.compare.activations import Activation
-from softknee.compare.data import Task
+from softknee.compare.conditions import Condition
 from softknee.compare.engine import Outcome, train
-from softknee.compare.protocol import Protocol, Run
+from softknee.compare.protocol import Run
 from softknee.compare.store import Store
 
 
@@ -38,14 +38,20 @@ Listener = Callable[[Progress], None]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """All runs of one activation and depth, by their keys in the store."""
+    """Runs of one activation and condition that are trained together, by their keys in the store; `cost` is about
+    proportional to the time that an epoch of one of them takes."""
 
     activation: Activation
-    depth: int
+    condition: Condition
     runs: dict[str, Run]
+    cost: float
+
+    @property
+    def work(self) -> float:
+        return len(self.runs) * self.cost * self.condition.protocol.epochs
 
     def __str__(self) -> str:
-        return f"{self.activation.label}, {self.depth} hidden layer{'s' * (self.depth > 1)}"
+        return f"{self.activation.label}, {self.condition.title}"
 
 
 class _Stopped(Exception):  # noqa: N818
@@ -58,18 +64,16 @@ class Schedule:
     def __init__(
         self,
         batches: Sequence[Batch],
-        task: Task,
-        protocol: Protocol,
         store: Store,
         listener: Listener,
         jobs: int,
     ) -> None:
-        self.batches = sorted(batches, key=lambda batch: -batch.depth)
-        self.task, self.protocol, self.store, self.listener, self.jobs = task, protocol, store, listener, jobs
+        self.batches = sorted(batches, key=lambda batch: -batch.work)
+        self.store, self.listener, self.jobs = store, listener, jobs
         self.trained = self.found = 0
-        self.outcomes: dict[Run, Outcome] = {}
+        self.outcomes: dict[Condition, dict[Run, Outcome]] = {batch.condition: {} for batch in batches}
         self._done = 0.0
-        self._total = sum(len(batch.runs) * self._cost(batch) for batch in batches) * protocol.epochs
+        self._total = sum(batch.work for batch in batches)
         self._stop = threading.Event()
         self._finished_epochs: queue.SimpleQueue[tuple[Batch, float] | Future[dict[Run, Outcome]]] = (
             queue.SimpleQueue()
@@ -79,8 +83,8 @@ class Schedule:
     def tell(self, text: str, note: str = "") -> None:
         self.listener(Progress(self._done, self._total, text, note))
 
-    def run(self) -> dict[Run, Outcome]:
-        """Every run's outcome, found or trained. Ctrl-C keeps what is finished, and says where."""
+    def run(self) -> dict[Condition, dict[Run, Outcome]]:
+        """Every condition's outcomes, found or trained. Ctrl-C keeps what is finished, and says where."""
         threads = torch.get_num_threads()
         waiting = iter(self.batches)
         # the number of threads is a thread's own, but its default for new ones is not: it is put back below
@@ -113,9 +117,9 @@ class Schedule:
         """Starts the next batch with something to train; the runs that are there already are taken."""
         for batch in waiting:  # type: ignore[attr-defined]
             finished = self.store.find(batch.runs)  # asked at the last moment: others may share the folder
-            self.outcomes |= {batch.runs[key]: outcome for key, outcome in finished.items()}
+            self.outcomes[batch.condition] |= {batch.runs[key]: outcome for key, outcome in finished.items()}
             self.found += len(finished)
-            self._done += len(finished) * self._cost(batch) * self.protocol.epochs
+            self._done += len(finished) * batch.work / len(batch.runs)
             self.tell(str(batch))
             missing = {key: run for key, run in batch.runs.items() if key not in finished}
             if missing:
@@ -131,9 +135,10 @@ class Schedule:
         def on_epoch(epoch: int) -> None:
             if self._stop.is_set():
                 raise _Stopped
-            self._finished_epochs.put((batch, len(runs) * self._cost(batch)))
+            self._finished_epochs.put((batch, len(runs) * batch.cost))
 
-        return train(runs, batch.activation, self.task, self.protocol, on_epoch)
+        condition = batch.condition
+        return train(runs, batch.activation, condition.task, condition.protocol, on_epoch)
 
     def _collect(self, future: Future[dict[Run, Outcome]]) -> None:
         """Keeps a finished batch; an error in it is raised here."""
@@ -141,14 +146,10 @@ class Schedule:
         new = future.result()
         warned = len(self.store.warnings)
         self.store.save({key: (run, new[run]) for key, run in runs.items()})
-        self.outcomes |= new
+        self.outcomes[batch.condition] |= new
         self.trained += len(new)
         for warning in self.store.warnings[warned:]:
             self.tell(str(batch), warning)
-
-    def _cost(self, batch: Batch) -> int:
-        """Units of work of an epoch of a run: its layers, and two more for what does not depend on the depth."""
-        return batch.depth + 2
 
     def _kept(self) -> str:
         runs = sum(len(batch.runs) for batch in self.batches)

@@ -28,6 +28,7 @@ CONFIDENCE = 0.95
 EXACT = 14  # seeds up to which all sign flips are enumerated
 DRAWN = 9_999  # flips drawn beyond
 RESAMPLES = 9_999
+_TOGETHER = 4_000_000  # numbers at a time
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,17 @@ def max_t(
     A column of zeros has p = 1.
     """
     size = np.sqrt((differences**2).mean(0))
-    statistics = np.abs(signs @ differences) / len(differences) / np.where(size > 0, size + offset, np.inf)
-    order = np.argsort(-statistics[0], kind="stable")
-    # the largest statistic among a column and all that look less significant, flip by flip
-    largest = np.maximum.accumulate(statistics[:, order[::-1]], axis=1)[:, ::-1]
-    p = (largest >= statistics[0, order] - 1e-12).mean(0)
+    scaled = differences / len(differences) / np.where(size > 0, size + offset, np.inf)
+    found = np.abs(differences.mean(0)) / np.where(size > 0, size + offset, np.inf)
+    order = np.argsort(-found, kind="stable")
+    as_large = np.zeros(len(order))
+    for some in np.array_split(signs, max(1, signs.shape[0] * len(order) // _TOGETHER)):
+        # the largest statistic among a column and all that look less significant, flip by flip
+        statistics = np.abs(some @ scaled[:, order[::-1]])
+        largest = np.maximum.accumulate(statistics, axis=1)[:, ::-1]
+        as_large += (largest >= found[order] - 1e-12).sum(0)
     corrected = np.empty(len(order))
-    corrected[order] = np.maximum.accumulate(p)
+    corrected[order] = np.maximum.accumulate(as_large / len(signs))
     return corrected
 
 
@@ -156,3 +161,24 @@ def smallest_p(seeds: int) -> float:
 def seeds_needed(alpha: float = ALPHA) -> int:
     """The fewest seeds that can give p <= alpha at all."""
     return 1 + math.ceil(-math.log2(alpha))
+
+
+def friedman(table: Scores) -> tuple[NDArray[np.float64], float]:
+    """Mean ranks (1 the highest) of the contestants over blocks, (blocks, contestants), and Friedman's p in the F
+    form of Iman & Davenport (1980)."""
+    from scipy.stats import f, rankdata
+
+    n, k = table.shape
+    mean = rankdata(-table, axis=1).mean(0)
+    square = 12 * n / (k * (k + 1)) * float((mean**2).sum() - k * (k + 1) ** 2 / 4)
+    if n * (k - 1) - square < 1e-9:
+        return mean, 0.0  # every block has the same order
+    return mean, float(f.sf((n - 1) * square / (n * (k - 1) - square), k - 1, (k - 1) * (n - 1)))
+
+
+def nemenyi(contestants: int, blocks: int, alpha: float = ALPHA) -> float:
+    """The difference of mean ranks that is critical in Nemenyi's test of all pairs."""
+    from scipy.stats import studentized_range
+
+    q = float(studentized_range.ppf(1 - alpha, contestants, np.inf)) / 2**0.5
+    return q * (contestants * (contestants + 1) / (6 * blocks)) ** 0.5

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from softknee.compare.engine import Outcome
 from softknee.compare.errors import StoreError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 FILE = "runs.sqlite"
-SCHEMA = 1
+SCHEMA = 2
 _APPLICATION = 0x6B6E6565  # "knee": marks the file as ours
 _WAIT = 60.0  # seconds for another process to finish its transaction
 
@@ -171,4 +171,11 @@ class Store:
 
 
 def _outcome(text: str) -> Outcome:
-    return Outcome(**{k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()})
+    return Outcome(**{name: _frozen(value) for name, value in json.loads(text).items()})
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, however deep."""
+    if isinstance(value, dict):
+        return {name: _frozen(inner) for name, inner in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -21,7 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from softknee.compare import experiment
-from softknee.compare.records import Comparison, Level, Standing
+from softknee.compare.data import SOURCES
+from softknee.compare.records import Comparison, DataSummary, Level, Standing
 from softknee.compare.schedule import Progress
 from softknee.show.comparison_html import fragment, html
 from softknee.show.scale import Scale, scale_of
@@ -75,13 +76,17 @@ def text(comparison: Comparison) -> str:
 
 def render(comparison: Comparison) -> RenderableType:
     """What the terminal shows: what was done, the rankings, and the answer last, where the eye is."""
-    data, protocol = comparison.data, comparison.protocol
+    protocol = comparison.protocol
     rates = ", ".join(f"{rate:g}" for rate in comparison.learning_rates)
-    did = (
-        f"{data.name}: {data.samples:,} samples, {data.features} features, {data.classes} classes · "
-        f"{len(comparison.seeds)} paired seeds · {protocol.width} units a layer · {protocol.epochs} epochs of Adam, "
-        f"learning rate {rates} · {comparison.trained} runs trained, {comparison.found} found finished · "
-        f"{comparison.seconds:.0f} s"
+    did = " · ".join(
+        [
+            *(f"{data.name}: {described(data)}" for data in comparison.data),
+            f"{len(comparison.seeds)} paired seeds",
+            f"{protocol.network}, width {protocol.width}",
+            f"{protocol.epochs} epochs, {protocol.optimiser}, learning rate {rates}",
+            f"{comparison.trained:,} runs trained, {comparison.found:,} found finished",
+            f"{comparison.seconds:.0f} s",
+        ]
     )
     parts: list[RenderableType] = [Padding(Text(did, style="dim"), (1, 1, 0, 1))]
     parts += [Padding(_ranking(level), (1, 0, 0, 1)) for level in comparison.levels]
@@ -93,19 +98,19 @@ def render(comparison: Comparison) -> RenderableType:
     return Group(*parts)
 
 
+_COLUMN = {"R²": "R² %", "F1": "F1 %"}
 _LEGEND = (
-    "● mean over seeds, ━ its 95 % BCa interval, ◀ off the scale. behind: points of test accuracy behind the best; "
-    "p: sign-flip test corrected for all pairs; gap: training minus test accuracy; dead: share of units without "
+    "● mean over seeds, ━ its 95 % BCa interval, ◀ off the scale. behind: points of the test score behind the best; "
+    "p: sign-flip test corrected for all pairs; gap: training minus test score; dead: share of units without "
     "slope; sat.: share of values with little slope; µs: time of one training step of one run."
 )
 
 
 def _ranking(level: Level) -> Table:
     scale = scale_of(level, seeds=False)
-    layers = f"{level.depth} hidden layer{'s' * (level.depth > 1)}"
     verdict = f"{level.differences} of {level.pairs} pairs differ" if level.differences else "no pair differs"
     table = Table(
-        title=f"{layers}: {verdict}",
+        title=f"{level.title}: {verdict}",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -113,7 +118,7 @@ def _ranking(level: Level) -> Table:
     )
     table.pad_edge, table.padding = False, (0, 1, 0, 0)
     table.add_column("activation", no_wrap=True)
-    table.add_column("test %", justify="right", no_wrap=True)
+    table.add_column(_COLUMN.get(level.metric, "test %"), justify="right", no_wrap=True)
     table.add_column(_Track(scale, None))
     failing = any(s.failures for s in level.standings)
     for name in ("behind", "p", "gap", "dead", "sat.", "µs", *["fail"] * failing):
@@ -123,7 +128,7 @@ def _ranking(level: Level) -> Table:
         behind = standing.behind
         row: list[RenderableType] = [
             Text(_folded(standing.label), style="bold" if behind is None else style),
-            f"{100 * standing.accuracy.mean:.1f}",
+            f"{100 * standing.score.mean:.1f}",
             _Track(scale, standing),
             Text("best" if behind is None else f"{100 * behind.difference.mean:.1f}", style=style),
             Text("" if behind is None else probability(behind.p), style=style or "dim"),
@@ -153,13 +158,13 @@ class _Track:
             low, high = f"{100 * self.scale.low:.4g}", f"{100 * self.scale.high:.4g}"
             yield Text(low + high.rjust(width - len(low)), style="dim", no_wrap=True)
             return
-        accuracy, style = self.standing.accuracy, "blue" if self.standing.tied else "red"
-        if accuracy.mean < self.scale.low:
-            yield Text(f"◀ {100 * accuracy.mean:.1f}", style=style)
+        score, style = self.standing.score, "blue" if self.standing.tied else "red"
+        if score.mean < self.scale.low:
+            yield Text(f"◀ {100 * score.mean:.1f}", style=style)
             return
-        mean = self._cell(accuracy.mean, width)
+        mean = self._cell(score.mean, width)
         low_cell, high_cell = (
-            self._cell(v, width) if math.isfinite(v) else mean for v in (accuracy.low, accuracy.high)
+            self._cell(v, width) if math.isfinite(v) else mean for v in (score.low, score.high)
         )
         line = [" "] * width
         line[low_cell : high_cell + 1] = "━" * (high_cell + 1 - low_cell)
@@ -168,6 +173,44 @@ class _Track:
 
     def _cell(self, value: float, width: int) -> int:
         return round(self.scale.place(value) * (width - 1))
+
+
+def sources() -> RenderableType:
+    """The data sets that have a name."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("data", "what", "comes with", "licence"):
+        table.add_column(
+            name, no_wrap=name in ("data", "licence"), ratio=None if name in ("data", "licence") else 1
+        )
+    for name, source in SOURCES.items():
+        comes_with = source.comes_with.partition(": ")[0]
+        place = (
+            Text(source.missing, style="yellow")
+            if source.missing
+            else Text(_PACKAGES.get(comes_with, comes_with))
+        )
+        table.add_row(Text(name, style="bold"), source.about, place, source.licence)
+    more = (
+        "Your own: a .csv or .parquet table (labels: the column y, target, label or class, else the last), an .npz "
+        "file of x and y, a .txt file (the next character), idx files or a folder of them, or module:function, which "
+        "returns inputs and targets, a Dataset or a DataLoader."
+    )
+    return Group(Padding(table, (1, 0, 0, 1)), Padding(Text(more, style="dim"), 1))
+
+
+_PACKAGES = {"sklearn": "scikit-learn", "Python": "Python", "softknee": "softknee"}
+
+
+def described(data: DataSummary) -> str:
+    """A data set in numbers."""
+    each = {
+        "classification": "classes",
+        "multilabel": "labels",
+        "next_token": "tokens",
+        "regression": "targets",
+    }
+    asked = f"{data.classes} {each[data.kind]}" if data.classes > 1 else "1 target"
+    return f"{data.samples:,} samples, {data.features} features, {asked}"
 
 
 def _folded(label: str, width: int = 16) -> str:

@@ -13,10 +13,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from softknee.compare.records import Comparison, Curve, Level
+from softknee.compare.judge import groups
+from softknee.compare.protocol import Protocol
+from softknee.compare.records import Comparison, Curve, Level, Ranks
 from softknee.show.scale import scale_of
 
 Point = tuple[float, float]
+
+_CURVES = 4  # conditions in one box of learning curves
 
 
 def html(comparison: Comparison) -> str:
@@ -43,7 +47,6 @@ def _environment() -> Environment:
         "signed": lambda share, digits=1: f"{100 * share:+.{digits}f}".replace("-", "−"),
         "probability": _probability,
         "unbroken": lambda text: text.replace(" %", "\u00a0%").replace("p ", "p\u00a0"),
-        "layers": lambda depth: f"{depth} hidden layer{'s' * (depth > 1)}",
         "mean": lambda values: sum(values) / len(values),
     }
     return environment
@@ -51,23 +54,203 @@ def _environment() -> Environment:
 
 def _view(comparison: Comparison) -> dict[str, Any]:
     """Everything the template needs besides the comparison: geometry."""
-    count = len(comparison.levels)
+    levels = comparison.levels
+    shown = [levels[round(i)] for i in _even(len(levels), _CURVES)]
     return {
         "c": comparison,
+        "data_names": ", ".join(data.name for data in comparison.data),
+        "metric": levels[0].metric if len({level.metric for level in levels}) == 1 else "score",
+        "varied": _varied(comparison),
         "levels": [
             {"level": level, "scale": scale_of(level), "rows": _rows(level)} | _times(level)
-            for level in comparison.levels
+            for level in levels
         ],
-        "shades": [f"var(--series-{_shade(i, count)})" for i in range(count)],
-        "panels": [_panel(comparison, label) for label in comparison.labels],
-        "loss_top": _loss_top(comparison),
+        "overview": [_nearness(level) for level in levels],
+        "sweeps": [sweep for name in levels[0].varies if (sweep := _sweep(comparison, name))],
+        "ranked": comparison.ranks and _ranked(comparison.ranks),
+        "shown": shown,
+        "shades": [f"var(--series-{_shade(i, len(shown))})" for i in range(len(shown))],
+        "panels": [_panel(comparison, shown, label) for label in comparison.labels],
+        "loss_top": _loss_top(shown),
         "failures": [
-            (s.label, level.depth, s.failures)
-            for level in comparison.levels
-            for s in level.standings
-            if s.failures
+            (s.label, level.title, s.failures) for level in levels for s in level.standings if s.failures
+        ],
+        "settings": settings(comparison),
+    }
+
+
+def _even(count: int, most: int) -> list[float]:
+    """At most so many numbers of 0..count-1, evenly spread, the ends among them."""
+    used = min(count, most)
+    return [i * (count - 1) / max(1, used - 1) for i in range(used)]
+
+
+def _varied(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """The settings that differ between the conditions; without any, the depth."""
+    names = list(comparison.levels[0].varies) or ["depth"]
+    found = [
+        (
+            name.replace("_", " "),
+            list(dict.fromkeys(_word(getattr(v.protocol, name)) for v in comparison.levels)),
+        )
+        for name in names
+    ]
+    return [("hidden layers" if name == "depth" else name, values) for name, values in found]
+
+
+def _word(value: Any) -> str:
+    return (
+        {True: "on", False: "off"}[value]
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def _nearness(level: Level) -> dict[str, float]:
+    """1 for the best, 0 for one that is no better than guessing."""
+    best = level.standings[0].score.mean
+    return {
+        s.label: _clamped((s.score.mean - level.guess) / max(1e-9, best - level.guess))
+        for s in level.standings
+    }
+
+
+def _sweep(comparison: Comparison, name: str) -> dict[str, Any] | None:
+    """One activation's score against one setting, a line for each combination of the other settings."""
+    levels = comparison.levels
+    steps = sorted({v for level in levels if isinstance(v := level.varies[name], (int, float))})
+    if len(steps) < 2 or isinstance(steps[0], bool):
+        return None
+    ratio = steps[0] > 0 and steps[-1] >= 4 * steps[0]
+    place = (lambda v: math.log(v)) if ratio else float
+    span = place(steps[-1]) - place(steps[0])
+    groups: dict[str, list[Level]] = {}
+    for level in levels:
+        rest = [_said(n, v) for n, v in level.varies.items() if n != name]
+        groups.setdefault(", ".join([level.data] * (len(comparison.data) > 1) + rest), []).append(level)
+    groups = dict(list(groups.items())[: 4 * _CURVES])
+    low = min(0.0, *(s.score.mean for level in levels for s in level.standings))
+    shades = [f"var(--series-{_shade(i, len(groups))})" for i in range(len(groups))]
+    guesses = {round(level.guess, 9) for level in levels}
+
+    def line(label: str, group: list[Level], shade: str) -> dict[str, Any]:
+        ordered = sorted(group, key=lambda level: level.varies[name])
+        points = [((place(v.varies[name]) - place(steps[0])) / span, v.of(label).score.mean) for v in ordered]
+        dots = [(100 * x, 100 * (1 - _clamped((y - low) / (1 - low)))) for x, y in points]
+        return {
+            "shade": shade,
+            "points": _line(points, low, 1.0),
+            "dots": dots,
+            "ends": (points[0][1], points[-1][1]),
+        }
+
+    panels = []
+    for label in comparison.labels:
+        lines = [line(label, group, shade) for group, shade in zip(groups.values(), shades, strict=True)]
+        ends = [
+            f"{100 * first:.1f} → {100 * last:.1f}" for first, last in (found["ends"] for found in lines[:2])
+        ]
+        panels.append({"label": label, "lines": lines, "ends": ends})
+    return {
+        "heading": "What depth costs" if name == "depth" else f"What {name.replace('_', ' ')} does",
+        "unit": "layers" if name == "depth" else name.replace("_", " "),
+        "first": _word(steps[0]),
+        "last": _word(steps[-1]),
+        "low": low,
+        "chance": 100 * (1 - (guesses.pop() - low) / (1 - low)) if len(guesses) == 1 else None,
+        "legend": list(zip(groups, shades, strict=True)),
+        "panels": panels,
+    }
+
+
+def _said(name: str, value: Any) -> str:
+    return f"{name.replace('_', ' ')} {_word(value)}"
+
+
+def _ranked(ranks: Ranks) -> dict[str, Any]:
+    """The critical-difference diagram: every activation's mean rank, and bars over those that are alike."""
+    count = len(ranks.mean)
+
+    def at(rank: float) -> float:
+        return 100 * (rank - 1) / max(1, count - 1)
+
+    bars = groups(ranks.mean, ranks.critical)
+    return {
+        "ticks": [(at(rank), rank) for rank in range(1, count + 1)],
+        "rows": [
+            {
+                "label": label,
+                "rank": rank,
+                "at": at(rank),
+                "bars": [
+                    (at(ranks.mean[first][1]), at(ranks.mean[last][1]) - at(ranks.mean[first][1]))
+                    for first, last in bars
+                    if first == i
+                ],
+            }
+            for i, (label, rank) in enumerate(ranks.mean)
         ],
     }
+
+
+def settings(comparison: Comparison) -> list[tuple[str, str]]:
+    """What defines the runs, in words."""
+    protocol, levels = comparison.protocol, comparison.levels
+    each = {
+        "classification": "classes",
+        "multilabel": "labels",
+        "next_token": "tokens",
+        "regression": "targets",
+    }
+    found = [
+        (
+            "data",
+            f"{d.name}: {d.samples:,} samples, {d.features} features, {d.classes} {each[d.kind]}; every seed splits "
+            f"them anew into {d.split[0]:,} for training, {d.split[1]:,} for validation, {d.split[2]:,} for the test; "
+            f"SHA-256 {d.digest[:16]}…",
+        )
+        for d in comparison.data
+    ]
+    rates = ", ".join(f"{rate:g}" for rate in comparison.learning_rates)
+    choice = ": each seed’s validation data choose" if len(comparison.learning_rates) > 1 else " for all"
+    gains = ", ".join(f"{label} {gain:.3f}" for label, gain in comparison.gains.items())
+    own = (
+        "The activation’s own: weights of standard deviation gain/√(fan in), layers that read the inputs 1/√(fan in), "
+        f"biases {protocol.bias:g}. Gains 1/√(E f(z)²), z ~ N(0, 1): {gains}"
+    )
+    same = f"The same for all: weights of standard deviation √(2/fan in), biases {protocol.bias:g}"
+    more = {
+        "noise": "Gaussian noise on the inputs", "scale": "factor on the inputs", "samples": "training samples",
+        "weight_penalty": "weight penalty", "activation_penalty": "activation penalty",
+        "batch_norm": "batch normalisation", "dropout": "dropout", "layers": "layers with the activation",
+        "patience": "early stopping after epochs without a lower validation loss",
+    }  # fmt: skip
+    usual, varies = Protocol(), levels[0].varies
+    found += [
+        ("network", f"{protocol.network}, depth {_word(protocol.depth)}, width {protocol.width}"),
+        (
+            "training",
+            f"{protocol.optimiser}, {protocol.epochs} epochs, batches of {protocol.batch_size}, {protocol.dtype}, "
+            f"learning rate {rates}{choice}",
+        ),
+        ("initialisation", own if protocol.init == "own" else same),
+    ]
+    found += [
+        (text, _word(getattr(protocol, name)))
+        for name, text in more.items()
+        if name not in varies and getattr(protocol, name) != getattr(usual, name)
+    ]
+    if varies:
+        found.append(
+            ("conditions", "; ".join(f"{name}: {', '.join(values)}" for name, values in _varied(comparison)))
+        )
+    return found
+
+
+def _clamped(value: float) -> float:
+    return min(1.0, max(0.0, value))
 
 
 def _shade(index: int, count: int) -> int:
@@ -80,7 +263,7 @@ def _rows(level: Level) -> list[dict[str, Any]]:
     axis = scale_of(level)
     rows = []
     for standing in level.standings:
-        a = standing.accuracy
+        a = standing.score
         low, high = (v if math.isfinite(v) else a.mean for v in (a.low, a.high))
         rows.append(
             {
@@ -114,22 +297,15 @@ def _times(level: Level) -> dict[str, Any]:
     }
 
 
-def _panel(comparison: Comparison, label: str) -> dict[str, Any]:
-    """One activation's curves: accuracy by epoch and by depth, training loss by epoch."""
-    found = [next(s for s in level.standings if s.label == label) for level in comparison.levels]
-    top = _loss_top(comparison)
-    floor = comparison.data.majority
-    depths = [math.log(level.depth) for level in comparison.levels]
-    span = depths[-1] - depths[0] or 1.0
-    at = [(d - depths[0]) / span for d in depths] if len(depths) > 1 else [0.5]
+def _panel(comparison: Comparison, shown: Sequence[Level], label: str) -> dict[str, Any]:
+    """One activation's curves by epoch: validation score and training loss."""
+    found = [level.of(label) for level in shown]
+    top = _loss_top(shown)
     return {
         "label": label,
         "standings": found,
-        "learning": [_drawn(s.validation_accuracy, 0.0, 1.0) for s in found],
+        "learning": [_drawn(s.validation_score, 0.0, 1.0) for s in found],
         "losses": [_drawn(s.train_loss, 0.0, top) for s in found],
-        "depth": _line([(x, s.accuracy.mean) for x, s in zip(at, found, strict=True)], 0.0, 1.0),
-        "dots": [(100 * x, 100 * (1 - s.accuracy.mean)) for x, s in zip(at, found, strict=True)],
-        "chance": 100 * (1 - floor),
     }
 
 
@@ -152,9 +328,10 @@ def _line(points: Sequence[Point], low: float, high: float) -> str:
     return " ".join(f"{100 * x:.1f},{100 * (1 - y):.1f}" for x, y in inside)
 
 
-def _loss_top(comparison: Comparison) -> float:
-    """The loss of guessing all classes alike, ln(classes), with some air above: nothing learnt lies there."""
-    return 1.15 * math.log(comparison.data.classes)
+def _loss_top(levels: Sequence[Level]) -> float:
+    """The highest loss that someone begins with, with some air above; of those that diverge nothing is seen."""
+    first = [s.train_loss.middle[0] for level in levels for s in level.standings]
+    return 1.15 * min([max([v for v in first if math.isfinite(v)], default=1.0), 5.0])
 
 
 def _probability(p: float) -> str:

@@ -1,4 +1,4 @@
-"""Axes for accuracies: where they begin and end, and their ticks. Drawing decisions, no statistics."""
+"""Axes for scores: where they begin and end, and their ticks. Drawing decisions, no statistics."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def scale(low: float, high: float, count: int = 4) -> Scale:
 def scale_of(level: Level, seeds: bool = True) -> Scale:
     """The axis of a ranking: it holds every mean, its interval and (`seeds`) every seed, but those of activations
     so far below the others that these could not be told apart on it."""
-    means = sorted(s.accuracy.mean for s in level.standings)
+    means = sorted(s.score.mean for s in level.standings)
     lower, upper = means[len(means) // 4], means[(3 * len(means)) // 4]
     fence = lower - max(6 * (upper - lower), 0.02)
-    near = [s for s in level.standings if s.accuracy.mean >= fence]
-    values = [v for s in near for v in (s.accuracy.mean, *finite((s.accuracy.low, s.accuracy.high)))]
+    near = [s for s in level.standings if s.score.mean >= fence]
+    values = [v for s in near for v in (s.score.mean, *finite((s.score.low, s.score.high)))]
     values += [v for s in near for v in s.scores if seeds]
     return scale(min(values), min(1.0, max(values)))
 
