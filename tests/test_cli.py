@@ -95,7 +95,7 @@ def test_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_compare(tmp_path: Path) -> None:
-    words = ("compare", "--data", "iris", "--activations", "relu,elu(alpha=0.5)", "--seeds", "0,1", "--depth", "1",
+    words = ("compare", "--data", "iris", "--activations", "relu,elu(alpha=0.5)", "--seeds", "0,1", "--lr", "0.01", "--depth", "1",
              "--epochs", "1", "--width", "8", "--out", str(tmp_path))  # fmt: skip
     output = run(*words).output
     assert "elu(alpha=0.5)" in output

@@ -20,6 +20,7 @@ from softknee.nn import functional
 Function = Callable[[Tensor], Tensor]
 
 DEFAULT = "relu,leaky_relu,elu,selu,gelu,silu,mish,hardswish,softplus,softsign,tanh,sigmoid"
+OTHER = DEFAULT.split(",", maxsplit=1)[0]
 
 _GRID = torch.linspace(-12.0, 12.0, 24_001, dtype=torch.float64)
 
@@ -37,9 +38,10 @@ class Activation:
     fingerprint: str
     learnable: tuple[tuple[str, float], ...] = ()
 
-    def other(self, label: str) -> Activation:
+    @functools.cached_property
+    def other(self) -> Activation:
         """The activation of the layers that do not have this one."""
-        return _named(label)
+        return activation(parse(OTHER)[0])
 
 
 def resolve(specification: Specification) -> tuple[Definition, str, dict[str, Any], dict[str, float]]:
@@ -83,11 +85,6 @@ def activation(specification: Specification) -> Activation:
         raise CompareError(f"{label} is not pointwise: it maps shape {(*_GRID.shape,)} to {(*values.shape,)}")
     steepest = float(slopes.abs().nan_to_num().max())
     return Activation(label, function, gain(start), steepest, _fingerprint(values), tuple(learnable.items()))
-
-
-@functools.cache
-def _named(label: str) -> Activation:
-    return activation(parse(label)[0])
 
 
 def slope(function: Function, z: Tensor) -> Tensor:

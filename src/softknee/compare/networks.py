@@ -139,7 +139,7 @@ class Builder:
         """The next place of an activation; `units` is the axis of what counts as a unit."""
         number = len(self.sites) + 1
         mine = number in chosen(self.protocol.layers, self.total)
-        found = Site(self, self.activation if mine else self.activation.other(self.protocol.other), units)
+        found = Site(self, self.activation if mine else self.activation.other, units)
         self.sites.append(found)
         return found
 

@@ -43,7 +43,7 @@ class Protocol:
         batch_norm: batch normalisation between each hidden layer and its activation.
         dropout: share of each activation's outputs set to 0 in training.
         layers: which hidden layers have the activation: all, first, last, odd, even, a number or a range such
-            as 3-5; the others have `other`.
+            as 3-5; the others have `activations.OTHER`.
         patience: epochs without a lower validation loss after which a run ends, with the weights of its best
             epoch; 0: every run takes all epochs and ends with its last weights.
     """
@@ -64,7 +64,6 @@ class Protocol:
     batch_norm: bool = False
     dropout: float = 0.0
     layers: str = "all"
-    other: str = "relu"
     patience: int = 0
     validation: float = 0.15
     test: float = 0.25
