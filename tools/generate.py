@@ -130,16 +130,15 @@ def beyond_function(name: str) -> str:
 
 
 def beyond_class(name: str) -> str:
-    """A module class that no definition makes."""
+    """A module class that no definition makes; private bases do not show, what they define does."""
     made = beyond.module(name)
-    bases = ", ".join(
-        b.__name__ if b.__module__.startswith("softknee") else f"torch.nn.{b.__name__}"
-        for b in made.__bases__
-    )
-    lines = [f"class {name}({bases}):", quoted(inspect.getdoc(made) or "", "    ")]
+    shown = [b for b in made.__bases__ if not b.__name__.startswith("_")] or [torch.nn.Module]
+    bases = [b.__name__ if b.__module__.startswith("softknee") else f"torch.nn.{b.__name__}" for b in shown]
+    lines = [f"class {name}({', '.join(bases)}):", quoted(inspect.getdoc(made) or "", "    ")]
     for method in ("__init__", "forward"):
-        if method in vars(made):
-            lines.append(f"    def {method}{written(inspect.signature(vars(made)[method]))}: ...")
+        home = next(c for c in made.__mro__ if method in vars(c))
+        if home is made or home.__name__.startswith("_"):
+            lines.append(f"    def {method}{written(inspect.signature(vars(home)[method]))}: ...")
     return "\n".join(lines) + "\n"
 
 

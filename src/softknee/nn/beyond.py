@@ -14,6 +14,20 @@ FUNCTIONS: dict[str, str] = {
         "gates",
     ),
     **dict.fromkeys(("binarize", "straight_through"), "straight"),
+    **dict.fromkeys(
+        (
+            "entmax",
+            "entmax15",
+            "gumbel_softmax",
+            "log_softmax",
+            "softmax",
+            "softmax1",
+            "softmax2d",
+            "softmin",
+            "sparsemax",
+        ),
+        "normalisers",
+    ),
 }
 MODULES: dict[str, str] = {
     **dict.fromkeys(
@@ -27,6 +41,13 @@ MODULES: dict[str, str] = {
     **dict.fromkeys(("GRU", "LSTM", "RNN"), "recurrent"),
     **dict.fromkeys(("BinaryLinear", "StraightThrough"), "straight"),
     **dict.fromkeys(("ActivityRegularizer", "WeightRegularizer"), "regularise"),
+    **dict.fromkeys(
+        (
+            "Entmax", "Entmax15", "GumbelSoftmax", "LogSoftmax", "Softmax", "Softmax1", "Softmax2d", "Softmin",
+            "Sparsemax",
+        ),
+        "normalisers",
+    ),
 }  # fmt: skip
 
 

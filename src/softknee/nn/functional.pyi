@@ -56,7 +56,6 @@ from torch.nn.functional import (
     grid_sample as grid_sample,
     group_norm as group_norm,
     grouped_mm as grouped_mm,
-    gumbel_softmax as gumbel_softmax,
     hinge_embedding_loss as hinge_embedding_loss,
     huber_loss as huber_loss,
     instance_norm as instance_norm,
@@ -67,7 +66,6 @@ from torch.nn.functional import (
     linear as linear,
     linear_cross_entropy as linear_cross_entropy,
     local_response_norm as local_response_norm,
-    log_softmax as log_softmax,
     lp_pool1d as lp_pool1d,
     lp_pool2d as lp_pool2d,
     lp_pool3d as lp_pool3d,
@@ -101,8 +99,6 @@ from torch.nn.functional import (
     scaled_mm as scaled_mm,
     smooth_l1_loss as smooth_l1_loss,
     soft_margin_loss as soft_margin_loss,
-    softmax as softmax,
-    softmin as softmin,
     triplet_margin_loss as triplet_margin_loss,
     triplet_margin_with_distance_loss as triplet_margin_with_distance_loss,
     unfold as unfold,
@@ -1381,6 +1377,22 @@ def clamped_swiglu(gate: Tensor, up: Tensor | None = None, beta: float | Tensor 
     Source: OpenAI (2025): gpt-oss-120b & gpt-oss-20b model card, section 2. arXiv:2508.10925
     """
 
+def entmax(input: Tensor, alpha: float | Tensor = 1.5, dim: int = -1, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """From softmax (alpha = 1) over entmax15 to sparsemax (alpha = 2) and beyond: the larger alpha, the
+    more weights are exactly 0 (Peters, Niculae and Martins 2019).
+
+    Args:
+        input: scores
+        alpha: a number of at least 1, or a tensor that may be learned: one value, or one a row (of size 1 in
+            dimension dim)
+        dim: the dimension that sums to 1
+        mask: as softmax has it
+        zero_rows: as softmax has it
+    """
+
+def entmax15(input: Tensor, dim: int = -1, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """entmax with alpha = 1.5: between softmax and sparsemax (Peters, Niculae and Martins 2019)."""
+
 def gated_unit(gate: Tensor, up: Tensor | None = None, activation: str = 'silu', *, limit: float | Tensor = ..., offset: float | Tensor = 0.0, dim: int = -1, gate_first: bool = True, interleaved: bool = False, training: bool = False, **parameters: Any) -> Tensor:
     """activation(gate) * up, with any activation by name.
 
@@ -1451,6 +1463,26 @@ def gtu(gate: Tensor, up: Tensor | None = None, *, limit: float | Tensor = ..., 
     Source: Aäron van den Oord, Nal Kalchbrenner, Oriol Vinyals, Lasse Espeholt, Alex Graves, Koray Kavukcuoglu (2016): Conditional image generation with PixelCNN decoders, equation 2. arXiv:1606.05328
     """
 
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """softmax((logits + noise) / tau), the noise drawn from the Gumbel distribution: a differentiable draw
+    of one of the entries (Jang, Gu and Poole 2016; Maddison, Mnih and Teh 2016). The same draws as torch's
+    under the same seed.
+
+    Args:
+        logits: unnormalised logarithms of probabilities
+        tau: the temperature, above 0; the nearer to 0, the nearer to one entry of 1
+        hard: exactly one entry of 1, with the gradient of the soft result
+        eps: not used, as in torch
+        dim: the dimension that sums to 1
+        mask: as softmax has it
+        zero_rows: as softmax has it
+    """
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """The logarithm of softmax, whose arguments see. With zero_rows a row in which no entry takes part
+    is minus infinity, instead of NaN.
+    """
+
 def reglu(gate: Tensor, up: Tensor | None = None, *, limit: float | Tensor = ..., offset: float | Tensor = 0.0, dim: int = -1, gate_first: bool = True, interleaved: bool = False) -> Tensor:
     """reglu(gate, up) = maximum(gate, 0)*up
 
@@ -1483,6 +1515,39 @@ def siglu(gate: Tensor, up: Tensor | None = None, *, limit: float | Tensor = ...
         offset: added to the other input
 
     Source: Yann N. Dauphin, Angela Fan, Michael Auli, David Grangier (2016): Language modeling with gated convolutional networks. arXiv:1612.08083
+    """
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """e^x / sum e^x along dim, as torch has it.
+
+    Args:
+        input: scores
+        dim: the dimension that sums to 1
+        dtype: the type to compute in and return
+        mask: True where an entry takes part; broadcasts to the input
+        zero_rows: a row in which no entry takes part (all are masked, or minus infinity) gives zeros
+            and a gradient of zeros, instead of NaN
+    """
+
+def softmax1(input: Tensor, dim: int = -1, *, mask: Tensor | None = None) -> Tensor:
+    """e^x / (1 + sum e^x) along dim: softmax with one more score of 0 whose weight is dropped, so that all
+    weights can be near 0 ("quiet" attention). A row in which no entry takes part gives zeros.
+
+    Args:
+        input: scores
+        dim: the dimension that sums to less than 1
+        mask: True where an entry takes part; broadcasts to the input
+    """
+
+def softmax2d(input: Tensor, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """softmax over the channels of images, (N, C, H, W) or (C, H, W), at every place."""
+
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """softmax(-x), whose arguments see. Entries of plus infinity take no part."""
+
+def sparsemax(input: Tensor, dim: int = -1, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """The point of the simplex nearest to the scores; most weights are exactly 0 (Martins and Astudillo 2016).
+    For mask and zero_rows see softmax.
     """
 
 def straight_through(input: Tensor, activation: Any, gradient: Any = None) -> Tensor:

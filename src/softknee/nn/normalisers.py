@@ -1,0 +1,610 @@
+"""The softmax family: from scores to weights that are at least 0 and sum to 1 (softmax1: to less than 1).
+
+softmax and log_softmax are torch's own kernels, which run at the speed of memory; what is added is
+masks and rows without an entry. The sparse members (Peters, Niculae and Martins 2019) are one function,
+entmax: with z = x - max x and e = alpha - 1, the weights are p = (1 + e (z - t))^(1/e) where that base is
+positive, else 0; t makes them sum to 1. e = 0 is softmax, e = 1 sparsemax. t is found by Newton's method
+within a bracket, not by sorting: every step is a pass over the data, and a few steps are enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+__all__ = [
+    "Entmax", "Entmax15", "GumbelSoftmax", "LogSoftmax", "Softmax", "Softmax1", "Softmax2d", "Softmin",
+    "Sparsemax", "entmax", "entmax15", "gumbel_softmax", "log_softmax", "softmax", "softmax1", "softmax2d",
+    "softmin", "sparsemax",
+]  # fmt: skip
+
+_NARROW = (torch.float16, torch.bfloat16)
+_INF = float("inf")
+
+
+def _overridable(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Tracers and tensor subclasses see the function itself, as they do torch's."""
+
+    @wraps(function)
+    def call(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if has_torch_function_unary(input):
+            return handle_torch_function(call, (input,), input, *args, **kwargs)  # type: ignore[no-any-return]
+        return function(input, *args, **kwargs)
+
+    call.__module__ = "softknee.functional"
+    return call
+
+
+# Masks, and rows without an entry
+
+
+def _checked(name: str, x: Tensor, dim: int) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} takes a tensor, got {type(x).__name__}: {x!r:.60}")
+    if not x.is_floating_point():
+        raise TypeError(
+            f"{name} is not defined for {x.dtype} tensors; convert the input, e.g. with x.float()"
+        )
+    if not -max(x.dim(), 1) <= dim < max(x.dim(), 1):
+        raise IndexError(f"{name}: there is no dimension {dim} in an input of shape {tuple(x.shape)}")
+
+
+def _masked(name: str, x: Tensor, mask: Tensor | None) -> Tensor:
+    """Minus infinity where the mask is False."""
+    if mask is None:
+        return x
+    if not isinstance(mask, Tensor) or mask.dtype is not torch.bool:
+        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"{name}: a mask is a tensor of bool, True where an entry takes part; got {kind}")
+    try:
+        fits = torch.broadcast_shapes(mask.shape, x.shape) == x.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name}: a mask of shape {tuple(mask.shape)} does not broadcast to the input's shape {tuple(x.shape)}"
+        )
+    return x.masked_fill(~mask, -_INF)
+
+
+def _filled(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Rows of nothing but minus infinity filled with zeros, and which they are."""
+    empty = (x == -_INF).all(dim, keepdim=True)
+    return x.masked_fill(empty, 0), empty
+
+
+def _dimension(name: str, x: Tensor, dim: int | None, stacklevel: int) -> int:
+    if dim is None:  # torch's rule for calls without dim, and its warning
+        dim = torch.nn.functional._get_softmax_dim(name, x.dim(), stacklevel + 2)
+    return dim
+
+
+# softmax and its relatives
+
+
+@_overridable
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None, *,
+    mask: Tensor | None = None, zero_rows: bool = False,
+) -> Tensor:  # fmt: skip
+    """e^x / sum e^x along dim, as torch has it.
+
+    Args:
+        input: scores
+        dim: the dimension that sums to 1
+        dtype: the type to compute in and return
+        mask: True where an entry takes part; broadcasts to the input
+        zero_rows: a row in which no entry takes part (all are masked, or minus infinity) gives zeros
+            and a gradient of zeros, instead of NaN
+    """
+    dim = _dimension("softmax", input, dim, _stacklevel)
+    x = _masked("softmax", input, mask)
+    if not zero_rows:
+        return torch.softmax(x, dim, dtype)
+    x, empty = _filled(x, dim)
+    return torch.softmax(x, dim, dtype).masked_fill(empty, 0)
+
+
+@_overridable
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None, *,
+    mask: Tensor | None = None, zero_rows: bool = False,
+) -> Tensor:  # fmt: skip
+    """The logarithm of softmax, whose arguments see. With zero_rows a row in which no entry takes part
+    is minus infinity, instead of NaN."""
+    dim = _dimension("log_softmax", input, dim, _stacklevel)
+    x = _masked("log_softmax", input, mask)
+    if not zero_rows:
+        return torch.log_softmax(x, dim, dtype)
+    x, empty = _filled(x, dim)
+    return torch.log_softmax(x, dim, dtype).masked_fill(empty, -_INF)
+
+
+@_overridable
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None, *,
+    mask: Tensor | None = None, zero_rows: bool = False,
+) -> Tensor:  # fmt: skip
+    """softmax(-x), whose arguments see. Entries of plus infinity take no part."""
+    dim = _dimension("softmin", input, dim, _stacklevel)
+    return softmax(-input, dim, dtype=dtype, mask=mask, zero_rows=zero_rows)
+
+
+@_overridable
+def softmax2d(input: Tensor, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """softmax over the channels of images, (N, C, H, W) or (C, H, W), at every place."""
+    if input.dim() not in (3, 4):
+        raise ValueError(
+            f"softmax2d takes (N, C, H, W) or (C, H, W), got an input of shape {tuple(input.shape)}"
+        )
+    return softmax(input, -3, mask=mask, zero_rows=zero_rows)
+
+
+@_overridable
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1, *,
+    mask: Tensor | None = None, zero_rows: bool = False,
+) -> Tensor:  # fmt: skip
+    """softmax((logits + noise) / tau), the noise drawn from the Gumbel distribution: a differentiable draw
+    of one of the entries (Jang, Gu and Poole 2016; Maddison, Mnih and Teh 2016). The same draws as torch's
+    under the same seed.
+
+    Args:
+        logits: unnormalised logarithms of probabilities
+        tau: the temperature, above 0; the nearer to 0, the nearer to one entry of 1
+        hard: exactly one entry of 1, with the gradient of the soft result
+        eps: not used, as in torch
+        dim: the dimension that sums to 1
+        mask: as softmax has it
+        zero_rows: as softmax has it
+    """
+    _checked("gumbel_softmax", logits, dim)
+    if not isinstance(tau, Tensor) and not tau > 0:
+        raise ValueError(f"gumbel_softmax: needs tau > 0, got {tau!r}; for exact draws use hard=True")
+    wide = logits.float() if logits.dtype in _NARROW else logits
+    if torch._C._are_functorch_transforms_active():  # rand_like knows vmap's kinds of randomness
+        drawn = (-torch.log1p(-torch.rand_like(wide))).clamp_min(torch.finfo(wide.dtype).tiny)
+    else:
+        drawn = torch.empty_like(wide, memory_format=torch.legacy_contiguous_format).exponential_()
+    x = _masked("gumbel_softmax", (wide - drawn.log()) / tau, mask)
+    soft = softmax(x, dim, zero_rows=zero_rows)
+    if hard:
+        first = torch.zeros_like(soft).scatter(dim, soft.argmax(dim, keepdim=True), 1.0)
+        if zero_rows:
+            first = first * (soft.detach().amax(dim, keepdim=True) > 0)
+        soft = first + (soft - soft.detach())
+    return soft.to(logits.dtype)
+
+
+class _Softmax1(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, dim: int) -> Tensor:
+        top = x.amax(dim, keepdim=True).clamp_min(0)
+        grown = (x - top).exp()
+        return grown / (grown.sum(dim, keepdim=True) + (-top).exp())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.dim = inputs[1]
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        (y,) = ctx.saved_tensors
+        return y * (g - (y * g).sum(ctx.dim, keepdim=True)), None
+
+    @staticmethod
+    def jvp(ctx: Any, t: Tensor, _: Any) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return y * (t - (y * t).sum(ctx.dim, keepdim=True))
+
+
+@_overridable
+def softmax1(input: Tensor, dim: int = -1, *, mask: Tensor | None = None) -> Tensor:
+    """e^x / (1 + sum e^x) along dim: softmax with one more score of 0 whose weight is dropped, so that all
+    weights can be near 0 ("quiet" attention). A row in which no entry takes part gives zeros.
+
+    Args:
+        input: scores
+        dim: the dimension that sums to less than 1
+        mask: True where an entry takes part; broadcasts to the input
+    """
+    _checked("softmax1", input, dim)
+    x = _masked("softmax1", input, mask)
+    if not x.numel():
+        return x * 1
+    wide = x.float() if x.dtype in _NARROW else x
+    return _call(_Softmax1, _Softmax1Traced, wide, dim).to(x.dtype)  # type: ignore[no-any-return]
+
+
+def _call(usual: Any, traced: Any, *args: Any) -> Any:
+    # torch.compile cannot trace a function that brings its own jvp or vmap
+    return (traced if torch.compiler.is_dynamo_compiling() else usual).apply(*args)
+
+
+class _Softmax1Traced(torch.autograd.Function):
+    forward = _Softmax1.forward
+    setup_context = _Softmax1.setup_context
+    backward = _Softmax1.backward
+
+
+# The sparse members
+
+
+def _weights(t: Tensor, e: float | Tensor) -> tuple[Tensor, Tensor]:
+    """p = (1 + e t)^(1/e), 0 where the base is not positive, and p^(1 - e), which is its slope."""
+    if isinstance(e, float):
+        if e == 1:
+            p = (t + 1).clamp_min(0)
+            return p, p > 0
+        if e == 0.5:
+            root = (t * 0.5 + 1).clamp_min(0)
+            return root * root, root
+        if e == 0:
+            p = t.exp()
+            return p, p
+        e = t.new_tensor(e)
+    t = t.clamp_min(-1e30)
+    base = (e * t).clamp_min(-1)
+    log = torch.where(e == 0, t, base.log1p() / torch.where(e == 0, 1, e))
+    return log.exp(), torch.where(base > -1, ((1 - e) * log).exp(), 0)
+
+
+def _threshold(z: Tensor, e: float | Tensor, dim: int) -> Tensor:
+    """The t of every row at which its weights sum to 1. The largest entry of a row of z is 0, or minus
+    infinity: then t is NaN.
+
+    Newton's method for S(t)^e = 1, S the sum of the weights: for alpha up to 2, S^e is convex and
+    nearly linear, and t climbs to the root from 0. Every other step halves the bracket for alpha above 2.
+    """
+    count = math.log(z.shape[dim])
+    e_ = e if isinstance(e, Tensor) else z.new_tensor(e)
+    e_safe = torch.where(e_ == 0, 1, e_)
+    dead = z.amax(dim, keepdim=True) == -_INF
+    t = torch.zeros_like(dead, dtype=z.dtype)
+    low, high = t, torch.where(e_ == 0, count, -torch.expm1(-e_ * count) / e_safe) + t
+    steep = e_ > 1
+    tolerance = 4 * torch.finfo(z.dtype).eps
+    for step in range(200):
+        p, slope = _weights(z - t, e)
+        total, slope = p.sum(dim, keepdim=True), slope.sum(dim, keepdim=True, dtype=z.dtype)
+        log = total.log()
+        climb = torch.where(e_ == 0, log, torch.expm1(e_ * log) / e_safe) * torch.exp((1 - e_) * log) / slope
+        low, high = torch.where(total >= 1, t, low), torch.where(total < 1, t, high)
+        better = t + climb
+        middle = (low + high) / 2
+        outside = (better < low) | (better > high) | dead
+        if step % 2:
+            outside = outside | steep
+        better = torch.where(outside, middle, better)
+        moved = ((better - t).abs() > tolerance * (1 + t)) & ~dead
+        t = better
+        if not bool(moved.any()):
+            break
+    return torch.where(dead, math.nan, t)
+
+
+@torch.library.custom_op("softknee::entmax_threshold", mutates_args=())
+def _threshold_op(z: Tensor, e: Tensor | None, value: float, dim: int) -> Tensor:
+    """`_threshold` for torch.compile and vmap, which cannot see a loop that ends when it is done."""
+    return _threshold(z, value if e is None else e, dim)
+
+
+@_threshold_op.register_fake
+def _(z: Tensor, e: Tensor | None, value: float, dim: int) -> Tensor:
+    return z.new_empty([1 if d == dim else s for d, s in enumerate(z.shape)])
+
+
+@_threshold_op.register_vmap
+def _(info: Any, in_dims: Any, z: Tensor, e: Tensor | None, value: float, dim: int) -> tuple[Tensor, int]:
+    def first(x: Tensor, d: int | None) -> Tensor:
+        return x.unsqueeze(0) if d is None else x.movedim(d, 0)
+
+    z = first(z, in_dims[0]).expand(info.batch_size, *[-1] * (z.dim() - (in_dims[0] is not None)))
+    return _threshold_op(z, None if e is None else first(e, in_dims[1]), value, dim + 1), 0
+
+
+def _exponential_rest(y: Tensor) -> Tensor:
+    """(e^y - 1 - y) / y^2"""
+    small = y.abs() < 0.1
+    far = torch.where(small, 1, y)
+    near = torch.where(small, y, 0)
+    series = torch.zeros_like(y)
+    for k in range(11, 1, -1):
+        series = (series + 1) * near / (k + 1)
+    return torch.where(small, (series + 1) / 2, (torch.expm1(far) - far) / (far * far))
+
+
+class _Entmax(torch.autograd.Function):
+    """e is None where alpha is a number, whose value - 1 is `value`; dim is not negative."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, e: Tensor | None, value: float, dim: int, zero_rows: bool) -> Tensor:
+        top = x.amax(dim, keepdim=True)
+        z = x - torch.where(top == -_INF, 0, top)
+        plain = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+        by = value if e is None else e
+        t = _threshold(z, by, dim) if plain else _threshold_op(z, e, value, dim)
+        if zero_rows:
+            t = torch.where(top == -_INF, 0, t)
+        return _weights(z - t, by)[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        _, e, ctx.value, ctx.dim, _ = inputs
+        ctx.save_for_backward(output, e)
+        ctx.save_for_forward(output, e)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        p, e = ctx.saved_tensors
+        by_x = _Entmax.along(ctx, p, e, g) if ctx.needs_input_grad[0] else None
+        by_e = (g * _by_alpha(p, e, ctx.dim)).sum_to_size(e.shape) if ctx.needs_input_grad[1] else None
+        return by_x, by_e, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, t: Tensor | None, t_e: Tensor | None, *_: Any) -> Tensor:
+        p, e = ctx.saved_tensors
+        result = torch.zeros_like(p) if t is None else _Entmax.along(ctx, p, e, t)
+        return result if t_e is None else result + t_e * _by_alpha(p, e, ctx.dim)
+
+    @staticmethod
+    def along(ctx: Any, p: Tensor, e: Tensor | None, g: Tensor) -> Tensor:
+        """The Jacobian, which is symmetric, times g: with s = p^(1 - e), it is diag(s) - s s' / sum s."""
+        inside = p > 0
+        safe = torch.where(inside, p, 1)
+        if e is None and ctx.value == 1:
+            s = inside.to(p.dtype)
+        elif e is None and ctx.value == 0.5:
+            s = torch.where(inside, safe.sqrt(), 0)
+        else:
+            s = torch.where(inside, ((1 - (ctx.value if e is None else e)) * safe.log()).exp(), 0)
+        total = s.sum(ctx.dim, keepdim=True)
+        mean = (s * g).sum(ctx.dim, keepdim=True) / torch.where(total > 0, total, 1)
+        return s * (g - mean)
+
+
+def _by_alpha(p: Tensor, e: Tensor, dim: int) -> Tensor:
+    """dp / dalpha. The formula of Correia, Niculae and Martins (2019, proposition 1) divides differences
+    by (alpha - 1)^2; this one has no cancellation, and holds at alpha = 1: with L = log p and
+    r = (p^-e - 1 + e L) / e^2, it is p (P - r - e (L P + H r)) / (1 + e (H + e P)), H and P the means of
+    -L and r under p."""
+    inside = p > 0
+    log = torch.where(inside, p, 1).log()
+    rest = log * log * _exponential_rest(-e * log)
+    h = -(p * log).sum(dim, keepdim=True)
+    mean = (p * rest).sum(dim, keepdim=True)
+    return p * (mean - rest - e * (log * mean + h * rest)) / (1 + e * (h + e * mean))
+
+
+class _EntmaxTraced(torch.autograd.Function):
+    forward = _Entmax.forward
+    setup_context = _Entmax.setup_context
+    backward = _Entmax.backward
+
+
+def _entmax(
+    name: str, x: Tensor, alpha: float | Tensor, dim: int, mask: Tensor | None, zero_rows: bool
+) -> Tensor:
+    _checked(name, x, dim)
+    x = _masked(name, x, mask)
+    if not x.numel():
+        return x * 1
+    if not x.dim():
+        return _entmax(name, x.reshape(1), alpha, 0, None, zero_rows).reshape(())
+    wide = x.float() if x.dtype in _NARROW else x
+    dim %= x.dim()
+    e = None
+    if isinstance(alpha, Tensor):
+        e = _exponents(name, alpha, wide, dim)
+        alpha = 2.0
+    elif not 1 <= alpha < _INF:
+        raise ValueError(f"{name}: needs a finite alpha of at least 1, got {alpha!r}")
+    return _call(_Entmax, _EntmaxTraced, wide, e, float(alpha) - 1, dim, zero_rows).to(x.dtype)  # type: ignore[no-any-return]
+
+
+def _exponents(name: str, alpha: Tensor, x: Tensor, dim: int) -> Tensor:
+    """alpha - 1, with as many dimensions as x."""
+    missing = x.dim() - alpha.dim()
+    shape = (1,) * missing + tuple(alpha.shape)
+    if (
+        missing < 0
+        or any(a not in (1, s) for a, s in zip(shape, x.shape, strict=True))
+        or (shape and shape[dim] != 1)
+    ):
+        raise ValueError(
+            f"{name}: alpha is one number, or one a row: of a shape that broadcasts to the input's "
+            f"{tuple(x.shape)} with size 1 in dimension {dim}; got {tuple(alpha.shape)}"
+        )
+    return alpha.to(x.dtype).reshape(shape) - 1
+
+
+@_overridable
+def sparsemax(input: Tensor, dim: int = -1, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """The point of the simplex nearest to the scores; most weights are exactly 0 (Martins and Astudillo 2016).
+    For mask and zero_rows see softmax."""
+    return _entmax("sparsemax", input, 2.0, dim, mask, zero_rows)
+
+
+@_overridable
+def entmax15(input: Tensor, dim: int = -1, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
+    """entmax with alpha = 1.5: between softmax and sparsemax (Peters, Niculae and Martins 2019)."""
+    return _entmax("entmax15", input, 1.5, dim, mask, zero_rows)
+
+
+@_overridable
+def entmax(
+    input: Tensor, alpha: float | Tensor = 1.5, dim: int = -1, *, mask: Tensor | None = None,
+    zero_rows: bool = False,
+) -> Tensor:  # fmt: skip
+    """From softmax (alpha = 1) over entmax15 to sparsemax (alpha = 2) and beyond: the larger alpha, the
+    more weights are exactly 0 (Peters, Niculae and Martins 2019).
+
+    Args:
+        input: scores
+        alpha: a number of at least 1, or a tensor that may be learned: one value, or one a row (of size 1 in
+            dimension dim)
+        dim: the dimension that sums to 1
+        mask: as softmax has it
+        zero_rows: as softmax has it
+    """
+    if isinstance(alpha, Tensor) and not torch.compiler.is_dynamo_compiling():
+        _at_least_one(alpha)
+    return _entmax("entmax", input, alpha, dim, mask, zero_rows)
+
+
+def _at_least_one(alpha: Tensor) -> None:
+    if torch._C._are_functorch_transforms_active() or alpha.is_meta:
+        return
+    lowest = float(alpha.detach().min())
+    if not lowest >= 1:
+        raise ValueError(
+            f"entmax: needs an alpha of at least 1, got {lowest:g}; nn.Entmax(learnable=True) keeps it"
+        )
+
+
+# Modules
+
+
+class _Masked:
+    """What the modules of torch.nn get: masks, and zeros for rows in which no entry takes part."""
+
+    function: Callable[..., Tensor]
+
+    def __init__(self, dim: int | None = None, *, zero_rows: bool = False) -> None:
+        super().__init__(dim)  # type: ignore[call-arg]
+        self.zero_rows = zero_rows
+
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        return type(self).function(input, self.dim, _stacklevel=5, mask=mask, zero_rows=self.zero_rows)  # type: ignore[attr-defined]
+
+
+class Softmax(_Masked, torch.nn.Softmax):
+    """The module of `softknee.functional.softmax`: torch's, and forward(input, mask=None)."""
+
+    function = staticmethod(softmax)
+
+
+class LogSoftmax(_Masked, torch.nn.LogSoftmax):
+    """The module of `softknee.functional.log_softmax`: torch's, and forward(input, mask=None)."""
+
+    function = staticmethod(log_softmax)
+
+
+class Softmin(_Masked, torch.nn.Softmin):
+    """The module of `softknee.functional.softmin`: torch's, and forward(input, mask=None)."""
+
+    function = staticmethod(softmin)
+
+
+class Softmax2d(torch.nn.Softmax2d):
+    """The module of `softknee.functional.softmax2d`: torch's, and forward(input, mask=None)."""
+
+    def __init__(self, *, zero_rows: bool = False) -> None:
+        super().__init__()
+        self.zero_rows = zero_rows
+
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        return softmax2d(input, mask=mask, zero_rows=self.zero_rows)
+
+
+class GumbelSoftmax(torch.nn.Module):
+    """The module of `softknee.functional.gumbel_softmax`: random in training and in evaluation."""
+
+    def __init__(self, tau: float = 1, hard: bool = False, dim: int = -1, *, zero_rows: bool = False) -> None:
+        super().__init__()
+        if not tau > 0:
+            raise ValueError(f"GumbelSoftmax: needs tau > 0, got {tau!r}")
+        self.tau, self.hard, self.dim, self.zero_rows = tau, hard, dim, zero_rows
+
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        return gumbel_softmax(input, self.tau, self.hard, dim=self.dim, mask=mask, zero_rows=self.zero_rows)
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau}, hard={self.hard}, dim={self.dim}"
+
+
+class Softmax1(torch.nn.Module):
+    """The module of `softknee.functional.softmax1`."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        return softmax1(input, self.dim, mask=mask)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class _Sparse(torch.nn.Module):
+    def __init__(self, dim: int = -1, *, zero_rows: bool = False) -> None:
+        super().__init__()
+        self.dim, self.zero_rows = dim, zero_rows
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Sparsemax(_Sparse):
+    """The module of `softknee.functional.sparsemax`."""
+
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        return sparsemax(input, self.dim, mask=mask, zero_rows=self.zero_rows)
+
+
+class Entmax15(_Sparse):
+    """The module of `softknee.functional.entmax15`."""
+
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        return entmax15(input, self.dim, mask=mask, zero_rows=self.zero_rows)
+
+
+class Entmax(_Sparse):
+    """The module of `softknee.functional.entmax`.
+
+    Args:
+        alpha: at least 1; where it is learned, its first value, between 1 and 2
+        dim: the dimension that sums to 1
+        learnable: alpha is learned, as 1 + sigmoid(logit), which stays between 1 and 2 (Correia, Niculae and
+            Martins 2019); `logit` is the module's parameter
+        zero_rows: as softmax has it
+    """
+
+    def __init__(
+        self, alpha: float = 1.5, dim: int = -1, *, learnable: bool = False, zero_rows: bool = False,
+        device: Any = None, dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(dim, zero_rows=zero_rows)
+        if not 1 <= alpha < _INF:
+            raise ValueError(f"Entmax: needs a finite alpha of at least 1, got {alpha!r}")
+        if learnable and not 1 < alpha < 2:
+            raise ValueError(f"Entmax: a learned alpha starts between 1 and 2, got {alpha!r}")
+        self.first = alpha
+        self.logit = None
+        if learnable:
+            logit = math.log((alpha - 1) / (2 - alpha))
+            self.logit = torch.nn.Parameter(torch.tensor(logit, device=device, dtype=dtype))
+
+    @property
+    def alpha(self) -> float | Tensor:
+        return self.first if self.logit is None else 1 + torch.sigmoid(self.logit)
+
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        return entmax(input, self.alpha, self.dim, mask=mask, zero_rows=self.zero_rows)
+
+    def extra_repr(self) -> str:
+        shown = f"alpha={torch.as_tensor(self.alpha).item():g}, dim={self.dim}"
+        return shown if self.logit is None else f"{shown}, learnable=True"
