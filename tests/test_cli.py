@@ -25,7 +25,7 @@ def run(*words: str, code: int = 0) -> Result:
 
 def test_help_and_version() -> None:
     assert run("--version").output.strip() == f"softknee {__version__}"
-    for command in ("list", "show", "source", "plot", "compare"):
+    for command in ("list", "show", "source", "plot", "animate", "gallery", "explore", "compare"):
         assert command in run("--help").output
         assert "Example: softknee" in run(command, "--help").output
 
@@ -70,6 +70,13 @@ def test_show() -> None:
         (("plot", "gelu", "--out", "picture.jpg"), "png, svg, pdf"),
         (("plot", "gelu", "--x", "3"), "two numbers"),
         (("plot", "gelu", "--size", "poster"), "paper, wide, slide"),
+        (("plot", "gelu", "--error"), "takes two"),
+        (("plot", "gelu", "silu", "--vary", "mu=1,2"), "name one"),
+        (("plot", "swish", "--vary", "gamma=1,2"), "no parameter 'gamma'"),
+        (("plot", "swish", "--vary", "beta"), "beta=0.5,1,2"),
+        (("plot", "gelu", "--ulp", "float12"), "dtype must be one of"),
+        (("animate", "swish", "--vary", "beta=1"), "two ends"),
+        (("animate", "swish", "--vary", "beta=1,2", "--out", "a.avi"), "gif or mp4"),
         (("compare", "--seeds", "some"), "--seeds takes numbers"),
         (("compare", "--activations", "gleu"), "gelu"),
         (("compare", "--data", "nowhere"), "nowhere"),
@@ -90,6 +97,13 @@ def test_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("plot", "gelu", "silu").output.strip() == "gelu-silu.png"
     assert Path("gelu-silu.png").read_bytes().startswith(b"\x89PNG")
+    run("plot", "swish", "--vary", "beta=0.5,2", "--asymptotes", "--saturation", "--out", "family.pdf")
+    run("plot", "gelu", "gelu(approximate=tanh)", "--error", "--derivative", "--out", "error.png")
+    run("plot", "silu", "--ulp", "float32", "--x=-1,1", "--out", "ulp.png")
+    run("animate", "swish", "--vary", "beta=0,2", "--frames", "2")
+    assert all(
+        Path(name).stat().st_size > 3000 for name in ("family.pdf", "error.png", "ulp.png", "swish.gif")
+    )
     run("plot", "relu", "--derivative", "--dark", "--size", "wide", "--x=-2,2", "--y=-1,2", "--out", "r.svg")
     assert b"<svg" in Path("r.svg").read_bytes()
 

@@ -152,13 +152,19 @@ class Activation:
         return facts(self.definition, choices, **parameters)
 
     def plot(self, **options: Any) -> Any:
-        """A matplotlib figure of the function. Parameters and choices by name; other options as
-        `softknee.show.plot.figure` has them."""
-        from softknee.show.plot import curve, figure
+        """A matplotlib figure of the function. Parameters and choices by name; vary={"beta": [0.5, 1, 2]}
+        draws it for several values of one parameter; other options as `softknee.show.plot.figure` has them."""
+        from softknee.show.plot import curve, family, figure
 
         known = {*(p.name for p in self.parameters), *self.definition.choices}
         given = {n: options.pop(n) for n in list(options) if n in known}
-        return figure([curve(self.definition, **given)], **options)
+        varied = options.pop("vary", None)
+        if varied is None:
+            return figure([curve(self.definition, **given)], **options)
+        if len(varied) != 1:
+            raise ValueError(f"vary takes one parameter and its values, got {varied!r}")
+        ((parameter, values),) = varied.items()
+        return figure(family(self.definition, parameter, values, **given), ordered=True, **options)
 
     def source(
         self,

@@ -27,6 +27,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "nn/recurrent.py": ({"relu", "sigmoid", "tanh"}, "what torch's recurrent kernels compute"),
     "show/formula.py": ({"arctan", "cos", "exp", "sin", "tanh"}, "commands of LaTeX, printed as words"),
     "lang/mathml.py": ({"arctan"}, "a command of LaTeX, set as a word"),
+    "show/plot.py": ({"symlog"}, "a scale of matplotlib's axes"),
     "show/words.py": ({"identity"}, "the label of an equation that holds for all x"),
     "lang/nodes.py": ({"sine", "cosine"}, "what sin and cos are called in words"),
     "lang/trace.py": (

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.text import Text
 
+import softknee as sk
 from softknee.analysis import facts
 from softknee.catalogue import get
-from softknee.show.plot import _apart, curve, figure, save
+from softknee.show.plot import Errors, _apart, curve, error_figure, family, figure, save, ulp_figure
 from softknee.show.window import samples, x_window, y_window
+from softknee.testing.measure import ulp_errors
 
 CROWD = ["relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "hardswish", "sigmoid"]
 
@@ -86,3 +89,52 @@ def test_errors(tmp_path: Path) -> None:
         figure([])
     with pytest.raises(ValueError, match="must rise"):
         figure([get("gelu")], x=(2, -2))
+
+
+def _of(panel: Axes, gid: str) -> list[object]:
+    return [a for a in (*panel.lines, *panel.patches) if a.get_gid() == gid]
+
+
+def test_asymptotes_are_those_of_the_facts() -> None:
+    f, slope = figure([get("sigmoid")], derivative=True, asymptotes=True).axes
+    assert [float(line.get_ydata()[0]) for line in _of(f, "asymptote")] == [0, 1]
+    assert [float(line.get_ydata()[0]) for line in _of(slope, "asymptote")] == [0, 0]
+    (line,) = [
+        a for a in _of(figure([get("silu")], asymptotes=True).axes[0], "asymptote") if a.get_ydata()[1] > 1
+    ]
+    assert tuple(line.get_ydata()) == tuple(line.get_xdata())
+
+
+def test_saturation_is_shaded_where_the_slope_is_small() -> None:
+    (panel,) = figure([get("sigmoid")], saturation=True).axes
+    left, right = (patch.get_extents() for patch in _of(panel, "saturation"))
+    edge = panel.transData.inverted().transform((left.x1, 0))[0]
+    assert edge == pytest.approx(-5.98, abs=0.02)  # s(1 - s) = 0.25 / 100
+    assert panel.transData.inverted().transform((right.x0, 0))[0] == pytest.approx(-edge, abs=0.02)
+    assert _of(figure([get("abs")], saturation=True).axes[0], "saturation") == []
+
+
+def test_a_family_has_a_scale_of_colours() -> None:
+    (panel,) = figure(family(get("swish"), "beta", [0.5, 1, 2]), ordered=True).axes
+    assert {t.get_text() for t in panel.texts} == {"beta=0.5", "beta=1", "beta=2"}
+    assert len({line.get_color() for line in panel.lines if len(line.get_xdata()) > 100}) == 3
+    assert sk.get("swish").plot(vary={"beta": [1, 2]}, derivative=True).axes
+
+
+def test_errors_of_approximations() -> None:
+    (panel,) = error_figure([get("gelu"), curve(get("gelu"), approximate="tanh")], x=(-4, 4)).axes
+    drawn = max(panel.lines, key=lambda line: len(line.get_xdata()))
+    assert np.abs(drawn.get_ydata()).max() == pytest.approx(4.73e-4, rel=1e-2)
+    with pytest.raises(ValueError, match="takes two"):
+        error_figure([get("gelu")])
+
+
+def test_ulp_errors_and_their_picture() -> None:
+    ours = Errors("softknee", *ulp_errors(get("gelu"), "float32", (-6, 6), count=41))
+    theirs = Errors("torch", *ulp_errors(get("gelu"), "float32", (-6, 6), count=41, peer="torch"))
+    assert max(ours.ulps) < 1
+    assert max(theirs.ulps) > 1e6  # below -5.5 it has no right digit
+    (panel,) = ulp_figure([ours, theirs], dtype="float32").axes
+    assert panel.get_yscale() == "symlog"
+    with pytest.raises(ValueError, match="dtype must be one of"):
+        ulp_errors(get("gelu"), "float12")

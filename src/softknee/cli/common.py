@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from softknee.api import Activation
 
-__all__ = ["console", "given", "numbers", "pair", "plain_errors"]
+__all__ = ["assignment", "console", "given", "numbers", "pair", "plain_errors", "progress"]
 
 
 @contextlib.contextmanager
@@ -62,3 +63,22 @@ def numbers(text: str, option: str, kind: type[Any]) -> list[Any]:
         return [kind(part) for part in text.split(",") if part.strip()] or [kind(text)]
     except ValueError:
         raise ValueError(f"{option} takes numbers with commas between them, got {text!r}") from None
+
+
+def assignment(text: str, option: str) -> tuple[str, list[float]]:
+    """`beta=0.5,1` as the parameter's name and the numbers."""
+    name, sign, values = text.partition("=")
+    if not sign or not name.strip():
+        raise ValueError(f"{option} takes a parameter and its values, e.g. beta=0.5,1,2; got {text!r}")
+    return name.strip(), numbers(values, option, float)
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """Says how far it is, on a terminal's standard error."""
+
+    def tell(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            text = f"{what}: {done + 1} of {total}"
+            typer.echo("\r" + (text if done + 1 < total else " " * len(text) + "\r"), nl=False, err=True)
+
+    return tell

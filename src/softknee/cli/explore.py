@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from softknee.cli.common import given, plain_errors
+from softknee.cli.common import given, plain_errors, progress
 
 __all__ = ["commands"]
 
@@ -33,7 +33,7 @@ def explore(
         from softknee.explorer import write
 
         fragment = _fragment(names or [])
-        path = write(out, _progress)
+        path = write(out, progress("computing facts"))
         address = path.resolve().as_uri() + fragment
         typer.echo(address if fragment else path)
         if browse and _has_window():
@@ -52,13 +52,6 @@ def _fragment(names: list[str]) -> str:
         values = ",".join(f"{name}={value}" for name, value in settings.items())
         shown.append(f"{activation.name}({values})" if values else activation.name)
     return f"#f={';'.join(shown)}" if shown else ""
-
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\r" if done + 1 < total else "\r" + " " * 40 + "\r"
-        typer.echo(f"computing facts: {done + 1} of {total}", nl=False, err=True)
-        typer.echo(end, nl=False, err=True)
 
 
 def _has_window() -> bool:

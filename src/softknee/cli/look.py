@@ -1,13 +1,16 @@
-"""Look at activations: `softknee list | show | source | plot`."""
+"""Look at activations: `softknee list | show | source | plot | animate | gallery`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from softknee.cli.common import console, given, pair, plain_errors
+from softknee.cli.common import assignment, console, given, pair, plain_errors, progress
+
+if TYPE_CHECKING:
+    from softknee.api import Activation
 
 __all__ = ["commands"]
 
@@ -87,16 +90,120 @@ def plot(
     size: Annotated[str, typer.Option(help="paper, wide or slide.")] = "paper",
     dark: Annotated[bool, typer.Option("--dark", help="For a dark background.")] = False,
     title: Annotated[str | None, typer.Option(help="A title above it.")] = None,
+    vary: Annotated[
+        str | None, typer.Option(help="One activation for several values of a parameter: beta=0.5,1,2.")
+    ] = None,
+    asymptotes: Annotated[bool, typer.Option("--asymptotes", help="The lines that are approached.")] = False,
+    saturation: Annotated[
+        bool, typer.Option("--saturation", help="Shade where the slope is below 1/100 of the steepest.")
+    ] = False,
+    error: Annotated[bool, typer.Option("--error", help="The distance to the first instead.")] = False,
+    ulp: Annotated[
+        str | None, typer.Option(help="The measured error in this type instead, e.g. float32.")
+    ] = None,
 ) -> None:
     """Draw activations and their derivatives, for a paper or a slide."""
     with plain_errors():
-        from softknee.show.plot import curve, figure, save
+        from softknee.show import plot as drawing
 
-        curves = [curve(a.definition, **settings) for a, settings in [given(name) for name in names]]
-        path = out or Path("-".join(c.function.name for c in curves) + ".png")
-        made = figure(
-            curves, derivative=derivative, x=pair(x, "--x"), y=pair(y, "--y"), size=size,
-            style="dark" if dark else "light", title=title,
-        )  # fmt: skip
-        save(made, path)
+        chosen = [given(name) for name in names]
+        path = out or Path("-".join(a.name for a, _ in chosen) + ".png")
+        x_range, look = pair(x, "--x"), {"size": size, "style": "dark" if dark else "light", "title": title}
+        if sum((vary is not None, error, ulp is not None)) > 1:
+            raise ValueError("--vary, --error and --ulp are three different pictures: give one of them")
+        if (error or ulp is not None) and (asymptotes or saturation or y is not None):
+            raise ValueError(
+                "--asymptotes, --saturation and --y are for pictures of functions, not of errors"
+            )
+        if ulp is not None:
+            made = drawing.ulp_figure(_measured(chosen, ulp, x_range or (-10.0, 10.0)), dtype=ulp, **look)
+        elif error:
+            curves = [drawing.curve(a.definition, **settings) for a, settings in chosen]
+            made = drawing.error_figure(curves, derivative=derivative, x=x_range, **look)
+        else:
+            if vary is None:
+                curves = [drawing.curve(a.definition, **settings) for a, settings in chosen]
+            else:
+                (activation, settings), *more = chosen
+                if more:
+                    raise ValueError("--vary draws one activation for several values: name one")
+                parameter, values = assignment(vary, "--vary")
+                curves = drawing.family(activation.definition, parameter, values, **settings)
+                look["title"] = title or activation.name
+            made = drawing.figure(
+                curves, derivative=derivative, x=x_range, y=pair(y, "--y"), asymptotes=asymptotes,
+                saturation=saturation, ordered=vary is not None, **look,
+            )  # fmt: skip
+        drawing.save(made, path)
         typer.echo(path)
+
+
+def _measured(
+    chosen: list[tuple[Activation, dict[str, Any]]], dtype: str, x: tuple[float, float]
+) -> list[Any]:
+    """softknee's errors for each, and torch's where it has the function and nothing is set."""
+    from softknee.show.plot import Errors
+    from softknee.testing.measure import ulp_errors
+
+    found = []
+    for activation, settings in chosen:
+        peers = ["softknee", *(["torch"] if activation.definition.torch and not settings else [])]
+        for peer in peers:
+            at, ulps = ulp_errors(activation.definition, dtype, x, peer=peer, **settings)
+            found.append(Errors(peer if len(chosen) == 1 else f"{peer}, {activation.name}", at, ulps))
+    return found
+
+
+@commands.command(epilog="Example: softknee animate swish --vary beta=0,10 --out swish.gif")
+def animate(
+    name: Annotated[str, typer.Argument(help="The activation.")],
+    vary: Annotated[str, typer.Option(help="The parameter and its two ends: beta=0,10.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="A .gif, or an .mp4 with ffmpeg.", show_default="NAME.gif"),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=2, max=500, help="Pictures from one end to the other.")] = 50,
+    logarithmic: Annotated[bool, typer.Option("--log", help="Equal factors instead of equal steps.")] = False,
+    x: Annotated[str, typer.Option(help="The range of x.")] = "-4,4",
+    size: Annotated[str, typer.Option(help="wide or slide.")] = "wide",
+    dark: Annotated[bool, typer.Option("--dark", help="For a dark background.")] = False,
+) -> None:
+    """Animate an activation and its derivative while one parameter runs from one end to the other and back."""
+    with plain_errors():
+        from softknee.show.animate import animate as write
+        from softknee.show.animate import sweep
+
+        activation, settings = given(name)
+        parameter, ends = assignment(vary, "--vary")
+        if len(ends) != 2:
+            raise ValueError(f"--vary takes the two ends of one parameter, e.g. beta=0,10; got {vary!r}")
+        path = out or Path(f"{activation.name}.gif")
+        x_range = pair(x, "--x")
+        assert x_range is not None
+        write(
+            activation.definition, parameter, sweep(*ends, frames, logarithmic=logarithmic), path, x=x_range,
+            size=size, style="dark" if dark else "light", tell=progress("drawing frames"), **settings,
+        )  # fmt: skip
+        typer.echo(path)
+
+
+@commands.command(epilog="Example: softknee gallery --dark --out gallery.pdf")
+def gallery(
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG, SVG or PDF, by its extension.")] = Path(
+        "gallery.png"
+    ),
+    columns: Annotated[int, typer.Option(min=1, max=40, help="Pictures in a row.")] = 10,
+    dark: Annotated[bool, typer.Option("--dark", help="For a dark background.")] = False,
+) -> None:
+    """Draw the whole catalogue in one picture."""
+    with plain_errors():
+        from softknee import catalogue
+        from softknee.show.gallery import gallery as draw
+        from softknee.show.plot import save
+
+        made = draw(
+            catalogue.all_definitions(), style="dark" if dark else "light", columns=columns,
+            tell=progress("drawing functions"),
+        )  # fmt: skip
+        save(made, out)
+        typer.echo(out)

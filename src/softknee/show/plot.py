@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["SIZES", "STYLES", "Curve", "curve", "figure", "save"]
+__all__ = [
+    "SIZES",
+    "STYLES",
+    "Curve",
+    "Errors",
+    "curve",
+    "error_figure",
+    "family",
+    "figure",
+    "save",
+    "ulp_figure",
+]
 
 
 End = tuple[float, str, str]  # height at the right edge, label, colour
@@ -89,45 +100,210 @@ def figure(
     size: str = "paper",
     style: str = "light",
     title: str | None = None,
+    asymptotes: bool = False,
+    saturation: bool = False,
+    ordered: bool = False,
 ) -> Figure:
     """The curves in one panel, their derivatives in a second beside it (below it, in a column of a paper).
 
     At a kink the derivative's one-sided values are open circles and the one that is used is filled;
-    a jump of the function is drawn so too. size: "paper", "wide" or "slide".
+    a jump of the function is drawn so too. size: "paper", "wide" or "slide". asymptotes: the lines
+    that the curves approach, dashed. saturation: shaded where the slope is below 1/100 of the
+    steepest. ordered: colours that form a scale, for the members of a family.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     drawn = [c if isinstance(c, Curve) else curve(c) for c in curves]
     if not drawn:
         raise ValueError("nothing to draw: name at least one activation")
-    look, form = _chosen(STYLES, style, "style"), _chosen(SIZES, size, "size")
-    x_range = x or x_window(c.facts for c in drawn)
-    if not x_range[0] < x_range[1]:
-        raise ValueError(f"the range of x must rise, got {x_range}")
+    look = _chosen(STYLES, style, "style")
+    if ordered:
+        look = replace(look, curves=_scale(len(drawn), look))
+    x_range = x_window(c.facts for c in drawn)
+    if saturation:  # far enough out to see it
+        x_range = min(x_range[0], -8.0), max(x_range[1], 8.0)
+    x_range = _rising(x or x_range)
+
+    def draw(panel: Axes, order: int, form: Size) -> list[End]:
+        ends = _draw(panel, drawn, order, x_range, None if order else y, look, form)
+        if asymptotes:
+            _asymptotes(panel, drawn, order, x_range, look, form)
+        if saturation:
+            _saturation(panel, drawn, x_range, look)
+        return ends if len(drawn) > 1 or not order else []
+
+    return _laid_out(draw, 2 if derivative else 1, look, size, title)
+
+
+def _laid_out(
+    draw: Callable[[Axes, int, Size], list[End]], count: int, look: Style, size: str, title: str | None
+) -> Figure:
+    """One panel or two, with the labels of their curves beside them."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    form = _chosen(SIZES, size, "size")
     with rc_context(_settings(look, form)):  # type: ignore[arg-type]
-        panels = (0, 1) if derivative else (0,)
         below = size == "paper"
-        shape = (form.width, form.height * len(panels)) if below else (form.width, form.height)
+        shape = (form.width, form.height * count) if below else (form.width, form.height)
         made = Figure(figsize=shape, facecolor=look.paper)
         pad = form.text / 72 * 0.8
         made.set_layout_engine("constrained", w_pad=pad, h_pad=pad)
-        rows, columns = (len(panels), 1) if below else (1, len(panels))
+        rows, columns = (count, 1) if below else (1, count)
         axes: list[Axes] = list(made.subplots(rows, columns, sharex=True, squeeze=False).flat)
-        ends = [
-            _draw(panel, drawn, order, x_range, None if order else y, look, form)
-            for order, panel in zip(panels, axes, strict=True)
-        ]
-        if below and derivative:
+        ends = [draw(panel, order, form) for order, panel in enumerate(axes)]
+        if below and count > 1:
             axes[0].set_xlabel("")
         made.align_ylabels(axes)
         if title:
             made.suptitle(title, color=look.ink, fontsize=form.text * 1.15)
         made.draw_without_rendering()  # the panels get their heights
-        for panel, found in zip(axes, ends if len(drawn) > 1 else ends[:1], strict=False):
+        for panel, found in zip(axes, ends, strict=True):
             _spread(panel, found, form)
         made.draw_without_rendering()  # and give way to the labels
     return made
+
+
+def _rising(x: tuple[float, float]) -> tuple[float, float]:
+    if not x[0] < x[1]:
+        raise ValueError(f"the range of x must rise, got {x}")
+    return x
+
+
+def family(definition: Definition, parameter: str, values: Sequence[float], /, **others: Any) -> list[Curve]:
+    """One activation for several values of a parameter, labelled with these."""
+    return [curve(definition, f"{parameter}={v:g}", **{**others, parameter: v}) for v in values]
+
+
+def _scale(count: int, look: Style) -> tuple[str, ...]:
+    """Colours in an order that is seen, apart from the paper's and equally far from each other."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    ends = (0.0, 0.75) if look is STYLES["light"] else (0.25, 1.0)
+    places = np.linspace(*ends, count) if count > 1 else [0.3]
+    return tuple(to_hex(colormaps["viridis"](place)) for place in places)
+
+
+def _asymptotes(
+    panel: Axes, curves: list[Curve], order: int, x_range: tuple[float, float], look: Style, form: Size
+) -> None:
+    """The lines that f approaches on either side; of f', the values."""
+    middle = sum(x_range) / 2
+    seen = set()
+    for one in curves:
+        for side, line in enumerate(one.facts.asymptotes):
+            if order:
+                slope: float | None = 0.0
+                height = one.facts.slope_limits[side]
+            else:
+                slope, height = line.slope, line.intercept
+            if slope is None or height is None or not math.isfinite(height) or (side, slope, height) in seen:
+                continue
+            seen.add((side, slope, height))
+            ends = np.array([x_range[0], middle] if side == 0 else [middle, x_range[1]])
+            panel.plot(
+                ends, slope * ends + height, color=look.ink, alpha=0.55, linewidth=form.line * 0.7, dashes=(5, 3), zorder=1.5,
+                gid="asymptote",
+            )  # fmt: skip
+
+
+def _saturation(panel: Axes, curves: list[Curve], x_range: tuple[float, float], look: Style) -> None:
+    """Shades where every curve's slope is below 1/100 of its steepest, on the sides where it saturates."""
+    x = np.linspace(*x_range, 2001)
+    flat = np.ones(x.size, dtype=bool)
+    for one in curves:
+        (slope,) = one.function.numpy(1)(x)
+        steepest = one.facts.lipschitz if math.isfinite(one.facts.lipschitz) else np.nanmax(np.abs(slope))
+        level = np.abs(slope) <= 0.01 * steepest
+        outside = np.zeros(x.size, dtype=bool)
+        if one.facts.saturation[0] != "none":
+            outside |= np.logical_and.accumulate(level)
+        if one.facts.saturation[1] != "none":
+            outside |= np.logical_and.accumulate(level[::-1])[::-1]
+        flat &= outside
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat.astype(int), [0]])))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        panel.axvspan(
+            x[start], x[stop - 1], color=look.ink, alpha=0.1, linewidth=0, zorder=0, gid="saturation"
+        )
+
+
+def error_figure(
+    curves: Sequence[Curve | Definition],
+    *,
+    derivative: bool = False,
+    x: tuple[float, float] | None = None,
+    size: str = "paper",
+    style: str = "light",
+    title: str | None = None,
+) -> Figure:
+    """How far the curves are from the first: its approximations, say. With the derivatives', in a second panel."""
+    first, *others = [c if isinstance(c, Curve) else curve(c) for c in curves] or [None]
+    if first is None or not others:
+        raise ValueError("an error takes two: name the function first, then what approximates it")
+    look = _chosen(STYLES, style, "style")
+    x_range = _rising(x or x_window(c.facts for c in (first, *others)))
+    places = samples(x_range, [b for c in (first, *others) for b in c.facts.breaks])
+
+    def draw(panel: Axes, order: int, form: Size) -> list[End]:
+        (base,) = first.function.numpy(order)(places)
+        lines = [(places, one.function.numpy(order)(places)[0] - base) for one in others]
+        finite = np.concatenate([line[np.isfinite(line)] for _, line in lines])
+        most = float(np.abs(finite).max(initial=0.0)) or 1.0
+        _axes(panel, x_range, (-1.08 * most, 1.08 * most), look, form)
+        panel.set_ylabel(f"{'$f(x)$' if order == 0 else '$f$′$(x)$'} − {first.label}")
+        ends = []
+        for i, (one, (at, values)) in enumerate(zip(others, lines, strict=True)):
+            panel.plot(
+                at, values, color=_colour(i + 1, look), linewidth=form.line, linestyle=_dashes(i + 1, look)
+            )
+            ends.append((_last(values, (-most, most)), one.label, _colour(i + 1, look)))
+        return ends
+
+    return _laid_out(draw, 2 if derivative else 1, look, size, title)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one implementation in units in the last place, where they were measured."""
+
+    label: str
+    x: Sequence[float]
+    ulps: Sequence[float]
+
+
+def ulp_figure(
+    measured: Sequence[Errors],
+    *,
+    dtype: str,
+    size: str = "wide",
+    style: str = "light",
+    title: str | None = None,
+) -> Figure:
+    """Errors over x, as points; the axis is linear up to 1 ULP and logarithmic above."""
+    look = _chosen(STYLES, style, "style")
+
+    def draw(panel: Axes, order: int, form: Size) -> list[End]:
+        every = np.concatenate([np.asarray(one.x, dtype=float) for one in measured])
+        _axes(panel, (float(every.min()), float(every.max())), (0.0, 1.0), look, form)
+        panel.set_yscale("symlog", linthresh=1.0)
+        highest = max(max(one.ulps, default=0.0) for one in measured)
+        panel.set_ylim(0, max(2.0, highest * 1.5))
+        panel.set_ylabel(f"error in ULP, {dtype}")
+        panel.axhline(0.5, color=look.ink, alpha=0.5, linewidth=form.line * 0.5, linestyle="--")
+        ends = []
+        for i, one in enumerate(measured):
+            panel.plot(
+                one.x,
+                one.ulps,
+                "o.^s"[i % 4],
+                color=_colour(i, look),
+                markersize=form.line * 1.3,
+                markeredgewidth=0,
+            )
+            ends.append((float(one.ulps[-1]), f"{one.label} ≤ {max(one.ulps):.3g}", _colour(i, look)))
+        return ends
+
+    return _laid_out(draw, 1, look, size, title)
 
 
 def _chosen(table: dict[str, Any], name: str, what: str) -> Any:
@@ -157,23 +333,36 @@ def _draw(
     """Draws the curves of one order and returns where they end."""
     lines = [_sampled(c, order, x_range) for c in curves]
     y_range = y or y_window([values for _, values in lines], x_range)
-    panel.set_xlim(*x_range)
-    panel.set_ylim(*y_range)
-    panel.set_xlabel("$x$")
+    _axes(panel, x_range, y_range, look, form)
     panel.set_ylabel("$f(x)$" if order == 0 else "$f$′$(x)$")
-    panel.axhline(0, color=look.faint, linewidth=form.line * 0.5, zorder=0)
-    panel.axvline(0, color=look.faint, linewidth=form.line * 0.5, zorder=0)
-    panel.locator_params(nbins=6 if form.width > 4 else 5)
     ends = []
     for i, (one, (x, values)) in enumerate(zip(curves, lines, strict=True)):
-        colour = look.curves[i % len(look.curves)]
-        dashes = ("-", (0, (4, 1.5)), (0, (1, 1.2)))[i // len(look.curves) % 3]
+        colour, dashes = _colour(i, look), _dashes(i, look)
         panel.plot(
             x, values, color=colour, linewidth=form.line, linestyle=dashes, solid_capstyle="round", zorder=2
         )
         _marks(panel, one, order, colour, look, form)
         ends.append((_last(values, y_range), one.label, colour))
     return ends
+
+
+def _axes(
+    panel: Axes, x_range: tuple[float, float], y_range: tuple[float, float], look: Style, form: Size
+) -> None:
+    panel.set_xlim(*x_range)
+    panel.set_ylim(*y_range)
+    panel.set_xlabel("$x$")
+    panel.axhline(0, color=look.faint, linewidth=form.line * 0.5, zorder=0)
+    panel.axvline(0, color=look.faint, linewidth=form.line * 0.5, zorder=0)
+    panel.locator_params(nbins=6 if form.width > 4 else 5)
+
+
+def _colour(i: int, look: Style) -> str:
+    return look.curves[i % len(look.curves)]
+
+
+def _dashes(i: int, look: Style) -> Any:
+    return ("-", (0, (4, 1.5)), (0, (1, 1.2)))[i // len(look.curves) % 3]
 
 
 def _sampled(one: Curve, order: int, x_range: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -211,14 +400,20 @@ def _last(values: np.ndarray, y_range: tuple[float, float]) -> float:
 
 def _spread(panel: Axes, ends: list[End], form: Size) -> None:
     """The labels at the right ends of the curves, moved apart until none touches another."""
-    low, high = panel.get_ylim()
+    if not ends:
+        return
+    to_axes = panel.transData + panel.transAxes.inverted()  # heights as shares of the panel: any scale
+    ends = [
+        (float(to_axes.transform((panel.get_xlim()[1], y))[1]), label, colour) for y, label, colour in ends
+    ]
+    low, high = 0.0, 1.0
     height = panel.get_window_extent().height / panel.figure.dpi * 72  # points
     gap = form.text * 1.25 / height * (high - low)
     ends = sorted(ends, key=lambda e: e[0])
     places = _apart([e[0] for e in ends], gap, low, high)
     for (y, label, colour), place in zip(ends, places, strict=True):
         panel.annotate(
-            label, (1, y), xycoords=("axes fraction", "data"), xytext=(form.text * 1.7, (place - y) / (high - low) * height),
+            label, (1, y), xycoords="axes fraction", xytext=(form.text * 1.7, (place - y) / (high - low) * height),
             textcoords="offset points", color=colour, va="center", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": form.line * 0.4, "shrinkA": 1, "shrinkB": 1,
                         "relpos": (0, 0.5)},
