@@ -149,7 +149,8 @@ def _add(n: Node) -> Node | None:
         return a.args[0] + (a.args[1] + b)
     if a.op == "number" and b.op != "number":
         return b + a  # literals stand on the right of a sum
-    return _merge_where(n) or _common_factor(n)
+    merged = _merge_where(n)  # an expression has no truth value
+    return _common_factor(n) if merged is None else merged
 
 
 def _sub(n: Node) -> Node | None:
@@ -172,7 +173,8 @@ def _sub(n: Node) -> Node | None:
                 return p
     if a.op == "sqrt" and b.op == "div" and b.args[1] is a:  # r - q/r = (r^2 - q) / r
         return (a.args[0] - b.args[0]) / a
-    return _merge_where(n) or _common_factor(n)
+    merged = _merge_where(n)  # an expression has no truth value
+    return _common_factor(n) if merged is None else merged
 
 
 def _factors(n: Node) -> tuple[Fraction | None, list[int]]:

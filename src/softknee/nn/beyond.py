@@ -28,6 +28,7 @@ FUNCTIONS: dict[str, str] = {
         ),
         "normalisers",
     ),
+    "maxout": "maxout",
 }
 MODULES: dict[str, str] = {
     **dict.fromkeys(
@@ -48,6 +49,7 @@ MODULES: dict[str, str] = {
         ),
         "normalisers",
     ),
+    "Maxout": "maxout",
 }  # fmt: skip
 
 

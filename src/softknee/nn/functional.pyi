@@ -1483,6 +1483,18 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     is minus infinity, instead of NaN.
     """
 
+def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
+    """The largest of every `pieces` consecutive units, so dim shrinks by that factor.
+
+    Where several are the largest, the first has the slope. With fixed maps it is relu (x and 0), abs (x and
+    -x), leaky_relu and prelu (x and a x); with enough pieces it approximates any convex function.
+
+    Args:
+        input: a tensor whose size in dim is a multiple of pieces
+        pieces: how many units compete
+        dim: the dimension of the units
+    """
+
 def reglu(gate: Tensor, up: Tensor | None = None, *, limit: float | Tensor = ..., offset: float | Tensor = 0.0, dim: int = -1, gate_first: bool = True, interleaved: bool = False) -> Tensor:
     """reglu(gate, up) = maximum(gate, 0)*up
 

@@ -1,0 +1,97 @@
+"""Maxout: the largest of several linear maps (Goodfellow et al. 2013)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from softknee.lang.nodes import maximum, symbol
+from softknee.nn import parts
+from softknee.nn.options import current
+from softknee.nn.pointwise import Pointwise
+
+__all__ = ["Maxout", "maxout"]
+
+#: up to so many pieces are one pointwise operator; more are torch's maximum over a dimension
+_FEW = 4
+
+
+def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
+    """The largest of every `pieces` consecutive units, so dim shrinks by that factor.
+
+    Where several are the largest, the first has the slope. With fixed maps it is relu (x and 0), abs (x and
+    -x), leaky_relu and prelu (x and a x); with enough pieces it approximates any convex function.
+
+    Args:
+        input: a tensor whose size in dim is a multiple of pieces
+        pieces: how many units compete
+        dim: the dimension of the units
+    """
+    if has_torch_function_unary(input):
+        return handle_torch_function(maxout, (input,), input, pieces, dim)  # type: ignore[no-any-return]
+    if not isinstance(pieces, int) or pieces < 1:
+        raise ValueError(f"maxout: pieces must be a positive whole number, got {pieces!r}")
+    if not -input.dim() <= dim < input.dim():
+        raise IndexError(f"maxout: there is no dimension {dim} in an input of shape {tuple(input.shape)}")
+    size = input.shape[dim]
+    if size % pieces:
+        raise ValueError(
+            f"maxout: {pieces} pieces do not divide dimension {dim} of the input, whose size is {size}"
+        )
+    if pieces == 1:
+        return input * 1
+    layout = parts.Layout(dim, pieces, interleaved=True)
+    if pieces <= _FEW and input.is_floating_point() and input.layout is torch.strided:
+        op = getattr(_operators, _prepare(pieces))
+        return parts.apply(op, input, layout, (), current.call)
+    return input.unflatten(dim, (size // pieces, pieces)).max(dim % input.dim() + 1).values
+
+
+class _Operators:
+    """pieces -> the operator that has the largest of so many tensors"""
+
+
+_operators = _Operators()
+
+
+@torch.compiler.assume_constant_result
+def _prepare(pieces: int) -> str:
+    """Makes what a tracer must not see being made; returns where it is kept."""
+    name = f"of{pieces}"
+    if not hasattr(_operators, name):
+        names = tuple(f"x{k}" for k in range(pieces))
+        largest = symbol(names[0])
+        for each in names[1:]:
+            largest = maximum(symbol(each), largest)  # where they are equal, the slope is the second's
+        setattr(_operators, name, Pointwise.of(largest, names, inputs=()))
+    return name
+
+
+class Maxout(torch.nn.Module):
+    """A linear map to pieces * out_features units, of which every `pieces` consecutive ones compete.
+
+    Args:
+        in_features: the size of the last dimension of the input
+        out_features: the size of the last dimension of the result
+        pieces: how many linear maps each unit is the maximum of
+        bias: whether the linear maps have one
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, pieces: int = 2, bias: bool = True, device: Any = None,
+        dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if not isinstance(pieces, int) or pieces < 1:
+            raise ValueError(f"Maxout: pieces must be a positive whole number, got {pieces!r}")
+        self.pieces = pieces
+        self.linear = torch.nn.Linear(in_features, out_features * pieces, bias, device=device, dtype=dtype)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return maxout(self.linear(input), self.pieces)
+
+    def extra_repr(self) -> str:
+        return f"pieces={self.pieces}"
