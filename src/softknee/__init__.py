@@ -29,6 +29,7 @@ _HOMES = {
     "parameter_groups": "softknee.nn.regularise:parameter_groups",
     "swap": "softknee.nn.swap:swap",
     "check": "softknee.diagnose.session:check",
+    "watch": "softknee.diagnose.watch:watch",
     "compare": "softknee.show.comparison:compare",
     "testing": "softknee.testing",
 }
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from softknee import compare, explorer, nn, testing
     from softknee.api import Activation, Parameter, define, get, names
     from softknee.diagnose.session import check
+    from softknee.diagnose.watch import watch
     from softknee.nn import functional
     from softknee.nn import initialise as init
     from softknee.nn.options import options

@@ -18,7 +18,7 @@ from softknee.diagnose.records import LayerRow, Report
 from softknee.diagnose.rules import RULES, Context, find
 from softknee.diagnose.trace import Recorder, kept_random_state, tensors_in
 
-__all__ = ["check", "judged", "rows"]
+__all__ = ["Measured", "check", "judged", "name_sites", "rows"]
 
 BATCHES = 64  # how many batches of an iterable are looked at
 
@@ -121,7 +121,7 @@ def _measured(
     context.samples, context.invented, context.optimizer = samples, data is None, optimizer
     context.loss_given = loss is not None
     context.sites = sorted((s for s in sites.values() if s.index >= 0), key=lambda s: s.index)
-    _name_sites(context)
+    name_sites(context)
     if not context.sites:
         unseen.append(
             "not one known activation was called: rules about activations had nothing to look at "
@@ -280,7 +280,7 @@ def _by_backward(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor |
             p.grad = g
 
 
-def _name_sites(context: Context) -> None:
+def name_sites(context: Context) -> None:
     """An activation is called by its module where it has one of its own, else by the layer whose
     results it gets, else by the module that calls it."""
     uses: dict[str, int] = {}

@@ -178,6 +178,14 @@ def _dead(rule: Rule, context: Context) -> Iterator[Finding]:
                 "The model looks untrained: these units were born dead. Their weights, as drawn, point away from inputs "
                 "that are mostly of one sign, as deep in a network of rectifiers."
             )
+        history = context.steps.of(site.layer) if context.steps is not None else None
+        if history is not None:
+            shown = [*shown, *_over_time(history)]
+            if which in ("moved", "unknown", "birth") and history.died:
+                steps = [s for s in history.series["update"] if s == s]
+                if steps and max(steps) > 0.1:
+                    which = "moved"
+                    cause = f"Steps that are too large threw them there: one moved the weights by {percent(max(steps))}."
         usual = site.profile.flat_share
         severity = _severity(share)
         if severity == WARNING and not context.trained and which in ("birth", "unknown") and share < BORN:
@@ -198,6 +206,26 @@ def _dead(rule: Rule, context: Context) -> Iterator[Finding]:
             _FIXES[which],
             units.tolist(),
         )  # fmt: skip
+
+
+def _over_time(history: Any) -> list[Evidence]:
+    """When they died."""
+    shown = []
+    if history.born_dead:
+        shown.append(
+            Evidence(
+                f"{len(history.born_dead)} were dead from the first step on", len(history.born_dead), 0.0
+            )
+        )
+    if history.died:
+        when = sorted(step for _, step in history.died)
+        shown.append(
+            Evidence(f"{len(when)} died, the first after step {when[0]}, half of them by step {when[len(when) // 2]}",
+                     len(when), 0.0)
+        )  # fmt: skip
+    if history.revived:
+        shown.append(Evidence(f"units came back {history.revived} times", history.revived))
+    return shown
 
 
 def _saturated(rule: Rule, context: Context) -> Iterator[Finding]:

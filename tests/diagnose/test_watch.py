@@ -1,0 +1,240 @@
+"""`softknee.watch`: truth over time, and in the company of what users train with."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+import softknee
+from softknee.diagnose.errors import CheckError
+from softknee.diagnose.watch import watch
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def net() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 2))
+
+
+def train(
+    model: nn.Module, steps: int, lr: float = 0.01, each: Callable[[int], Any] = lambda i: None
+) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for i in range(steps):
+        each(i)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(torch.randn(64, 8)), torch.randint(2, (64,))).backward()
+        optimizer.step()
+
+
+def test_born_dead_died_and_revived() -> None:
+    model = net()
+
+    @torch.no_grad()
+    def act(i: int) -> None:
+        if i == 0:
+            model[0].bias[0] = -50  # born dead
+        if i == 12:
+            model[0].bias[1] = -50  # dies after step 11
+            model[0].bias[2] = -50
+        if i == 30:
+            model[0].bias[2] = 0  # and comes back
+
+    with watch(model, every=1, window=5) as w:
+        train(model, 45, each=act)
+    report = w.report()
+    history = report.timeline.of("1")
+    assert history.born_dead == (0,)
+    assert history.died == ((1, 11),)
+    assert history.revived == 1
+    (finding,) = [f for f in report.findings if f.rule_name == "dead-units" and f.layer == "1"]
+    assert finding.units == (0, 1)
+    assert any("1 died, the first after step 11" in str(e) for e in finding.evidence)
+
+
+def test_it_measures_what_check_measures() -> None:
+    model, x = net(), torch.randn(256, 8)
+    with watch(model, every=1) as w:
+        model(x).sum().backward()
+    for ours, theirs in zip(w.report().layers, softknee.check(model, x).layers, strict=True):
+        for name in ("layer", "units", "samples", "dead", "activation"):
+            assert getattr(ours, name) == getattr(theirs, name)
+        for name in ("mean", "second_moment", "output_mean", "output_second_moment", "flat", "zero"):
+            assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=1e-4, abs=1e-6), name
+
+
+def test_hooks_are_absent_between_observed_steps() -> None:
+    model = net()
+    seen = []
+    children = [m for m in model.modules() if m is not model]
+    children[0].register_forward_hook(
+        lambda *_: seen.append(sum(len(m._forward_pre_hooks) for m in children))
+    )
+    with watch(model, every=5) as w:
+        train(model, 10)
+    assert [n > 0 for n in seen] == [i % 5 == 0 for i in range(10)]
+    assert w.report().timeline.of("1").steps == (0, 5)
+    assert not model._forward_pre_hooks
+    assert not model._forward_hooks
+
+
+def test_gradient_accumulation_is_one_step() -> None:
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with watch(model, every=1) as w:
+        for _ in range(3):
+            for _ in range(4):
+                model(torch.randn(16, 8)).sum().backward()
+            optimizer.step()
+    report = w.report()
+    assert report.timeline.of("1").steps == (0, 1, 2)
+    assert report.layers[0].samples == 3 * 4 * 16
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_recomputation_is_not_counted(reentrant: bool) -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return checkpoint(self.net, x.requires_grad_(), use_reentrant=reentrant)
+
+    model = Checkpointed()
+    with watch(model, every=1) as w:
+        model(torch.randn(64, 8)).sum().backward()
+    report = w.report()
+    assert [row.samples for row in report.layers] == [64, 64]
+    if not reentrant:
+        assert all(row.gradient is not None and row.gradient > 0 for row in report.layers)
+
+
+def test_autocast_and_in_place() -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(inplace=True), nn.Linear(16, 2))
+    with watch(model, every=1) as w, torch.autocast("cpu", torch.bfloat16):
+        for _ in range(3):
+            model(torch.randn(64, 8)).sum().backward()
+    row = w.report().layers[0]
+    assert row.mean < 0.5 * row.output_mean  # the input was measured, not what overwrote it
+    big = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 2)).half()
+    with watch(big, every=1) as w:
+        big(200 * torch.randn(64, 8).half())
+    assert w.report().layers[0].second_moment < float("inf")
+
+
+def test_a_recurrent_cell_is_one_activation_through_time() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.back, self.head = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.zeros(x.shape[0], 16)
+            for t in range(x.shape[1]):
+                h = torch.tanh(self.enter(x[:, t]) + self.back(h))
+            return self.head(h)
+
+    model = Recurrent()
+    with watch(model, every=1) as w:
+        model(torch.randn(32, 5, 8)).sum().backward()
+    (row,) = w.report().layers
+    assert row.samples == 32 * 5
+
+
+def test_a_compiled_model_is_seen() -> None:
+    model = net()
+    compiled = torch.compile(model, backend="eager")
+    with watch(compiled, every=2) as w:
+        train(compiled, 4)
+    assert w.report().timeline.of("1").steps == (0, 2)
+
+
+def test_evaluation_passes_do_not_count() -> None:
+    model = net()
+    with watch(model, every=1) as w:
+        train(model, 2)
+        model.eval()
+        model(torch.randn(8, 8))
+        model.train()
+        with torch.no_grad():
+            model(torch.randn(8, 8))
+        train(model, 1)
+    assert w.report().timeline.of("1").steps == (0, 1, 2)
+
+
+def test_exporters(tmp_path: Path) -> None:
+    model = net()
+    with watch(model, every=1) as w:
+        train(model, 3)
+    timeline = w.report().timeline
+    assert len(timeline.to_csv(tmp_path / "a.csv").read_text().splitlines()) == 1 + 2 * 3
+    rows = [json.loads(line) for line in timeline.to_jsonl(tmp_path / "a.jsonl").read_text().splitlines()]
+    assert rows[0]["layer"] == "1"
+    assert rows[0]["gradient_out"] > 0
+    assert rows[0]["update"] > 0
+
+    class Fake:
+        def __init__(self) -> None:
+            self.got: list[Any] = []
+
+        def add_scalar(self, *args: Any) -> None:
+            self.got.append(args)
+
+        def log(self, values: Any, step: int) -> None:
+            self.got.append((step, values))
+
+    board, run = Fake(), Fake()
+    timeline.to_tensorboard(board)
+    timeline.to_wandb(run)
+    assert ("softknee/1/flat", timeline.of("1").series["flat"][0], 0) in board.got
+    assert [step for step, _ in run.got] == [0, 1, 2]
+
+
+def _process(rank: int, port: int, folder: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        model[0].bias.zero_()
+    parallel = nn.parallel.DistributedDataParallel(model)
+    x = torch.full((300, 1), 1.0 if rank else -1.0)  # in each process one of the two units is silent
+    with watch(parallel, every=1) as w:
+        parallel(x).sum().backward()
+    report = w.report()
+    row = report.layers[0]
+    Path(folder, str(rank)).write_text(
+        f"{row.samples} {row.dead} {row.mean:.3f} {len(report.timeline.layers[0].born_dead)}"
+    )
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_agree(tmp_path: Path) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    torch.multiprocessing.spawn(_process, (port, str(tmp_path)), nprocs=2)
+    assert {(tmp_path / r).read_text() for r in "01"} == {"600 0 0.000 0"}
+
+
+def test_bad_input() -> None:
+    with pytest.raises(CheckError, match="every must be a positive integer, got 0"):
+        watch(net(), every=0)
+    with watch(net()) as w:
+        pass
+    with pytest.raises(CheckError, match="no step in training mode was seen"):
+        w.report()
