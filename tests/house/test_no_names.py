@@ -25,6 +25,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "nn/initialise.py": ({"relu"}, "the default of He's initialisation, as in torch.nn.init"),
     "nn/attention.py": ({"sigmoid"}, "the normaliser that has a bias of its own"),
     "nn/recurrent.py": ({"relu", "sigmoid", "tanh"}, "what torch's recurrent kernels compute"),
+    "diagnose/timeline.py": ({"step"}, "the column that counts steps of a training"),
     "show/formula.py": ({"arctan", "cos", "exp", "sin", "tanh"}, "commands of LaTeX, printed as words"),
     "lang/mathml.py": ({"arctan"}, "a command of LaTeX, set as a word"),
     "show/plot.py": ({"symlog"}, "a scale of matplotlib's axes"),

@@ -61,7 +61,7 @@ def check(
             model.eval()
         made = imported(optimizer, "the optimiser")(model) if optimizer is not None else None
         report = run(
-            model, None if data is None else _data(data), loss, optimizer=made, select=_words(select),
+            model, None if data is None else _data(data, model), loss, optimizer=made, select=_words(select),
             ignore=_words(ignore), fix=fix,
         )  # fmt: skip
         text = _text(report, format, target)
@@ -96,7 +96,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(w.strip() for w in text.split(",") if w.strip())
 
 
-def _data(text: str) -> Any:
+def _data(text: str, model: Any) -> Any:
     """A built-in set or a file as one batch: inputs as they are, labels as class numbers, shuffled."""
     import torch
 
@@ -117,8 +117,17 @@ def _data(text: str) -> Any:
     from softknee.compare.data import load
 
     task = load(text)
-    order = np.random.default_rng(0).permutation(len(task.labels))[:SAMPLES]
-    return torch.from_numpy(task.inputs[order]).float(), torch.from_numpy(task.labels[order])
+    order = np.random.default_rng(0).permutation(len(task.targets))[:SAMPLES]
+    inputs, targets = torch.from_numpy(task.inputs[order]), torch.from_numpy(task.targets[order])
+    if task.shape and _convolves(model):
+        inputs = inputs.reshape(len(inputs), *task.shape)
+    return tuple(t.float() if t.is_floating_point() else t for t in (inputs, targets))
+
+
+def _convolves(model: Any) -> bool:
+    """Its first layer with weights is a convolution, which takes images, not rows."""
+    first = next((p for p in model.parameters() if p.dim() > 1), None)
+    return first is not None and first.dim() > 2
 
 
 @commands.command(epilog="Example: softknee rule dead-units")

@@ -1,0 +1,86 @@
+"""`softknee check` and `softknee rule`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from softknee.cli import app
+
+MODEL = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+
+def images():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+
+def wrong():
+    return nn.Sequential(*build(), nn.Softmax(dim=1))
+
+def broken():
+    raise RuntimeError("no weights")
+
+number = 3
+"""
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> str:
+    path = tmp_path / "mymodel.py"
+    path.write_text(MODEL)
+    return str(path)
+
+
+def run(*words: str, code: int) -> Result:
+    result = CliRunner().invoke(app, list(words), env={"COLUMNS": "100", "NO_COLOR": "1"})
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_healthy_and_not(target: str) -> None:
+    assert (
+        "healthy"
+        in run("check", f"{target}:build", "--data", "digits", "--loss", "cross_entropy", code=0).output
+    )
+    run("check", f"{target}:images", "--data", "digits", "--loss", "cross_entropy", code=0)
+    run("check", f"{target}:build", code=0)
+    wrong = ("check", f"{target}:wrong", "--data", "digits", "--loss", "cross_entropy")
+    output = run(*wrong, code=1).output
+    assert "SK401 softmax-before-cross-entropy  3" in output
+    assert "1 error, 0 warnings" in output
+    run(*wrong, "--ignore", "SK401", code=0)
+    assert json.loads(run(*wrong, "--format", "json", code=1).output)["findings"][0]["code"] == "SK401"
+    sarif = json.loads(run(*wrong, "--format", "sarif", code=1).output)
+    (result,) = sarif["runs"][0]["results"]
+    assert (result["ruleId"], result["level"]) == ("SK401", "error")
+    assert result["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("{}:missing",), "has no 'missing'"),
+        (("{}",), "module:name or file.py:name"),
+        (("nowhere.py:build",), "nowhere.py: no such file"),
+        (("{}:broken",), "broken failed: RuntimeError: no weights"),
+        (("{}:number",), "is a int, not a function that returns a model"),
+        (("{}:build", "--data", "digitz"), "digitz"),
+        (("{}:build", "--format", "xml"), "--format is one of"),
+        (("{}:build", "--select", "dead"), "nearest: dead-units"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(target: str, words: tuple[str, ...], message: str) -> None:
+    output = run("check", *(w.format(target) for w in words), code=2).output
+    assert message in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_rule() -> None:
+    assert "slope" in run("rule", "dead-units", code=0).output
+    assert "SK401" in run("rule", code=0).output
+    run("rule", "nothing", code=2)
