@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["from_bfloat16", "run", "run_program"]
 
-NUMPY = {"float32": "f4", "float64": "f8", "float16": "f2", "bfloat16": "u2"}
+NUMPY = {"float32": "f4", "float64": "f8", "float16": "f2", "bfloat16": "u2", "bits": "u1"}
 
 
 def run(

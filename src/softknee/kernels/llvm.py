@@ -22,12 +22,14 @@ from softknee.kernels.program import PICKED, Instruction, Program, Value
 
 __all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "to_llvm"]
 
-Storage = Literal["float32", "float64", "float16", "bfloat16"]
+#: "bits": truth values, eight a byte, read as 0 or 1 and written where a result is not 0; always a
+#: whole number of vectors long, in one contiguous row
+Storage = Literal["float32", "float64", "float16", "bfloat16", "bits"]
 #: how an operand moves along a row: element by element, not at all, or (an output) summed along
 #: the row into one element, or summed over the rows into a row; "sum": the GPU's, which has no rows
 Access = Literal["row", "splat", "sum_row", "sum_rows", "sum"]
 
-SIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
+SIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "bits": 0}
 MEMORY = {"float32": "float", "float64": "double", "float16": "half", "bfloat16": "i16"}
 LLVM = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
 
@@ -66,6 +68,11 @@ class Kernel:
     @property
     def scalars(self) -> int:
         return sum(isinstance(i, Scalar) for i in self.inputs)
+
+
+def _moves(operand: Operand) -> bool:
+    """Whether it is read or written element by element along a row"""
+    return operand.access in ("row", "sum_rows")
 
 
 class _Text:
@@ -291,6 +298,11 @@ SPELLING: dict[str, Speller] = {
 
 def _load(t: _Text, storage: Storage, pointer: str, kind: str) -> str:
     """A vector from memory, widened to the type it is computed in. Exact."""
+    if storage == "bits":
+        word = t.put(f"load i{t.lanes}, ptr {pointer}, align 1")
+        mask = t.put(f"bitcast i{t.lanes} {word} to {t.vector('bool')}")
+        one, zero = (f"{t.vector(kind)} {t.const(x, kind)}" for x in (1.0, 0.0))
+        return t.put(f"select {t.vector('bool')} {mask}, {one}, {zero}")
     memory = t.vector(MEMORY[storage])
     raw = t.put(f"load {memory}, ptr {pointer}, align {SIZE[storage]}")
     return _widen(t, storage, raw, kind, t.vector)
@@ -315,6 +327,11 @@ def _widen(t: _Text, storage: Storage, raw: str, kind: str, shaped: Callable[[st
 
 def _store(t: _Text, storage: Storage, pointer: str, value: str, kind: str) -> None:
     """Rounds once to the storage type, to nearest even, and stores."""
+    if storage == "bits":
+        mask = t.put(f"fcmp une {t.vector(kind)} {value}, zeroinitializer")
+        word = t.put(f"bitcast {t.vector('bool')} {mask} to i{t.lanes}")
+        t.do(f"store i{t.lanes} {word}, ptr {pointer}, align 1")
+        return
     if storage == "float32" and kind == "f64":
         value = t.put(f"fptrunc {t.vector('f64')} {value} to {t.vector('f32')}")
     elif storage in ("float16", "bfloat16"):
@@ -384,7 +401,7 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     for k in range(len(operands)):
         t.do(f"%at.{k} = getelementptr ptr, ptr %operands, i64 {k}")
         t.do(f"%base.{k} = load ptr, ptr %at.{k}")
-        if operands[k].access == "row" or operands[k].access == "sum_rows":
+        if _moves(operands[k]) and operands[k].storage != "bits":
             t.do(f"%spare.{k} = alloca {t.vector(MEMORY[operands[k].storage])}, align 64")
             t.do(f"store {t.vector(MEMORY[operands[k].storage])} zeroinitializer, ptr %spare.{k}")
     for k, name in enumerate(("length", "chunk", "chunks", "outer")):
@@ -444,12 +461,11 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     place = 0
     for k, o in enumerate(operands):
         size = 8 if k in sums else SIZE[o.storage]
-        moving = o.access in ("row", "sum_rows")
-        element = t.put(f"add i64 %off.{k}, %begin") if moving else f"%off.{k}"
+        element = t.put(f"add i64 %off.{k}, %begin") if _moves(o) else f"%off.{k}"
         if k in sums:  # every group of units has a slot of partial sums of its own
             t.do(f"%slot.i.{k} = mul i64 %slot, %slotsize.{k}")
             element = t.put(f"add i64 {element}, %slot.i.{k}")
-        byte = t.put(f"mul i64 {element}, {size}")
+        byte = t.put(f"lshr i64 {element}, 3" if o.storage == "bits" else f"mul i64 {element}, {size}")
         t.do(f"%start.{k} = getelementptr i8, ptr %base.{k}, i64 {byte}")
     for k, source in enumerate(kernel.inputs):
         if isinstance(source, Operand):
@@ -473,7 +489,11 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     t.do("%more = icmp sgt i64 %rest, 0")
     t.do("br i1 %more, label %begin.vector, label %unit.end")
     t.label("begin.vector")
-    moving_rows = [k for k, o in enumerate(operands) if o.access in ("row", "sum_rows")]
+    for k in (k for k, o in enumerate(operands) if o.storage == "bits"):
+        # whole vectors of bits are read and written in place: what they hold beyond the end is padding
+        t.do(f"%mem.i.{k} = lshr i64 %i, 3")
+        t.do(f"%p.{k} = getelementptr i8, ptr %start.{k}, i64 %mem.i.{k}")
+    moving_rows = [k for k, o in enumerate(operands) if _moves(o) and o.storage != "bits"]
     for k in moving_rows:
         size = 8 if k in sums else SIZE[operands[k].storage]
         t.do(f"%mem.i.{k} = mul i64 %i, {size}")

@@ -25,7 +25,7 @@ from softknee.kernels.table import split, table_of
 from softknee.kernels.triton import Layout, to_triton
 from softknee.lang.nodes import Node, walk
 
-__all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of", "slopes"]
+__all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"]
 
 Precision = Literal["default", "exact"]
 #: largest error, in units in the last place, of a float32 result computed in float32
@@ -74,9 +74,8 @@ def _sources() -> str:
 
 def arithmetic_for(plan: Plan) -> type:
     """Pair for float64, Single where its error is small enough, else Double."""
-    storages = {o.storage for _, o in plan.outputs} | {
-        i.storage for _, i in plan.inputs if isinstance(i, Operand)
-    }
+    operands = [o for _, o in plan.outputs] + [i for _, i in plan.inputs if isinstance(i, Operand)]
+    storages = {o.storage for o in operands} - {"bits"}
     if "float64" in storages and not all(o.access.startswith("sum") for _, o in plan.outputs):
         return Pair
     if any(isinstance(i, Operand) and i.storage == "float64" for _, i in plan.inputs):
@@ -84,27 +83,9 @@ def arithmetic_for(plan: Plan) -> type:
     plain = storages == {"float32"} and not any(o.access.startswith("sum") for _, o in plan.outputs)
     if plan.precision == "default" and plain:
         scalars = {name for name, i in plan.inputs if isinstance(i, Scalar)}
-        if all(single_error(e, scalars) <= SINGLE_LIMIT for e, _ in plan.outputs):
+        if all(single_error(e, scalars) <= SINGLE_LIMIT for e, o in plan.outputs if o.storage != "bits"):
             return Single
     return Double
-
-
-def slopes(derivative: Node) -> tuple[float, ...] | None:
-    """The values of a derivative that is piecewise constant with literal slopes; None for any other.
-
-    Where there are two, a mask is all that backward needs of the input.
-    """
-    values: set[float] = set()
-    branches = [derivative]
-    while branches:
-        n = branches.pop()
-        if n.op == "where":
-            branches += n.args[1:]
-        elif n.op == "number":
-            values.add(float(n.payload))
-        else:
-            return None
-    return tuple(sorted(values))
 
 
 def gpu_arithmetic_for(plan: Plan) -> type:

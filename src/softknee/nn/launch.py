@@ -172,6 +172,14 @@ def many(kernel: native.NativeCall, size: int, fresh: Sequence[Tensor], rest: tu
     launch(kernel, size, threads, threads, *rest)
 
 
+def flat(kernel: native.NativeCall, size: int, fresh: Sequence[Tensor], rest: tuple[Any, ...]) -> None:
+    """Runs a kernel on one row."""
+    if size < SERIAL:
+        kernel(size, 1, 1, *rest)
+    else:
+        many(kernel, size, fresh, rest)
+
+
 class _Compiled:
     __slots__ = ("call", "picked", "places", "whole")
 

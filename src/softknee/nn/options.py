@@ -12,18 +12,34 @@ __all__ = ["current", "options"]
 
 
 @contextmanager
-def options(precision: Literal["default", "exact"] | None = None) -> Iterator[None]:
-    """Within the block, results are computed to this precision.
+def options(
+    precision: Literal["default", "exact"] | None = None,
+    saved: Literal["full", "lean"] | None = None,
+    bits: Literal[2, 3, 4] | None = None,
+) -> Iterator[None]:
+    """Within the block, how results are computed and what is kept for their gradients.
 
-    "default": float32 values within 2 ULP, as fast as that allows. "exact": within 0.51 ULP,
-    computed in float64.
+    Args:
+        precision: "default": float32 values within 2 ULP, as fast as that allows. "exact": within 0.51
+            ULP, computed in float64.
+        saved: "full": gradients are exact; kept is the input, or one to three bits an element where
+            the derivative takes at most eight values. "lean": of every function of one CPU tensor a code of
+            `bits` bits an element is kept, and its gradient is rounded to the nearest of 2^bits levels,
+            the best ones for inputs from N(0, 1). Its error: docs/memory.md.
+        bits: 2, 3 or 4 (the default) with saved="lean".
     """
     if precision not in (None, "default", "exact"):
         raise ValueError(f'precision must be "default" or "exact", got {precision!r}')
-    before = current.call
+    if saved not in (None, "full", "lean"):
+        raise ValueError(f'saved must be "full" or "lean", got {saved!r}')
+    if bits not in (None, 2, 3, 4):
+        raise ValueError(f"bits must be 2, 3 or 4, got {bits!r}")
+    before = current.call, current.saved, current.bits
     try:
         if precision is not None:
-            current.call = Call(before.scalars, before.shapes, precision)
+            current.call = Call(before[0].scalars, before[0].shapes, precision)
+        current.saved = saved or current.saved
+        current.bits = bits or current.bits
         yield
     finally:
-        current.call = before
+        current.call, current.saved, current.bits = before

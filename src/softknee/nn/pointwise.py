@@ -23,6 +23,7 @@ from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
 from softknee.lang.simplify import simplify
 from softknee.lang.stabilise import guard_dead_branches, rewrite, stabilise
 from softknee.nn import launch
+from softknee.nn.saved import saved_form
 
 __all__ = ["Call", "Output", "Pointwise", "Term", "current"]
 
@@ -66,6 +67,8 @@ class _Current(threading.local):
     """The options of this thread; `call` is what a call without parameters carries."""
 
     call = Call()
+    saved = "full"
+    bits = 4
 
 
 current = _Current()
@@ -98,6 +101,7 @@ class Pointwise:
         self.inputs = inputs  # the symbols that may be infinite or huge: see stabilise.tame
         self.single = len(outputs) == 1
         self.kernels: dict[object, Any] = {}  # by what they were compiled for; see launch
+        self.forms: dict[object, Any] = {}  # what is kept for backward; see saved
         self.samples: dict[str, tuple[float, ...]] = {}  # values of other symbols to try in tame
         self.number = len(_operators)
         _operators.append(self)
@@ -222,6 +226,10 @@ class Pointwise:
                 grad = True
         if _functorch_active():
             return self.function.apply(*args)
+        if grad and len(args) == 2 and _grad_enabled() and _dual_level._current_level < 0:
+            form = saved_form(self, current.saved, current.bits)
+            if form is not None and launch.eligible(args[:1]) and form.takes(args[0]):
+                return form.apply(*args, False)
         if (grad and _grad_enabled()) or _dual_level._current_level >= 0:
             # a recording tracer wants operations it can write down, not a function of ours
             return self._apply(*args) if launch._tracing() is None else self.emit(args)

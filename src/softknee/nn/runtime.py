@@ -7,7 +7,6 @@ given to the kernel at the call, as float64; a tensor (a learnable parameter) is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import torch
@@ -15,12 +14,12 @@ import torch.fx
 from torch import Tensor
 
 from softknee.catalogue.definition import Definition
-from softknee.kernels.plan import slopes
 from softknee.lang.differentiate import derivative
 from softknee.lang.evaluate import compiled
-from softknee.lang.nodes import Node, number, substitute, symbol, symbols_in, where
+from softknee.lang.nodes import Node, substitute, symbols_in
 from softknee.lang.stabilise import rewrite
-from softknee.nn.pointwise import Call, Pointwise
+from softknee.nn.pointwise import Call, Pointwise, current
+from softknee.nn.saved import saved_form
 
 __all__ = ["Runtime", "runtime"]
 
@@ -253,51 +252,16 @@ def in_place(op: Pointwise, args: tuple[Any, ...]) -> Any:
             "a leaf tensor that requires gradients cannot be changed in place; use inplace=False or x.clone()"
         )
     if recording and len(args) == 2 and not torch._C._are_functorch_transforms_active() and plain_forward():
-        masked = _masked(op)
-        if masked is not None and launch.eligible(args[:1]) and not torch.compiler.is_compiling():
-            return masked.apply(x, args[-1])
+        form = saved_form(op, current.saved, current.bits)
+        compiling = torch.compiler.is_compiling()
+        if form is not None and not compiling and launch.eligible(args[:1]) and form.takes(x):
+            return form.apply(x, args[-1], True)
     return x.copy_(op(x.clone(), *args[1:]))
 
 
 def plain_forward() -> bool:
     """No forward-mode derivative is being taken."""
     return torch.autograd.forward_ad._current_level < 0
-
-
-@cache
-def _masked(op: Pointwise) -> Any:
-    """An autograd function that works truly in place and keeps one byte an element: where the
-    derivative has two slopes, which of them it is, is all that backward needs."""
-    from softknee.nn import launch
-
-    (term,) = op.outputs[0].terms
-    slope = rewrite(derivative(term.expression, "x"))
-    values = slopes(slope)
-    if values is None or len(values) > 2 or not op.single:
-        return None
-    low, high = values[0], values[-1]
-    m, g = symbol("m"), symbol("g")
-    back = Pointwise.of(where(m > 0, g * number(high), g * number(low)), ("m", "g"))
-    steep = compiled((slope == number(high),), ("x", *op.scalars), "torch")
-
-    class InPlace(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
-            mask = steep(x, *call.scalars)[0]
-            ctx.save_for_backward(
-                mask if isinstance(mask, Tensor) else torch.full_like(x, mask, dtype=torch.bool)
-            )
-            if launch.run(op, (x,), call, out=x) is None:
-                x.copy_(op.evaluate((x, call)))
-            ctx.mark_dirty(x)
-            return x
-
-        @staticmethod
-        def backward(ctx: Any, gradient: Tensor) -> Any:
-            (mask,) = ctx.saved_tensors
-            return back(mask.to(gradient.dtype), gradient, Call()), None
-
-    return InPlace
 
 
 _runtimes: dict[int, Runtime] = {}

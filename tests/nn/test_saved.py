@@ -1,0 +1,173 @@
+"""What backward keeps: codes of the slope where they say all of it, rounded slopes where asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
+
+import softknee as sk
+from softknee import functional as F
+from softknee.kernels.codes import Codes
+from softknee.lang.nodes import number, symbol, where
+from softknee.nn import saved
+
+#: piecewise linear, with the bits that their slopes need
+EXACT = {
+    "relu": 1, "leaky_relu": 1, "relu6": 1, "hardtanh": 1, "hardsigmoid": 1, "softshrink": 1, "hardshrink": 1,
+    "threshold": 1, "abs": 2,
+}  # fmt: skip
+ARGUMENTS = {"threshold": (0.1, 0.5)}
+POINTS = torch.cat([torch.linspace(-7, 7, 301), torch.tensor([0.0, -0.0, float("inf"), -float("inf")])])
+
+
+def kept(run) -> tuple[torch.Tensor, float]:
+    """The result, and the bits it keeps for backward, each element's share"""
+    found: list[torch.Tensor] = []
+    with saved_tensors_hooks(lambda t: found.append(t) or t, lambda t: t):
+        y = run()
+    return y, sum(8 * t.numel() * t.element_size() for t in found) / y.numel()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", EXACT)
+def test_codes_hold_the_slope_exactly(name: str, dtype: torch.dtype) -> None:
+    x = POINTS.repeat(7).to(dtype)
+    gradient = torch.linspace(-3, 3, len(x)).to(dtype)
+    arguments = ARGUMENTS.get(name, ())
+    leaf = x.clone().requires_grad_()
+    y, bits = kept(lambda: getattr(F, name)(leaf, *arguments))
+    assert bits < EXACT[name] + 0.05
+    y.backward(gradient)
+    # torch operations of the derivative, as for a tensor on another device
+    values = dict(zip(("threshold", "value"), arguments, strict=False))
+    slope = sk.get(name).derivative(x.double(), **values)
+    wanted = (gradient.double() * slope).to(dtype)
+    if name == "hardsigmoid" and dtype is torch.float64:  # 1/6 has more digits than a float64
+        assert torch.allclose(leaf.grad, wanted, rtol=2.5e-16, atol=0)
+    else:
+        assert torch.equal(leaf.grad, wanted)
+
+
+def test_slopes_of_ones_own_and_slopes_given_at_the_call() -> None:
+    def steps(x):
+        return torch.where(x > 1, 2 * x - 1, torch.where(x < -1, 0.5 * x - 0.5, x))
+
+    act = sk.define("three_slopes_for_tests", steps, kinks={1: "left", -1: "left"})
+    x = torch.tensor([-3.0, -0.5, 0.5, 4.0], requires_grad=True)
+    y, bits = kept(lambda: act(x.repeat(64)))
+    y.sum().backward()
+    assert bits <= 3
+    assert x.grad.tolist() == [32.0, 64.0, 64.0, 128.0]
+    y, bits = kept(lambda: F.leaky_relu(x.repeat(64), 0.3))
+    assert bits == 1
+    assert torch.autograd.grad(y.sum(), x)[0].tolist() == pytest.approx([19.2, 19.2, 64.0, 64.0])
+
+
+def test_a_learnable_slope_needs_the_input() -> None:
+    x, weight = torch.randn(64, requires_grad=True), torch.tensor([0.25], requires_grad=True)
+    assert kept(lambda: F.prelu(x, weight))[1] > 32
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.randn(3, 5, 7),
+        lambda: torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last),
+        lambda: torch.randn(6, 5).t(),
+        lambda: torch.randn(6, 10)[:, ::2],
+        lambda: torch.randn(()),
+        lambda: torch.randn(0),
+        lambda: torch.randn(200, 300),
+    ],
+)
+def test_any_layout(make, inplace: bool) -> None:
+    x = make()
+    gradient = torch.randn(x.shape)
+    wanted = torch.where(x > 0, gradient, 0.01 * gradient)
+    leaf = x.clone().requires_grad_()
+    inner = leaf * 1
+    y = F.leaky_relu(inner, inplace=inplace)
+    assert torch.allclose(y, torch.where(x > 0, x, 0.01 * x))
+    assert (y.data_ptr() == inner.data_ptr()) == (inplace or not x.numel())
+    y.backward(gradient)
+    assert torch.allclose(leaf.grad, wanted)
+
+
+def test_hooks_checkpoints_a_second_backward_and_threads() -> None:
+    x = torch.randn(40_000, requires_grad=True)
+    y = F.relu(x)
+    first = torch.autograd.grad(y.sum(), x, retain_graph=True)[0]
+    assert torch.equal(first, torch.autograd.grad(y.sum(), x)[0])
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(y.sum(), x)
+    again = torch.autograd.grad(checkpoint(F.relu, x, use_reentrant=False).sum(), x)[0]
+    assert torch.equal(first, again)
+    with torch.autograd.graph.save_on_cpu():
+        y = F.relu(x)
+    assert torch.equal(first, torch.autograd.grad(y.sum(), x)[0])
+    # the product with the incoming gradient can be differentiated again
+    weight = torch.ones(40_000, requires_grad=True)
+    (g,) = torch.autograd.grad((F.relu(x) * weight).sum(), x, create_graph=True)
+    assert torch.equal(torch.autograd.grad(g.sum(), weight)[0], first)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("name", ["gelu", "silu", "tanh", "mish", "elu", "softplus", "relu"])
+def test_lean_gradients_are_the_nearest_level(name: str, bits: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64_000)
+    true = sk.get(name).derivative(x)
+    leaf = x.clone().requires_grad_()
+    with sk.options(saved="lean", bits=bits):
+        y, size = kept(lambda: getattr(F, name)(leaf))
+    assert size == (1 if name == "relu" else bits)
+    assert torch.equal(y, getattr(F, name)(x))  # the value itself is not touched
+    y.sum().backward()
+    if name == "relu":
+        assert torch.equal(leaf.grad, true)
+        return
+    levels = leaf.grad.unique()
+    assert len(levels) == 2**bits
+    nearest = levels[(true[:, None] - levels).abs().argmin(1)]
+    assert (leaf.grad != nearest).float().mean() < 1e-3  # but at the borders, to a rounding error
+    step = (true.max() - true.min()) / 2**bits  # equal steps over the range would be worse
+    equal = true.min() + ((true - true.min()) / step).floor().clamp(max=2**bits - 1) * step + step / 2
+    assert (leaf.grad - true).pow(2).mean() < (equal - true).pow(2).mean()
+
+
+def test_levels_are_the_best_for_normal_inputs() -> None:
+    def slope(x):
+        return 1 - np.tanh(x) ** 2
+
+    x = np.random.default_rng(0).standard_normal(200_000)
+
+    def error(levels) -> float:
+        return float((np.abs(slope(x)[:, None] - np.asarray(levels)).min(1) ** 2).mean())
+
+    best = saved.levels_for(slope, 3)
+    assert len(best) == 8
+    assert all(
+        error([*best[:k], best[k] + d, *best[k + 1 :]]) > error(best) for k in range(8) for d in (-0.02, 0.02)
+    )
+
+
+def test_a_wrong_plane_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Codes((where(symbol("x") >= -1, number(1), number(0)),), (number(0), number(1)))
+    monkeypatch.setattr(saved, "exact_codes", lambda slope, tensors: wrong)
+    act = sk.define("relu_with_a_fault_for_tests", lambda x: torch.where(x > 0, x, 0), kinks={0: "left"})
+    x = torch.tensor([-0.5, 0.5], requires_grad=True)
+    act(x).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]
+
+
+def test_options_are_checked_and_restored() -> None:
+    for arguments in ({"saved": "some"}, {"bits": 5}, {"precision": "half"}):
+        with pytest.raises(ValueError, match=next(iter(arguments))), sk.options(**arguments):
+            pass
+    with sk.options(saved="lean", bits=2), sk.options(precision="exact"):
+        assert kept(lambda: F.silu(torch.randn(64, requires_grad=True)))[1] == 2
+    assert kept(lambda: F.silu(torch.randn(64, requires_grad=True)))[1] == 32
