@@ -79,5 +79,37 @@ def readme() -> str:
     return "\n".join([*lines, "", setting(run)])
 
 
+def memory() -> str:
+    run, *rows = records("memory-cpu") or [{}]
+    if not rows:
+        return "Not measured yet: `python benchmarks/memory.py` measures."
+    kept = [r for r in rows if "block" in r]
+    lines = [
+        f"A batch of {run['tokens']:,} vectors of {run['width']}, four times as wide inside; torch {run['torch']}.",
+        "",
+        "| block | type | kept by | MiB | of torch's | speed of a step |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
+    ]
+    for r in kept:
+        name = r["saved"] if r["saved"] == "torch" else f"softknee, {r['saved']}"
+        lines.append(
+            f"| {r['block']} | {r['dtype']} | {name} | {r['bytes'] / 2**20:.2f} | {r['share']:.2f} | {r['speed']:.2f} |"
+        )
+    lines += [
+        "",
+        "A classifier of the digits (64-64-64-10, GELU, 20 epochs) with lean gradients, ten paired seeds:",
+        "",
+        "| bits | accuracy | with exact gradients | difference, 95 % interval |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    for r in rows:
+        if "task" in r:
+            low, high = r["interval"]
+            lines.append(
+                f"| {r['bits']} | {r['lean']:.4f} | {r['exact']:.4f} | {r['difference']:+.4f} ({low:+.4f} to {high:+.4f}) |"
+            )
+    return "\n".join(lines)
+
+
 #: what may stand in a page as `<!-- generated: NAME -->`
-TABLES: dict[str, Callable[[], str]] = {"performance": performance}
+TABLES: dict[str, Callable[[], str]] = {"memory": memory, "performance": performance}
