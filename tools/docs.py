@@ -21,6 +21,7 @@ from typing import Any
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 import softknee
 from softknee import catalogue, explorer
@@ -34,6 +35,7 @@ from softknee.lang.nodes import Node, rebuild, substitute
 from softknee.show import words
 
 sys.path.insert(0, str(Path(__file__).parent))
+import exercises
 import picture
 import tables
 
@@ -142,6 +144,7 @@ def page(d: Definition) -> str:
         f"![{d.name} and its derivative]({d.name}-light.svg#only-light)\n"
         f"![{d.name} and its derivative]({d.name}-dark.svg#only-dark)\n</div>\n",
     ]
+    parts.append(f"[In the explorer](../explorer.html#f={d.name}){{ .md-button }}\n")
     if d.note:
         parts.append(f'!!! note ""\n    {d.note}\n')
     parts += [
@@ -164,7 +167,7 @@ def page(d: Definition) -> str:
         parts += ["## In training\n"]
         parts += [displayed(f"f(x) = {to_latex(e)}") for e in list(d.training.values())[:1]]
         parts.append(f"with {noise}, drawn anew for every element.\n" if noise else "")
-    parts.append(facts_table(d))
+    parts += [facts_table(d), speed(d)]
     if d.reference is not None:
         parts += ["## Source\n", link(d.reference) + "\n", f"```bibtex\n{bibtex(d.reference)}\n```\n"]
     return "\n".join(parts)
@@ -179,6 +182,23 @@ def facts_table(d: Definition) -> str:
     ]
     parts += ["For a standard normal input z:\n", rows(words.normal_rows(f))]
     return "\n".join([*parts, *(f'!!! warning ""\n    {remark}\n' for remark in f.remarks)])
+
+
+def speed(d: Definition) -> str:
+    """What was measured of it against torch, at the largest size."""
+    run, *measured = tables.records("forward-cpu") or [{}]
+    mine = [r for r in measured if r["function"] == d.name]
+    if not mine:
+        return ""
+    largest = max(r["size"] for r in mine)
+    shown = [
+        (f"{r['passes'].replace('+', ' and ')}, {r['dtype']}", f"{r['ratio']:.2f} ({r['ratio_low']:.2f} to {r['ratio_high']:.2f})")
+        for r in mine if r["size"] == largest
+    ]  # fmt: skip
+    return (
+        f"## Speed\n\nTimes as fast as {run['peer']} for {largest:,} values (median and quartiles); how it was measured "
+        f"is in [performance](../performance.md).\n\n{rows(shown)}"
+    )
 
 
 def rows(shown: Iterable[tuple[str, str]]) -> str:
@@ -413,8 +433,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     def fill(match: re.Match[str]) -> str:
-        return tables.TABLES[match[1]]()
+        return GENERATED[match[1]]()
 
+    def live(match: re.Match[str]) -> str:
+        """A view of the explorer; its address is relative to the page."""
+        address = f"{'../' * page.url.count('/')}explorer.html#{match[2]}&embed=1"
+        return f'<iframe class="sk-live" style="height: {match[1]}" src="{address}" title="A live picture" loading="lazy"></iframe>'
+
+    markdown = re.sub(r"<!-- live ([0-9]+rem): (\S+) -->", live, markdown)
     return re.sub(r"<!-- generated: ([a-z-]+) -->", fill, markdown)
+
+
+GENERATED = {**tables.TABLES, "exercises": exercises.by_function, "backward-step": exercises.backward_step}

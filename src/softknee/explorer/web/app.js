@@ -42,6 +42,7 @@ function written() {
   if (state.view !== "values") parts.push(`view=${state.view}`);
   if (state.range) parts.push(`x=${state.range.join(",")}`);
   if (state.at !== null) parts.push(`at=${state.at}`);
+  if (state.embedded) parts.push("embed=1");
   if (state.tab !== "functions") {
     const d = state.depth;
     parts.push(`tab=${state.tab}`, `depth=${[d.function, d.depth, d.width, d.gain ?? "own", d.bias, d.seed, d.layer].join(",")}`);
@@ -59,6 +60,8 @@ function read(hash) {
   const [a, b] = (parts.get("x") ?? "").split(",").map(finite);
   state.range = a !== null && b !== null && b !== undefined && a < b ? [Math.max(-1e6, a), Math.min(1e6, b)] : null;
   state.at = finite(parts.get("at"));
+  state.embedded = parts.get("embed") === "1";
+  document.documentElement.toggleAttribute("data-embedded", state.embedded);
   state.tab = parts.get("tab") === "depth" ? "depth" : "functions";
   if (parts.has("depth")) {
     const d = parts.get("depth").split(","), kept = (v, low, high, other) => (v === null ? other : Math.min(high, Math.max(low, v))), whole = (v, low, high, other) => Math.round(kept(v, low, high, other));
@@ -136,6 +139,17 @@ function theme(dark, keep) {
   } catch { /* a page from a file may keep nothing */ }
 }
 
+/** Inside a page of the documentation: its colours. */
+function followHost() {
+  try {
+    const body = parent === window ? null : parent.document.body;
+    if (!body?.dataset.mdColorScheme) return;
+    const follow = () => theme(body.dataset.mdColorScheme === "slate");
+    new MutationObserver(follow).observe(body, { attributes: true, attributeFilter: ["data-md-color-scheme"] });
+    follow();
+  } catch { /* a page from elsewhere keeps its colours to itself */ }
+}
+
 function start() {
   let kept = null;
   try {
@@ -144,6 +158,7 @@ function start() {
   const system = matchMedia("(prefers-color-scheme: dark)");
   theme(kept ? kept === "dark" : system.matches);
   system.addEventListener("change", (e) => kept ?? theme(e.matches));
+  followHost();
   $("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme !== "dark", true));
   $("share").addEventListener("click", (e) => {
     clearTimeout(waiting);

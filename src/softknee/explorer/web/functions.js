@@ -8,6 +8,7 @@ const FIRST_FORMULA = "x * sigmoid(beta * x)";
 
 const state = {
   tab: "functions",
+  embedded: false, // in another page: the picture and the sliders alone
   curves: [], // {name, values: {parameter: number}, choices: {}} or {name: "=", text, values}
   current: 0,
   view: "values",
