@@ -193,7 +193,7 @@ def _stop_at_the_first_epoch(finished: int):
         ({"activations": "relu(slope=2)"}, SpecificationError, "relu has no parameter 'slope'; it has none"),
         ({"activations": "elu(beta=2)"}, SpecificationError, "its parameters: alpha"),
         ({"noise": -1}, CompareError, "noise: numbers from 0 are needed"),
-        ({"noise": "1..0"}, CompareError, "1..0:5 is no range"),
+        ({"noise": "1..0"}, CompareError, "1..0 is no range"),
         ({"batch_norm": 3}, CompareError, "batch_norm: 3 is not on or off"),
         ({"dropout": 1.0}, CompareError, "to below 1 are needed"),
         ({"layers": "second"}, CompareError, "it is all, first, last"),

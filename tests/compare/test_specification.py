@@ -7,7 +7,7 @@ import math
 import pytest
 
 from softknee.compare.errors import SpecificationError
-from softknee.compare.specification import Specification, parse, specifications
+from softknee.compare.specification import Specification, parse, ranged, specifications
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,19 @@ def test_doubles_are_refused() -> None:
 
 def test_a_list_may_mix_texts_and_specifications() -> None:
     assert [str(s) for s in specifications(["relu,gelu", Specification("elu")])] == ["relu", "gelu", "elu"]
+
+
+def test_a_range_is_several_activations() -> None:
+    assert [str(s) for s in parse("elu(alpha=0.1..10:3), relu")] == [
+        "elu(alpha=0.1)",
+        "elu(alpha=1.0)",
+        "elu(alpha=10.0)",
+        "relu",
+    ]
+    assert len(parse("hardtanh(min_val=-2..-1:2, max_val=1..2:2)")) == 4
+    assert ranged("0..1") == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert ranged("-1..1:3") == [-1.0, 0.0, 1.0]
+    for bad in ("2..1", "1..", "..1", "1..2:1", "1...2", "a..b", "1..inf"):
+        assert ranged(bad) is None
+    with pytest.raises(SpecificationError, match="expected a range"):
+        parse("elu(alpha=2..1)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,7 @@ def compare(
     network: Annotated[
         str | None,
         typer.Option(
-            help="mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru or rnn.",
+            help="mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru, rnn, or module:function.",
             show_default="what fits the data",
         ),
     ] = None,
@@ -50,8 +51,11 @@ def compare(
     batch_size: Annotated[str, typer.Option(help="Samples in a step.")] = "64",
     optimiser: Annotated[str, typer.Option(help="adam or sgd.")] = "adam",
     init: Annotated[
-        str, typer.Option(help="own: the weights' scale that belongs to each; same: He's for all.")
-    ] = "own",
+        str | None,
+        typer.Option(
+            help="own: the weights' scale that belongs to each; same: He's for all.", show_default="own"
+        ),
+    ] = None,
     noise: Annotated[str, typer.Option(help="Standard deviation of noise on the inputs.")] = "0",
     scale: Annotated[str, typer.Option(help="A factor on the inputs.")] = "1",
     bias: Annotated[str, typer.Option(help="Initial bias of the hidden layers.")] = "0",
@@ -80,20 +84,26 @@ def compare(
     jobs: Annotated[
         int | None, typer.Option(help="Batches trained side by side.", show_default="threads")
     ] = None,
+    recommend: Annotated[
+        bool, typer.Option("--recommend", help="Narrow the catalogue down to one, within --minutes.")
+    ] = False,
+    minutes: Annotated[float, typer.Option(help="The budget of --recommend.")] = 10.0,
 ) -> None:
     """Train networks that differ in the activation alone, and say which differences are real."""
     with plain_errors():
-        from softknee.show.comparison import compare as run
-        from softknee.show.comparison import render
+        from softknee.show import comparison
 
         chosen: dict[str, Any] = {} if activations is None else {"activations": activations}
+        run = partial(comparison.recommend, minutes=minutes) if recommend else comparison.compare
         result = run(
             data, **chosen, network=network, seeds=_seeds(seeds), depth=depth, width=width, epochs=epochs, lr=lr,
             batch_size=batch_size, optimiser=optimiser, init=init, noise=noise, scale=scale, bias=bias,
             samples=samples, weight_penalty=weight_penalty, activation_penalty=activation_penalty,
             batch_norm=batch_norm, dropout=dropout, layers=layers, patience=patience, kind=kind, out=out, jobs=jobs,
         )  # fmt: skip
-        console().print(render(result))
+        console().print(comparison.render(result))
+        if recommend:
+            result = result.evidence
         if out is not None:
             typer.echo(result.save(out))
 

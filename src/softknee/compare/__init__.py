@@ -16,6 +16,7 @@ __all__ = [
     "Comparison",
     "DataError",
     "Progress",
+    "Recommendation",
     "Specification",
     "SpecificationError",
     "StoreError",
@@ -23,6 +24,7 @@ __all__ = [
     "compare",
     "load",
     "parse",
+    "recommend",
 ]
 
 _HOMES = {
@@ -30,6 +32,7 @@ _HOMES = {
     "Comparison": "records",
     "DataError": "errors",
     "Progress": "schedule",
+    "Recommendation": "advice",
     "Specification": "specification",
     "SpecificationError": "errors",
     "StoreError": "errors",
@@ -37,6 +40,7 @@ _HOMES = {
     "compare": "experiment",
     "load": "data",
     "parse": "specification",
+    "recommend": "advice",
 }
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
-from softknee.compare import networks
+from softknee.compare import networks, user
 from softknee.compare.errors import CompareError, nearest
 from softknee.compare.protocol import Init, Optimiser, Protocol
+from softknee.compare.specification import ranged
 from softknee.compare.tasks import Task
 
 #: setting -> (type, least value, a bound that is not reached)
@@ -31,7 +31,6 @@ _LIMITS: dict[str, tuple[type, float, float]] = {
     "patience": (int, 0, math.inf),
 }
 _WORDS = {"init": get_args(Init), "optimiser": get_args(Optimiser)}
-_RANGE = re.compile(r"\s*([-+.\deE]+?)\.\.([-+.\deE]+?)(?::(\d+))?\s*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +47,16 @@ def conditions(tasks: Sequence[Task], settings: Mapping[str, Any]) -> list[Condi
     """The product of the tasks and all values of the settings, the network's own defaults where one is None."""
     found = []
     for task in tasks:
-        for name in many("network", settings["network"] or networks.usual(task)):
-            _known("network", name, networks.NETWORKS)
-            _, depths, width = networks.NETWORKS[name]
-            own = {"depth": depths, "width": width}
+        for name in _networks(settings["network"], task):
+            theirs = name not in networks.NETWORKS
+            _, depths, width = (None, 0, 0) if theirs else networks.NETWORKS[name]
+            own = {"depth": depths, "width": width, "init": "same" if theirs else "own"}
+            if theirs and not settings["depth"] is settings["width"] is None:
+                raise CompareError(
+                    "depth and width are for the networks that softknee builds, not for your own"
+                )
             grid = {
-                key: values(key, own[key] if value is None else value)
+                key: many(key, own[key]) if value is None else values(key, value)
                 for key, value in settings.items()
                 if key != "network"
             }
@@ -86,7 +89,7 @@ def values(name: str, given: Any) -> tuple[Any, ...]:
             networks.chosen(str(value), 10**6)
         return tuple(map(str, found))
     kind, least, below = _LIMITS[name]
-    found = tuple(_number(name, v, kind) for v in many(name, given))
+    found = tuple(_number(name, v, kind) for v in many(name, given, kind is int))
     if any(not least <= v < below for v in found):
         what = {int: "whole numbers", float: "numbers", bool: "true or false"}[kind]
         limits = f" from {least:g}" * (least > -math.inf) + f" to below {below:g}" * (
@@ -96,13 +99,15 @@ def values(name: str, given: Any) -> tuple[Any, ...]:
     return found
 
 
-def many(name: str, given: Any) -> tuple[Any, ...]:
+def many(name: str, given: Any, whole: bool = False) -> tuple[Any, ...]:
     """One value, a sequence, or a text of values and ranges: 0.1, "1,2,4", "0.1..2", "0..1:5"."""
     found: list[Any] = []
     parts = given.split(",") if isinstance(given, str) else given
     for part in parts if isinstance(parts, Iterable) else [parts]:
-        if isinstance(part, str) and (match := _RANGE.fullmatch(part)):
-            found += spread(float(match[1]), float(match[2]), int(match[3] or 5))
+        if isinstance(part, str) and ".." in part:
+            if (several := ranged(part)) is None:
+                raise CompareError(f"{name}: {part.strip()} is no range: write low..high, or low..high:count")
+            found += dict.fromkeys(map(round, several)) if whole else several
         else:
             found.append(part.strip() if isinstance(part, str) else part)
     if not found:
@@ -110,19 +115,6 @@ def many(name: str, given: Any) -> tuple[Any, ...]:
     if len(set(map(str, found))) < len(found):
         raise CompareError(f"{name}: a value is given twice in {', '.join(map(str, found))}")
     return tuple(found)
-
-
-def spread(low: float, high: float, count: int) -> list[float]:
-    """So many values from low to high, to three digits: in equal ratios where both are positive and at least
-    tenfold apart, else in equal steps."""
-    if not low < high or count < 2 or not math.isfinite(high - low):
-        raise CompareError(
-            f"{low:g}..{high:g}:{count} is no range: write low..high or low..high:count, two or more"
-        )
-    steps = [i / (count - 1) for i in range(count)]
-    if low > 0 and high >= 10 * low:
-        return [float(f"{low * (high / low) ** t:.3g}") for t in steps]
-    return [float(f"{low + (high - low) * t:.3g}") for t in steps]
 
 
 def _number(name: str, value: Any, kind: type) -> Any:
@@ -142,9 +134,17 @@ def _number(name: str, value: Any, kind: type) -> Any:
     return kind(value)
 
 
-def _known(what: str, name: Any, known: Iterable[str]) -> None:
-    if name not in known:
-        raise CompareError(f"no {what} called {name!r}; nearest: {', '.join(nearest(str(name), known))}")
+def _networks(given: Any, task: Task) -> list[str]:
+    """The names of the networks; those that are not built in are registered."""
+    found = []
+    for one in many("network", networks.usual(task) if given is None else given):
+        if isinstance(one, str) and ":" not in one and one not in networks.NETWORKS:
+            raise CompareError(
+                f"no network called {one!r}; nearest: {', '.join(nearest(one, networks.NETWORKS))}; or give "
+                "module:function"
+            )
+        found.append(one if one in networks.NETWORKS else user.register(one))
+    return found
 
 
 def described(name: str, value: Any) -> str:

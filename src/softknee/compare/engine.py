@@ -18,7 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from softknee.compare import user
 from softknee.compare.activations import Activation, slope
+from softknee.compare.errors import CompareError
 from softknee.compare.networks import NETWORKS, Builder
 from softknee.compare.protocol import Protocol, Run, order, partition
 from softknee.compare.tasks import Task
@@ -75,7 +77,10 @@ class Batched:
         self.activation, self.task, self.protocol = activation, task, protocol
         self.kind = "reconstruction" if protocol.network == "autoencoder" else task.kind
         self.builder = Builder(self.runs, activation, task, protocol)
-        self.network = NETWORKS[protocol.network][0](self.builder)
+        own = protocol.network not in NETWORKS
+        self.network = (user.architecture(protocol.network) if own else NETWORKS[protocol.network][0])(
+            self.builder
+        )
         self.parameters, self.dtype = self.builder.parameters, self.builder.dtype
         parts = {seed: partition(task, protocol, seed) for seed in self.builder.seeds}
         self.train, self.validation, self.test = (
@@ -194,6 +199,10 @@ class Batched:
                     alive[number].append((by_unit >= DEAD).any(2))
                     saturated[number].append((by_unit < SATURATED).double().mean((1, 2)) * chunk.shape[1])
         self.builder.begin("evaluation", training=False)
+        if unread := [i + 1 for i, parts in enumerate(alive) if not parts]:
+            raise CompareError(
+                f"{self.protocol.network}: activation {unread[0]} is in the model and never called"
+            )
         dead = [1 - torch.stack(parts).any(0).double().mean(1) for parts in alive]
         passed = sum(chunk.shape[1] for chunk in chunks)
         # a recurrent site reads every sample once in each step
@@ -261,6 +270,23 @@ def train(
     on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> dict[Run, Outcome]:
     """Trains the runs together and measures each; `on_epoch` is called after every epoch with its number."""
+    if protocol.network in NETWORKS:
+        return _train(runs, activation, task, protocol, on_epoch)
+    found = {}
+    for run in runs:
+        with torch.random.fork_rng(devices=[]):  # the caller's own dropout draws from torch's generator
+            torch.manual_seed(run.seed)
+            found |= _train([run], activation, task, protocol, on_epoch)
+    return found
+
+
+def _train(
+    runs: Sequence[Run],
+    activation: Activation,
+    task: Task,
+    protocol: Protocol,
+    on_epoch: Callable[[int], None],
+) -> dict[Run, Outcome]:
     model = Batched(runs, activation, task, protocol)
     saved = model.saved()
     curves: list[list[list[float]]] = [[[], [], []] for _ in model.runs]  # of each run: its three curves

@@ -8,8 +8,9 @@ import importlib.metadata
 import math
 import platform
 import shlex
+import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ from softknee.compare.data import load
 from softknee.compare.errors import CompareError
 from softknee.compare.files import task_of
 from softknee.compare.judge import answer, judge, ranks
-from softknee.compare.networks import work
+from softknee.compare.networks import NETWORKS, work
 from softknee.compare.protocol import Init, Optimiser, Protocol, Run, key, partition
 from softknee.compare.records import Comparison, DataSummary
 from softknee.compare.schedule import Batch, Listener, Schedule
 from softknee.compare.specification import Specification, specifications
-from softknee.compare.statistics import seeds_needed, smallest_p
+from softknee.compare.statistics import seeds_for, seeds_needed, smallest_p
 from softknee.compare.store import Store
 from softknee.compare.tasks import Kind, Task
 
@@ -42,7 +43,7 @@ def compare(
     data: str | Path | Task | Sequence[Any] = "digits",
     activations: str | Iterable[str | Specification] = DEFAULT,
     *,
-    network: str | Sequence[str] | None = None,
+    network: str | Callable[..., Any] | torch.nn.Module | Sequence[Any] | None = None,
     seeds: int | Sequence[int] = 10,
     depth: int | Values = None,
     width: int | Values = None,
@@ -50,7 +51,7 @@ def compare(
     lr: float | Values = RATES,
     batch_size: int | Values = 64,
     optimiser: Optimiser | Values = "adam",
-    init: Init | Values = "own",
+    init: Init | Values = None,
     noise: float | Values = 0.0,
     scale: float | Values = 1.0,
     bias: float | Values = 0.0,
@@ -76,7 +77,10 @@ def compare(
             inputs and targets, a `Task`; or a list of such, or names with commas between them.
         activations: `"relu,leaky_relu(negative_slope=0.3),elu(alpha=0.1..2)"` or a list of such. A parameter that
             is learned, as prelu's, is learned layer by layer unless it is given.
-        network: mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru or rnn; default: what fits.
+        network: mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru or rnn (default: what fits);
+            or one's own: `module:function` or the function, which gets a maker of activation modules
+            (`activation()`) and returns a model; or a finished model, or a function without arguments that returns
+            one, in which `softknee.swap` exchanges the activations.
         seeds: how many, or which; a seed fixes split, initial numbers, order and noise for all activations alike.
         depth: hidden layers, or blocks.
         width: units or channels in each of them.
@@ -84,7 +88,8 @@ def compare(
         lr: learning rates; of several, each seed's validation data choose, for every activation alike.
         batch_size: samples in a step.
         optimiser: "adam", or "sgd" with momentum 0.9.
-        init: "own": the weight scale that belongs to the activation; "same": sqrt(2/fan_in) for all.
+        init: "own": the weight scale that belongs to the activation; "same": sqrt(2/fan_in) for all. One's own
+            network is "same" unless "own" is asked for: its weights are as it is built; "own": `init.initialize_`.
         noise: standard deviation of Gaussian noise on the standardised inputs, in training and test.
         scale: a factor on the standardised inputs.
         bias: the initial bias of the hidden layers.
@@ -111,6 +116,8 @@ def compare(
         "dropout": dropout, "layers": layers, "patience": patience,
     }  # fmt: skip
     tasks, names = _tasks(data, kind)
+    if callable(network):  # a module is callable, too
+        given["network"] = [network]
     wanted = specifications(activations)
     seeds = _whole("seeds", range(seeds) if isinstance(seeds, int) else seeds, 0)
     rates = _rates(lr)
@@ -126,7 +133,10 @@ def compare(
         _fits(cell, seeds[0])
     with Store(out) as store:
         batches = _batches(cells, contestants, rates, seeds, jobs)
-        schedule = Schedule(batches, store, progress, jobs)
+        own = any(cell.protocol.network not in NETWORKS for cell in cells)
+        schedule = Schedule(
+            batches, store, progress, 1 if own else jobs
+        )  # theirs may draw from torch's generator
         keys = [name for batch in batches for name in batch.runs]
         before = len(store.find(keys))
         schedule.tell("", f"{len(keys):,} runs" + f", {before:,} of them finished before" * (before > 0))
@@ -147,8 +157,12 @@ def compare(
     usual = Protocol()
     for name in given:
         used = tuple(dict.fromkeys(getattr(cell.protocol, name) for cell in cells))
+        if name == "network":
+            used = tuple(one.partition("#")[0] for one in used)
         if name in ("network", "depth", "width", "epochs") or used != (getattr(usual, name),):
             settings[name] = used if len(used) > 1 else used[0]
+    if own:
+        settings = {name: value for name, value in settings.items() if name not in ("depth", "width")}
     if kind is not None:
         settings["kind"] = kind
     if out is not None:
@@ -251,7 +265,11 @@ def announcement(seeds: int, contestants: int) -> str:
     p, needed = smallest_p(seeds), seeds_needed()
     if seeds < needed:
         return f"{seeds} seeds cannot show a difference: the smallest p attainable is {p:.2g}; {needed} seeds can"
-    return f"{seeds} seeds: the smallest p attainable is {p:.2g} ({needed} seeds are the fewest that can reach 0.05)"
+    small, large = seeds_for(0.5), seeds_for(1.0)
+    return (
+        f"{seeds} seeds: the smallest p attainable is {p:.2g} ({needed} seeds are the fewest that can reach 0.05); "
+        f"a difference of one standard deviation between seeds takes about {large}, of half a one {small}"
+    )
 
 
 def versions() -> dict[str, str]:
@@ -261,14 +279,34 @@ def versions() -> dict[str, str]:
 
 def environment() -> dict[str, str]:
     """Where it ran."""
-    return versions() | {
-        "scipy": _version("scipy"),
-        "scikit-learn": _version("scikit-learn"),
-        "Python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "torch threads": str(torch.get_num_threads()),
-        "device": "CPU",
-    }
+    return (
+        versions()
+        | {
+            "scipy": _version("scipy"),
+            "scikit-learn": _version("scikit-learn"),
+            "Python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "torch threads": str(torch.get_num_threads()),
+            "device": "CPU",
+        }
+        | ({"commit": found} if (found := _commit()) else {})
+    )
+
+
+@functools.cache
+def _commit() -> str:
+    """Of a checkout that this package is used from; "+" says that files in it have changed."""
+    folder = Path(__file__).resolve().parents[3]
+    if not (folder / ".git").exists():
+        return ""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            capture_output=True, text=True, timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()
 
 
 @functools.cache

@@ -169,9 +169,13 @@ class Builder:
 class Site:
     """One place in the network where the activation is applied, with its learned parameters."""
 
-    def __init__(self, builder: Builder, activation: Activation, units: int) -> None:
+    def __init__(
+        self, builder: Builder, activation: Activation, units: int, learned: dict[str, Tensor] | None = None
+    ) -> None:
         self.builder, self.activation, self.units = builder, activation, units
-        self.learned = {name: builder.constant(value) for name, value in activation.learnable}
+        if learned is None:
+            learned = {name: builder.constant(value) for name, value in activation.learnable}
+        self.learned = learned
         self.before: list[Tensor] = []  # what it read, while the builder is watching
 
     def function(self, z: Tensor) -> Tensor:
@@ -449,6 +453,10 @@ def usual(task: Task) -> str:
 def check(task: Task, protocol: Protocol) -> None:
     """Refuses what does not fit together, before anything is trained."""
     network, tokens = protocol.network, task.kind == "next_token"
+    usual = Protocol()
+    for name in ("bias", "batch_norm", "dropout", "layers"):
+        if network not in NETWORKS and getattr(protocol, name) != getattr(usual, name):
+            raise CompareError(f"{name}: not for a network of one's own; build it in")
     if network in ("cnn", "resnet") and (tokens or not task.shape):
         raise CompareError(
             f"{network} reads images or signals, and {task.name} has none: use mlp or another network"

@@ -18,6 +18,7 @@ import torch
 from softknee.compare.activations import Activation
 from softknee.compare.conditions import Condition
 from softknee.compare.engine import Outcome, train
+from softknee.compare.networks import NETWORKS
 from softknee.compare.protocol import Run
 from softknee.compare.store import Store
 
@@ -135,9 +136,10 @@ class Schedule:
         def on_epoch(epoch: int) -> None:
             if self._stop.is_set():
                 raise _Stopped
-            self._finished_epochs.put((batch, len(runs) * batch.cost))
+            self._finished_epochs.put((batch, together * batch.cost))
 
         condition = batch.condition
+        together = len(runs) if condition.protocol.network in NETWORKS else 1  # trained at once
         return train(runs, batch.activation, condition.task, condition.protocol, on_epoch)
 
     def _collect(self, future: Future[dict[Run, Outcome]]) -> None:

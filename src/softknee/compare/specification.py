@@ -1,14 +1,18 @@
-"""Activation specifications: `relu, leaky_relu(negative_slope=0.3), gelu(approximate=tanh)`.
+"""Activation specifications: `relu, leaky_relu(negative_slope=0.3), gelu(approximate=tanh), elu(alpha=0.1..2)`.
 
     list      = activation {"," activation}
     activation = name [ "(" [ setting {"," setting} ] ")" ]
-    setting   = name "=" ( number | true | false | word | quoted word )
+    setting   = name "=" ( number | range | true | false | word | quoted word )
+    range     = number ".." number [ ":" count ]
 
+A range stands for several activations, one for each of its values (5 of them unless it says how many).
 Nothing is evaluated: what the grammar does not know is an error that points at the place.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +22,8 @@ from softknee.compare.errors import SpecificationError
 Value = float | int | bool | str
 
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+    r"""\s*(?:(?P<range>[-+.\deE]+?\.\.[-+.\deE]+(?::\d+)?(?![\w.]))
+          |(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
           |(?P<word>[A-Za-z_][\w-]*)
           |(?P<quoted>'[^']*'|"[^"]*")
           |(?P<sign>[(),=])
@@ -58,6 +63,22 @@ def specifications(activations: str | Iterable[str | Specification]) -> list[Spe
     return [s for item in activations for s in ([item] if isinstance(item, Specification) else parse(item))]
 
 
+def ranged(text: str) -> list[float] | None:
+    """The values of `low..high` (five) or `low..high:count`, to three digits: in equal ratios where both ends are
+    positive and at least tenfold apart, else in equal steps. None: it is no range."""
+    match = re.fullmatch(r"\s*([^.:]+?|[^:]*?[^.:])\.\.([^:]+)(?::(\d+))?\s*", text)
+    try:
+        low, high, count = float(match[1]), float(match[2]), int(match[3] or 5)  # type: ignore[index]
+    except (TypeError, ValueError):
+        return None
+    if not low < high or not 2 <= count <= 1000 or not math.isfinite(high - low):
+        return None
+    steps = [i / (count - 1) for i in range(count)]
+    if low > 0 and high >= 10 * low:
+        return [float(f"{low * (high / low) ** t:.3g}") for t in steps]
+    return [float(f"{low + (high - low) * t:.3g}") for t in steps]
+
+
 class _Parser:
     """Recursive descent over the tokens, one function a rule."""
 
@@ -95,16 +116,16 @@ class _Parser:
         return found
 
     def activations(self) -> list[Specification]:
-        found = [self.activation()]
+        found = self.activation()
         while self.takes(","):
-            found.append(self.activation())
+            found += self.activation()
         if self.kind != "end":
             raise self.fail("',' or the end")
         return found
 
-    def activation(self) -> Specification:
+    def activation(self) -> list[Specification]:
         name = self.take("word", "an activation's name")
-        settings: dict[str, Value] = {}
+        settings: dict[str, list[Value]] = {}
         if self.takes("(") and not self.takes(")"):
             while True:
                 key = self.take("word", "a parameter's name, as in negative_slope=0.3")
@@ -117,15 +138,22 @@ class _Parser:
                     break
                 if not self.takes(","):
                     raise self.fail("',' or ')'")
-        return Specification(name, tuple(sorted(settings.items())))
+        return [
+            Specification(name, tuple(sorted(zip(settings, chosen, strict=True))))
+            for chosen in itertools.product(*settings.values())
+        ]
 
-    def value(self) -> Value:
+    def value(self) -> list[Value]:
         kind, token = self.kind, self.token
-        if kind not in ("number", "word", "quoted"):
+        if kind not in ("number", "range", "word", "quoted"):
             raise self.fail("a number, true, false or a word")
+        if kind == "range" and (found := ranged(token)) is None:
+            raise self.fail("a range, as in 0.1..2 or 0.1..2:9")
         self.advance()
+        if kind == "range":
+            return list(found or ())
         if kind == "number":
-            return int(token) if re.fullmatch(r"[+-]?\d+", token) else float(token)
+            return [int(token) if re.fullmatch(r"[+-]?\d+", token) else float(token)]
         if kind == "quoted":
-            return token[1:-1]
-        return _LITERALS.get(token.lower(), token)
+            return [token[1:-1]]
+        return [_LITERALS.get(token.lower(), token)]

@@ -158,6 +158,16 @@ def smallest_p(seeds: int) -> float:
     return 2.0 ** (1 - seeds) if seeds <= EXACT else 1 / (DRAWN + 1)
 
 
+def seeds_for(effect: float, alpha: float = ALPHA, power: float = 0.8) -> int:
+    """About how many seeds show, with this power, a true difference of `effect` standard deviations of the paired
+    differences: (z(1 - alpha/2) + z(power))^2 / effect^2 and two more for the estimated spread, without correction
+    for several pairs; never fewer than can show anything."""
+    from scipy.stats import norm
+
+    wanted = ((norm.ppf(1 - alpha / 2) + norm.ppf(power)) / effect) ** 2 + 2
+    return max(seeds_needed(alpha), math.ceil(wanted))
+
+
 def seeds_needed(alpha: float = ALPHA) -> int:
     """The fewest seeds that can give p <= alpha at all."""
     return 1 + math.ceil(-math.log2(alpha))

@@ -20,8 +20,10 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from softknee.compare import experiment
+from softknee.compare import advice, experiment
+from softknee.compare.advice import Recommendation
 from softknee.compare.data import SOURCES
+from softknee.compare.errors import CompareError
 from softknee.compare.records import Comparison, DataSummary, Level, Standing
 from softknee.compare.schedule import Progress
 from softknee.show.comparison_html import fragment, html
@@ -39,6 +41,26 @@ def compare(*args: Any, progress: bool | Callable[[Progress], None] = True, **se
         with bar() as listener:
             return experiment.compare(*args, progress=listener, **settings)
     return experiment.compare(*args, **settings, **({"progress": progress} if progress else {}))
+
+
+def recommend(
+    *args: Any,
+    progress: bool | Callable[[Progress], None] = True,
+    epochs: Any = 15,
+    seeds: Any = 10,
+    **settings: Any,
+) -> Recommendation:
+    """`softknee.compare.recommend` with a bar on the terminal; epochs and seeds may be texts."""
+    try:
+        numbers = {"epochs": int(epochs), "seeds": int(seeds)}
+    except (TypeError, ValueError):
+        raise CompareError(
+            f"recommend takes one number of epochs and of seeds, not {epochs} and {seeds}"
+        ) from None
+    if progress is True:
+        with bar() as listener:
+            return advice.recommend(*args, progress=listener, **numbers, **settings)
+    return advice.recommend(*args, **numbers, **settings, **({"progress": progress} if progress else {}))
 
 
 @contextlib.contextmanager
@@ -74,8 +96,18 @@ def text(comparison: Comparison) -> str:
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()).strip("\n")  # type: ignore[attr-defined]
 
 
-def render(comparison: Comparison) -> RenderableType:
+def render(comparison: Comparison | Recommendation) -> RenderableType:
     """What the terminal shows: what was done, the rankings, and the answer last, where the eye is."""
+    if isinstance(comparison, Recommendation):
+        rounds = [
+            f" round {i}: {len(rung.scores)} activations, {rung.epochs} epoch{'s' * (rung.epochs > 1)}; the first "
+            f"{rung.kept}: {', '.join(label for label, _ in rung.scores[: rung.kept])}"
+            for i, rung in enumerate(comparison.rungs, 1)
+        ]
+        advised = Panel(
+            Text(comparison.answer, style="bold"), title="Recommendation", title_align="left", padding=(0, 1)
+        )
+        return Group(Text("\n".join(rounds), style="dim"), render(comparison.evidence), advised)
     protocol = comparison.protocol
     rates = ", ".join(f"{rate:g}" for rate in comparison.learning_rates)
     did = " · ".join(
