@@ -15,7 +15,7 @@ ACTIVATIONS := relu,leaky_relu,elu,selu,gelu,silu,mish,hardswish,softplus,softsi
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-gpu check format docs bench exhaustive clean
+.PHONY: help run test test-gpu check format docs bench claims exhaustive clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ docs: $(VENV)/dev.stamp ## build the documentation into site/
 
 bench: $(VENV)/dev.stamp ## measure against torch; the results go to benchmarks/results
 	@$(PY) benchmarks/forward.py
+
+claims: $(VENV)/run.stamp ## measure every claim of the ledger again (continues in runs/claims) and report contradictions
+	@$(VENV)/bin/softknee claims run --all
 
 exhaustive: $(VENV)/dev.stamp ## run the tests that take hours, too
 	@$(PY) tests/exhaustive.py

@@ -35,6 +35,7 @@ from softknee.lang.nodes import Node, rebuild, substitute
 from softknee.show import words
 
 sys.path.insert(0, str(Path(__file__).parent))
+import claims_pages
 import exercises
 import picture
 import tables
@@ -167,7 +168,7 @@ def page(d: Definition) -> str:
         parts += ["## In training\n"]
         parts += [displayed(f"f(x) = {to_latex(e)}") for e in list(d.training.values())[:1]]
         parts.append(f"with {noise}, drawn anew for every element.\n" if noise else "")
-    parts += [facts_table(d), speed(d)]
+    parts += [facts_table(d), speed(d), claims_pages.tested(d.name)]
     if d.reference is not None:
         parts += ["## Source\n", link(d.reference) + "\n", f"```bibtex\n{bibtex(d.reference)}\n```\n"]
     return "\n".join(parts)
@@ -402,6 +403,7 @@ def pages() -> dict[str, str]:
         }
     found["rules/index.md"] = rules_overview()
     found |= {f"rules/{r.name}.md": rule_page(r) for r in RULES.values()}
+    found |= claims_pages.pages()
     found["reference/python.md"] = python_reference()
     if COMMAND_LINE:
         found["reference/command-line.md"] = command_line_reference()
@@ -415,6 +417,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         for f, members in by_family().items()
     ]
     filled = {"activations": {"Activations": ["activations/index.md", *families]}}
+    topics = [
+        {topic: [f"claims/{one.name}.md" for one, _ in claims_pages.ledger() if one.topic == topic]}
+        for topic in claims_pages.TOPICS
+        if any(one.topic == topic for one, _ in claims_pages.ledger())
+    ]
+    filled["claims"] = {"Claims": ["claims/index.md", "claims/errata.md", "claims/questions.md", *topics]}
     references = ["reference/python.md", *(["reference/command-line.md"] if COMMAND_LINE else [])]
     filled["rules"] = {"Rules": ["rules/index.md", *(f"rules/{r.name}.md" for r in RULES.values())]}
     filled["reference"] = {"Reference": references}

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import claims_pages
+
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
@@ -112,4 +114,9 @@ def memory() -> str:
 
 
 #: what may stand in a page as `<!-- generated: NAME -->`
-TABLES: dict[str, Callable[[], str]] = {"memory": memory, "performance": performance}
+TABLES: dict[str, Callable[[], str]] = {
+    "memory": memory,
+    "performance": performance,
+    "claims": claims_pages.index,
+    "errata": claims_pages.errata,
+}

@@ -30,10 +30,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": _TORCH,
     "diagnose": _TORCH,
     "compare": _TORCH,
-    "show": _RECORDS,
+    "claims": _TORCH | {"compare"},
+    "show": _RECORDS | {"claims"},
     "api": _RECORDS | {"functional", "testing", "show"},
     "explorer": _RECORDS | {"functional", "testing", "show", "api"},
-    "cli": _RECORDS | {"functional", "testing", "show", "api", "explorer"},
+    "cli": _RECORDS | {"functional", "testing", "claims", "show", "api", "explorer"},
     "__main__": {"cli"},
 }
 # These may also import the package itself: `from softknee import get`.

@@ -1,0 +1,165 @@
+"""The claims ledger in the terminal, and the pictures of its records."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from softknee.claims.entry import TOPICS, Entry
+from softknee.claims.record import Record, kind
+from softknee.show.plot import STYLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["dark", "listing", "page", "picture"]
+
+_COLOURS = {"holds": "green", "refuted": "red", "holds only if": "yellow", "not distinguishable": "cyan"}
+_MARKERS = "os^Dv<>P"
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (6, 2, 1, 2)))
+
+
+def listing(claims: Iterable[Entry], recorded: Mapping[str, Record]) -> Group:
+    """All claims by topic, each with its verdict."""
+    by_topic: dict[str, list[Entry]] = {topic: [] for topic in TOPICS}
+    for one in claims:
+        by_topic[one.topic].append(one)
+    parts: list[Any] = []
+    for topic, members in by_topic.items():
+        if not members:
+            continue
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), expand=True)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(ratio=1)
+        table.add_column(justify="right", no_wrap=True)
+        for one in members:
+            table.add_row(one.name, escape(one.claim), verdict(recorded.get(one.name)))
+        parts += [Text(f"\n{topic}", style="bold underline"), Padding(table, (0, 0, 0, 1))]
+    return Group(*parts)
+
+
+def verdict(record: Record | None) -> Text:
+    """The verdict in its colour, without its condition."""
+    if record is None:
+        return Text("not measured", style="dim")
+    found = kind(record.verdict)
+    return Text(found + (" …" if found == "holds only if" else ""), style=_COLOURS[found])
+
+
+def page(record: Record) -> Group:
+    """One claim's result."""
+    parts: list[Any] = [
+        Text(record.claim, style="bold"),
+        Text(record.verdict, style=_COLOURS[kind(record.verdict)]),
+    ]
+    parts += [Text(f"\n{text}") for text in record.said]
+    for statement, found in record.parts:
+        parts.append(Text.assemble("  ", (found, _COLOURS[kind(found)]), f"  {statement}"))
+    for each in record.tables:
+        table = Table(title=escape(each["title"]), title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for i, column in enumerate(each["columns"]):
+            table.add_column(escape(column), justify="left" if i == 0 else "right")
+        for row in each["rows"]:
+            table.add_row(*(escape(cell(c)) for c in row))
+        parts += [Text(), table]
+    return Group(*parts)
+
+
+def cell(value: Any) -> str:
+    """A number to three digits; text as it is."""
+    if value is None:
+        return "–"
+    if isinstance(value, (str, int)):
+        return str(value)
+    return f"{value:.3g}".replace("-", "−")
+
+
+# Pictures
+
+_LIGHT, _DARK = STYLES["light"], STYLES["dark"]
+_SETTINGS: dict[str, Any] = {
+    "svg.hashsalt": "softknee",
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": _LIGHT.ink,
+    "axes.labelcolor": _LIGHT.ink,
+    "axes.edgecolor": _LIGHT.faint,
+    "xtick.color": _LIGHT.ink,
+    "ytick.color": _LIGHT.ink,
+    "grid.color": _LIGHT.faint,
+    "grid.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+}
+
+
+def picture(figure: Mapping[str, Any]) -> str:
+    """A figure of a record as SVG for a light page, its ground transparent."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_SETTINGS):
+        rows = len(figure.get("rows", ()))
+        made = Figure(figsize=(6.8, 3.5 if not rows else 0.9 + 0.3 * rows), layout="constrained")
+        axes = made.add_subplot()
+        axes.set_facecolor("none")
+        axes.set_title(figure["title"], fontsize=10.5, loc="left")
+        (_lines if figure["kind"] == "lines" else _points)(axes, figure)
+        axes.set_xlabel(figure["x_label"])
+        out = io.StringIO()
+        made.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _lines(axes: Axes, figure: Mapping[str, Any]) -> None:
+    many = len(figure["x"]) > 24
+    for i, one in enumerate(figure["series"]):
+        colour = _LIGHT.curves[i % len(_LIGHT.curves)]
+        y = [float("nan") if v is None else v for v in one["y"]]
+        axes.plot(
+            figure["x"], y, color=colour, linewidth=1.7, label=one["label"], markersize=4.5,
+            marker="" if many else _MARKERS[i % len(_MARKERS)], linestyle=_DASHES[i % len(_DASHES)] if many else "-",
+        )  # fmt: skip
+        if "low" in one:
+            axes.fill_between(figure["x"], one["low"], one["high"], color=colour, alpha=0.15, linewidth=0)
+    for axis in figure["log"]:
+        getattr(axes, f"set_{axis}scale")("log")
+    axes.set_ylabel(figure["y_label"])
+    if len(figure["series"]) > 1:
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.6)
+
+
+def _points(axes: Axes, figure: Mapping[str, Any]) -> None:
+    rows = figure["rows"]
+    for i, row in enumerate(rows):
+        mean, low, high = (float("nan") if row[k] is None else row[k] for k in ("mean", "low", "high"))
+        axes.plot([low, high], [i, i], color=_LIGHT.curves[0], linewidth=2, solid_capstyle="butt")
+        axes.plot([mean], [i], "o", color=_LIGHT.curves[0], markersize=6)
+    axes.set_yticks(range(len(rows)), [row["label"] for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    if figure["log"]:
+        axes.set_xscale("log")
+
+
+def dark(svg: str) -> str:
+    """The picture for a dark page."""
+    pairs = [
+        (_LIGHT.ink, _DARK.ink),
+        (_LIGHT.faint, _DARK.faint),
+        *zip(_LIGHT.curves, _DARK.curves, strict=True),
+    ]
+    for place, (light, _) in enumerate(pairs):  # in two steps: a dark colour may be another's light one
+        svg = svg.replace(light.lower(), f"@{place}@")
+    for place, (_, instead) in enumerate(pairs):
+        svg = svg.replace(f"@{place}@", instead.lower())
+    return svg
