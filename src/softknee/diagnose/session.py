@@ -55,12 +55,17 @@ def check(
         raise CheckError(f"check takes a torch.nn.Module, got {type(model).__name__}")
     for name in (*select, *ignore):
         find(name)
-    seen = _measured(model, batch, loss_of(loss), optimizer, batches)
-    report = judged(seen).only(*(tuple(find(n).code for n in names) for names in (select, ignore)))
+    chosen = [tuple(find(n).code for n in names) for names in (select, ignore)]
+
+    def examined(one: nn.Module) -> tuple[Report, Measured]:
+        seen = _measured(one, batch, loss_of(loss), optimizer, batches)
+        return judged(seen).only(*chosen), seen
+
+    report, seen = examined(model)
     if fix:
         from softknee.diagnose.fixes import repaired
 
-        report = repaired(report, seen, lambda copy: check(copy, batch, loss, select=select, ignore=ignore))
+        report = repaired(report, seen, examined)
     return report
 
 

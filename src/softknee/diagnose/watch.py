@@ -25,7 +25,7 @@ from softknee.diagnose.records import Report
 from softknee.diagnose.rules import Context
 from softknee.diagnose.session import Measured, judged, name_sites
 from softknee.diagnose.theory import FLAT, STILL, expected
-from softknee.diagnose.timeline import SERIES, History, Timeline
+from softknee.diagnose.timeline import History, Timeline
 from softknee.diagnose.trace import Recorder, tensors_in
 from softknee.nn import recognise
 
@@ -82,6 +82,15 @@ def _living(function: Function, share: float) -> tuple[float, float]:
     return low, math.inf if last == len(z) - 1 else edge(z[last], z[last + 1])
 
 
+@lru_cache(maxsize=256)
+def _silent_where_flat(function: Function) -> bool:
+    """f is exactly 0 where it is flat, and only there, as rectifiers are."""
+    z = np.linspace(-20, 20, 4002)
+    low, high = _living(function, FLAT)
+    with np.errstate(all="ignore"):
+        return bool(np.array_equal(function.numpy(0)(z)[0] == 0, (z < low) | (z > high)))
+
+
 class _Watched:
     """One activation: its state per unit, and its series, on the device."""
 
@@ -96,6 +105,7 @@ class _Watched:
         self.extremes: list[Tensor | None] = [None, None]
         self.counts = [0, 0]
         self.samples = [0, 0]
+        self._scratch: Tensor | None = None
 
     @torch.no_grad()
     def observe(self, z: Tensor, f: Tensor, step: int, window: int) -> None:
@@ -103,29 +113,25 @@ class _Watched:
         function = site.function
         self.samples[1] += z.shape[0]
         z, f = by_unit(z, site.dim), by_unit(f, site.dim)
-        if z.dtype in (torch.float16, torch.bfloat16):
+        if z.dtype in (torch.float16, torch.bfloat16):  # sums of squares would overflow
             z, f = z.float(), f.float()
-        n = z.shape[0]
-        # one pass each; the mean and variance are computed stably
-        z_variance, z_mean = torch.var_mean(z, 0, correction=0)
-        f_variance, f_mean = torch.var_mean(f, 0, correction=0)
-        low, high = torch.aminmax(z, dim=0)
-        flat = self._outside(z, *_living(function, FLAT), n)
-        zero = n - torch.count_nonzero(f, 0).to(z.dtype)
+        n, units = z.shape
+        gate = site.profile.squashing
+        # passes over the data: the cheapest operations that torch has, measured
+        low, high = z.amin(0), z.amax(0)
         left, right = _living(function, STILL)
         alive = (high >= left) & (low <= right)
-        second = f_variance + f_mean * f_mean
+        flat = self._outside(z, *_living(function, FLAT))
+        zero = flat if _silent_where_flat(function) else n - torch.ne(f, 0, out=self._buffer(f)).sum(0)
+        z_sum = z.sum(0)
         sums = torch.stack([
-            z_mean * n, (z_variance + z_mean * z_mean) * n, f_mean * n, second * n, alive.to(z.dtype) * n, flat, zero,
+            z_sum, torch.linalg.vecdot(z, z, dim=0), f.sum(0), torch.linalg.vecdot(f, f, dim=0),
+            alive.to(z.dtype) * n, flat, zero,
         ])  # fmt: skip
-        f_low, f_high = torch.aminmax(f, dim=0)
-        extremes = torch.stack([low, -high, f_low, -f_high])
-        self._extend(sums.double() if z.device.type != "mps" else sums, extremes, n)
-        units = z.shape[1]
-        row = torch.stack([
-            z_mean.mean(), z_variance.mean(), f_mean.mean(), second.mean(), flat.sum() / (n * units),
-            zero.sum() / (n * units), 1 - alive.to(z.dtype).mean(), (z_mean * z_mean).mean() + z_variance.mean(),
-        ])  # fmt: skip
+        f_low, f_high = (f.amin(0), f.amax(0)) if gate else (low, high)
+        self._extend(sums, torch.stack([low, -high, f_low, -f_high]), n)
+        means = sums.mean(1) / n
+        row = torch.cat([means, (torch.linalg.vector_norm(z_sum).square() / (n * n * units)).reshape(1)])
         if self.steps and self.steps[-1] == step:  # another forward pass of the same step
             self.rows[-1] = (self.rows[-1] + row) / 2
         else:
@@ -139,15 +145,23 @@ class _Watched:
             self.revived += (alive & (self.last_alive >= 0) & (self.last_alive < late)).sum()
         self.last_alive = torch.where(alive, step, self.last_alive)
 
-    @staticmethod
-    def _outside(z: Tensor, low: float, high: float, n: int) -> Tensor:
-        if low == -math.inf and high == math.inf:
-            return torch.zeros(z.shape[1], dtype=z.dtype, device=z.device)
-        inside = z >= low if high == math.inf else z <= high if low == -math.inf else (z >= low) & (z <= high)
-        return n - torch.count_nonzero(inside, 0).to(z.dtype)
+    def _buffer(self, like: Tensor) -> Tensor:
+        if self._scratch is None or self._scratch.shape != like.shape or self._scratch.dtype != like.dtype:
+            self._scratch = torch.empty_like(like)
+        return self._scratch
+
+    def _outside(self, z: Tensor, low: float, high: float) -> Tensor:
+        """How many values of each unit lie outside of the interval."""
+        count = torch.zeros(z.shape[1], dtype=z.dtype, device=z.device)
+        if low > -math.inf:
+            count = torch.lt(z, low, out=self._buffer(z)).sum(0)
+        if high < math.inf:
+            count = count + torch.gt(z, high, out=self._buffer(z)).sum(0)
+        return count
 
     def _extend(self, sums: Tensor, extremes: Tensor, n: int) -> None:
-        self.windows[1] = [sums + self.windows[1][0]] if self.windows[1] else [sums]
+        sums = sums.double() if sums.device.type != "mps" else sums
+        self.windows[1] = [self.windows[1][0].add_(sums)] if self.windows[1] else [sums]
         before = self.extremes[1]
         self.extremes[1] = extremes if before is None else torch.minimum(before, extremes)
         self.counts[1] += n
@@ -488,8 +502,12 @@ class Watch:
     def _history(self, watched: _Watched, context: Context) -> History:
         site = watched.site
         rows = torch.stack(watched.rows).double().cpu() if watched.rows else torch.zeros(0, 8)
-        names = list(SERIES)[:7]
-        series = {n: tuple(rows[:, i].tolist()) for i, n in enumerate(names)}
+        mean, second, output_mean, output_second, alive, flat, zero, mean_square = rows.T
+        columns = {
+            "mean": mean, "variance": (second - mean_square).clamp(min=0), "output_mean": output_mean,
+            "output_second_moment": output_second, "flat": flat, "zero": zero, "silent": 1 - alive,
+        }  # fmt: skip
+        series = {n: tuple(v.tolist()) for n, v in columns.items()}
         for name in ("gradient_in", "gradient_out"):
             series[name] = tuple(
                 math.sqrt(float(g[name])) if name in (g := watched.gradients.get(s, {})) else math.nan

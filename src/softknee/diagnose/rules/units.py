@@ -213,18 +213,16 @@ def _over_time(history: Any) -> list[Evidence]:
     shown = []
     if history.born_dead:
         shown.append(
-            Evidence(
-                f"{len(history.born_dead)} were dead from the first step on", len(history.born_dead), 0.0
-            )
+            Evidence(f"dead from the first step on: {len(history.born_dead)}", len(history.born_dead), 0.0)
         )
     if history.died:
         when = sorted(step for _, step in history.died)
-        shown.append(
-            Evidence(f"{len(when)} died, the first after step {when[0]}, half of them by step {when[len(when) // 2]}",
-                     len(when), 0.0)
-        )  # fmt: skip
+        text = f"{len(when)} died, the first after step {when[0]}"
+        if len(when) > 1:
+            text += f", half of them by step {when[len(when) // 2]}"
+        shown.append(Evidence(text, len(when), 0.0))
     if history.revived:
-        shown.append(Evidence(f"units came back {history.revived} times", history.revived))
+        shown.append(Evidence(f"silent units came back: {history.revived}", history.revived))
     return shown
 
 

@@ -1,0 +1,49 @@
+"""`fix`: what can safely be repaired, on a copy of the model; then the copy is examined again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from softknee.diagnose.errors import CheckError
+from softknee.diagnose.records import NOTE, Repair, Report
+from softknee.diagnose.rules import RULES
+
+__all__ = ["repaired"]
+
+ROUNDS = 3  # a repair may bring to light what the fault had hidden
+
+
+def repaired(report: Report, measured: Any, again: Callable[[Any], tuple[Report, Any]]) -> Report:
+    """The report with the repair of a copy in it.
+
+    measured: what the report was made from. again: measures a model in the same way.
+    """
+    try:
+        model = copy.deepcopy(measured.context.model)
+    except Exception as error:
+        raise CheckError(f"the model cannot be copied, so that nothing is repaired: {error}") from error
+    applied: list[str] = []
+    current, seen = report, measured
+    for _ in range(ROUNDS):
+        done: list[str] = []
+        for finding in current.findings:
+            repair = RULES[finding.code].repair
+            if finding.severity == NOTE or repair is None:
+                continue
+            said = repair(model, finding, seen.context)
+            if said is not None and said not in done:
+                done.append(said)
+        applied += done
+        if not done:
+            break
+        current, seen = again(model)
+        if current.healthy:
+            break
+    return replace(
+        report,
+        repair=Repair(tuple(applied), report.findings, current.findings),
+        repaired=model if applied else None,
+    )

@@ -1,0 +1,66 @@
+"""`fix` repairs a copy; the reports as HTML."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import softknee
+from softknee.diagnose.session import check
+from softknee.show.diagnosis_html import fragment, html
+
+
+def sick() -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.ReLU(),
+        nn.Linear(64, 10),
+        nn.Softmax(dim=1),
+    )
+    with torch.no_grad():
+        model[0].bias[:20] = -60
+    return model
+
+
+def test_a_copy_is_repaired() -> None:
+    model, data = sick(), (torch.randn(256, 64), torch.randint(10, (256,)))
+    before = {n: p.clone() for n, p in model.state_dict().items()}
+    report = check(model, data, loss=F.cross_entropy, fix=True)
+    assert all(torch.equal(p, before[n]) for n, p in model.state_dict().items())
+    assert len(model) == 7
+    assert report.repair is not None
+    assert not report.healthy
+    assert not [f for f in report.repair.after if f.severity != "note"], report.repair
+    assert check(report.repaired, data, loss=F.cross_entropy).healthy
+    healthy = check(report.repaired, data, loss=F.cross_entropy, fix=True)
+    assert healthy.repair.applied == ()
+    assert healthy.repaired is None
+
+
+def test_html_stands_alone_and_says_everything() -> None:
+    model, data = sick(), (torch.randn(256, 64), torch.randint(10, (256,)))
+    report = check(model, data, loss=F.cross_entropy, fix=True)
+    page = html(report)
+    assert not re.search(r'(src|href)\s*=\s*"?http', page)
+    for finding in report.findings:
+        assert finding.rule_name in page
+    assert "Repair of a copy" in page
+    assert report.findings[0].rule_name in fragment(report)
+    assert fragment(report) == report._repr_html_()
+
+
+def test_the_timeline_is_drawn() -> None:
+    model = sick()[:6]
+    with softknee.watch(model, every=1) as watch:
+        for _ in range(3):
+            F.cross_entropy(model(torch.randn(64, 64)), torch.randint(10, (64,))).backward()
+    page = html(watch.report())
+    assert "20 born dead" in page
+    assert page.count("<polyline") >= 6
