@@ -12,6 +12,8 @@ PIP := $(PY) -m pip install --quiet --quiet --disable-pip-version-check --no-inp
 export NO_MKDOCS_2_WARNING := 1
 CODE := $(wildcard src tests tools benchmarks examples)
 ACTIVATIONS := relu,leaky_relu,elu,selu,gelu,silu,mish,hardswish,softplus,softsign,tanh,sigmoid
+BENCHED := relu relu6 leaky_relu elu selu celu gelu "gelu(approximate=tanh)" silu mish softplus softsign tanh sigmoid \
+	logsigmoid tanhshrink softshrink hardshrink hardsigmoid hardswish
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -62,7 +64,7 @@ docs: $(VENV)/dev.stamp ## build the documentation into site/
 	@echo "Open site/index.html"
 
 bench: $(VENV)/dev.stamp ## measure against torch; the results go to benchmarks/results
-	@$(PY) benchmarks/forward.py
+	@$(VENV)/bin/softknee bench $(BENCHED) --repetitions 7 --out benchmarks/results/forward-cpu.jsonl
 
 claims: $(VENV)/run.stamp ## measure every claim of the ledger again (continues in runs/claims) and report contradictions
 	@$(VENV)/bin/softknee claims run --all

@@ -5,7 +5,7 @@
 
 "two tensors" is unit(gate, up); "halves" is unit(x), x of twice as many elements in rows of 2 x 1,024;
 "interleaved" the same with gate and up in turns. The peer is what one writes with torch.nn.functional, for
-example silu(gate) * up, on the same tensors. How it is measured is told in benchmarks/forward.py. What is
+example silu(gate) * up, on the same tensors. How it is measured is told in src/softknee/bench.py. What is
 saved is counted by torch.autograd.graph.saved_tensors_hooks: bytes of different storages, for each element of
 the result.
 """
@@ -28,7 +28,9 @@ from rich.table import Table
 from torch import Tensor
 
 import softknee.functional as softknee_functional
-from forward import DTYPES, PASSES, RESULTS, seconds, settings
+from softknee.bench import DTYPES, PASSES, seconds_of, settings
+
+RESULTS = Path(__file__).parent / "results"
 
 T, S = torch_functional, softknee_functional
 SIZES = (4_096, 65_536, 1_048_576, 8_388_608)
@@ -63,7 +65,7 @@ def pair(unit: str, form: str, size: int, dtype: str, device: torch.device) -> l
     generator = torch.Generator().manual_seed(0)
 
     def made(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator).to(device, DTYPES[dtype]).requires_grad_()
+        return torch.randn(shape, generator=generator).to(device, getattr(torch, dtype)).requires_grad_()
 
     if form == "two tensors":
         x = [made(size), made(size)]
@@ -110,13 +112,13 @@ def measure(
 
     calls_of = [call(f, x) for f, x in both]
     for f in calls_of:
-        seconds(f, 3, synchronize)
-    slowest = max(seconds(f, 1, synchronize) for f in calls_of)
+        seconds_of(f, 3, synchronize)
+    slowest = max(seconds_of(f, 1, synchronize) for f in calls_of)
     calls = max(1, min(10_000, round(least / slowest)))
     times: list[list[float]] = [[], []]
     for repetition in range(repetitions):
         for which in (0, 1) if repetition % 2 else (1, 0):
-            times[which].append(seconds(calls_of[which], calls, synchronize))
+            times[which].append(seconds_of(calls_of[which], calls, synchronize))
     low, middle, high = statistics.quantiles(
         [a / b for a, b in zip(*times, strict=True)], n=4, method="inclusive"
     )
@@ -192,7 +194,7 @@ def main() -> None:
     full = len(cases) >= len(UNITS) * len(FORMS) * len(SIZES) * len(PASSES)
     out = options.out or (RESULTS / f"gates-{device.type}.jsonl" if full else None)
     if out is not None:
-        first = settings(device, options.threads, options.seconds) | {"benchmark": "gates"}
+        first = settings(options.threads, options.seconds) | {"benchmark": "gates"}
         out.write_text("".join(json.dumps(r) + "\n" for r in [first, *results]), encoding="utf-8")
         console.print(f"Written to {out}")
 

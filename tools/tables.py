@@ -34,7 +34,9 @@ def setting(run: dict[str, Any]) -> str:
 def ratios(dtype: str, passes: str, device: str = "cpu", sizes: tuple[int, ...] = ()) -> str:
     """How many times as fast as torch: median and quartiles."""
     _, *measured = records(f"forward-{device}") or [{}]
-    rows = [r for r in measured if r["dtype"] == dtype and r["passes"] == passes]
+    rows = [
+        r for r in measured if (r["dtype"], r["passes"], r.get("peer", "torch")) == (dtype, passes, "torch")
+    ]
     shown = sizes or tuple(sorted({r["size"] for r in rows}))
     lines = [
         "| function | " + " | ".join(_size(n) for n in shown) + " |",

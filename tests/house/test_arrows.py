@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "softknee"
 # What each part of the package may import, besides itself. This table is the architecture.
 _BASE = {"lang", "catalogue"}
 _TORCH = _BASE | {"kernels", "analysis", "nn"}
-_RECORDS = _TORCH | {"diagnose", "compare"}
+_RECORDS = _TORCH | {"bench", "diagnose", "compare"}
 MAY_IMPORT: dict[str, set[str]] = {
     "lang": set(),
     "catalogue": {"lang"},
@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn": _BASE | {"kernels", "analysis"},
     "functional": _TORCH,  # the public name of nn's functions
     "testing": _TORCH,
+    "bench": _TORCH | {"functional"},
     "diagnose": _TORCH,
     "compare": _TORCH,
     "claims": _TORCH | {"compare"},

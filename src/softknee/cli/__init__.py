@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import softknee
-from softknee.cli import check, claims, compare, explore, look
+from softknee.cli import bench, check, claims, compare, explore, look
 
 __all__ = ["app"]
 
@@ -37,5 +37,5 @@ def main(
     pass
 
 
-for _group in (look, check, compare, claims, explore):
+for _group in (look, check, compare, claims, bench, explore):
     app.add_typer(_group.commands)

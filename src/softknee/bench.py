@@ -1,0 +1,260 @@
+"""How fast softknee is beside others, on this machine.
+
+Every repetition times all of them one after the other, each time in another order, so that whatever else
+the machine does falls on all. A repetition calls a function often enough to last a while; every call
+allocates its output, as in a model. A ratio is the peer's time over softknee's (above 1: softknee is
+faster); what is reported is the median of the repetitions' ratios, between their quartiles.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+import softknee.functional as ours
+from softknee import __version__, catalogue
+from softknee.catalogue.definition import Definition
+
+__all__ = [
+    "DTYPES",
+    "PASSES",
+    "PEERS",
+    "SIZES",
+    "Measurement",
+    "available",
+    "cases",
+    "measure",
+    "seconds_of",
+    "settings",
+    "usual",
+]
+
+SIZES = (4_096, 65_536, 1_048_576, 8_388_608)
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+PASSES = ("forward", "forward+backward")
+
+Function = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One activation against one peer.
+
+    Times are medians of one call, in microseconds. copy_share: the time of a copy of the input (into
+    a new tensor) over softknee's, of a forward pass. kept, peer_kept: bits that backward keeps, each
+    element's share.
+    """
+
+    function: str
+    dtype: str
+    size: int
+    passes: str
+    peer: str
+    peer_us: float
+    softknee_us: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    copy_share: float | None
+    kept: float | None
+    peer_kept: float | None
+    repetitions: int
+    calls: int
+
+
+# The peers: each gives a function for a definition and its arguments, or None where it has none.
+
+
+def _torch(definition: Definition, arguments: Mapping[str, Any]) -> Function | None:
+    name = definition.torch or definition.name
+    found = getattr(torch.nn.functional, name, None) or getattr(torch, name, None)
+    return None if found is None else lambda x: found(x, **arguments)
+
+
+def _compiled(definition: Definition, arguments: Mapping[str, Any]) -> Function | None:
+    eager = _torch(definition, arguments)
+    return None if eager is None else torch.compile(eager, dynamic=False)  # type: ignore[no-any-return]
+
+
+def _transformers(definition: Definition, arguments: Mapping[str, Any]) -> Function | None:
+    from transformers.activations import ACT2FN  # type: ignore[import-not-found]
+
+    return None if arguments or definition.name not in ACT2FN else ACT2FN[definition.name]
+
+
+def _timm(definition: Definition, arguments: Mapping[str, Any]) -> Function | None:
+    from timm.layers import get_act_fn  # type: ignore[import-not-found]
+
+    try:
+        return None if arguments else get_act_fn(definition.name)
+    except KeyError:
+        return None
+
+
+def _torch_activation(definition: Definition, arguments: Mapping[str, Any]) -> Function | None:
+    import torch_activation  # type: ignore[import-not-found]
+
+    names = {n.lower(): n for n in dir(torch_activation)}
+    found = names.get(definition.name.replace("_", ""))
+    return None if found is None or arguments else getattr(torch_activation, found)()
+
+
+#: name -> (the package it needs, what makes a function)
+PEERS: dict[str, tuple[str, Callable[[Definition, Mapping[str, Any]], Function | None]]] = {
+    "torch": ("torch", _torch),
+    "torch.compile": ("torch", _compiled),
+    "transformers": ("transformers", _transformers),
+    "timm": ("timm", _timm),
+    "torch-activation": ("torch_activation", _torch_activation),
+}
+
+
+def usual() -> list[str]:
+    """What torch has, too, and needs no arguments: the activations that are measured by default."""
+    return [
+        d.name
+        for d in catalogue.all_definitions()
+        if d.torch and all(p.default is not None and not p.learnable for p in d.parameters)
+    ]
+
+
+def available(peers: Sequence[str]) -> list[str]:
+    """The peers that are installed; an error for a name that is none."""
+    for name in peers:
+        if name not in PEERS:
+            raise ValueError(f"{name!r} is not a peer; they are {', '.join(PEERS)}")
+    return [name for name in peers if find_spec(PEERS[name][0]) is not None]
+
+
+@cache
+def _peer(name: str, activation: str, arguments: tuple[tuple[str, Any], ...]) -> Function | None:
+    return PEERS[name][1](catalogue.get(activation), dict(arguments))
+
+
+# Measuring
+
+
+def cases(
+    activations: Sequence[tuple[str, Mapping[str, Any]]], sizes: Sequence[int], dtypes: Sequence[str],
+    passes: Sequence[str],
+) -> Iterator[tuple[str, Mapping[str, Any], str, int, str]]:  # fmt: skip
+    """What `measure` takes, case by case."""
+    for dtype in dtypes:
+        for which in passes:
+            for size in sizes:
+                for name, arguments in activations:
+                    yield name, arguments, dtype, size, which
+
+
+def measure(
+    name: str, arguments: Mapping[str, Any], dtype: str, size: int, passes: str, *,
+    peers: Sequence[str] = ("torch",), repetitions: int = 15, seconds: float = 0.01,
+) -> list[Measurement]:  # fmt: skip
+    """softknee against each peer that has the activation; standard normal input, contiguous."""
+    generator = torch.Generator().manual_seed(0)
+    x, gradient = (torch.randn(size, generator=generator).to(getattr(torch, dtype)) for _ in range(2))
+    function = getattr(ours, name)
+    functions: dict[str, Function] = {"softknee": lambda t: function(t, **arguments)}
+    for peer in peers:
+        found = _peer(peer, name, tuple(arguments.items()))
+        if found is not None:
+            functions[peer] = found
+    runs: dict[str, Callable[[], object]] = {}
+    kept: dict[str, float | None] = dict.fromkeys(functions)
+    if passes == "forward":
+        runs = {n: (lambda f=f: f(x)) for n, f in functions.items()}  # type: ignore[misc]
+        runs["copy"] = x.clone
+    else:
+        leaf = x.clone().requires_grad_()
+        kept = {n: None if n == "torch.compile" else _kept(f, leaf) for n, f in functions.items()}
+        runs = {
+            n: (lambda f=f: torch.autograd.grad(f(leaf), leaf, gradient))  # type: ignore[misc]
+            for n, f in functions.items()
+        }
+    for run in runs.values():  # compile, fill caches
+        seconds_of(run, 3)
+    calls = max(1, min(10_000, round(seconds / max(seconds_of(run, 1) for run in runs.values()))))
+    times: dict[str, list[float]] = {n: [] for n in runs}
+    for repetition in range(repetitions):
+        names = list(runs)
+        turn = repetition % len(names)
+        for n in names[turn:] + names[:turn]:
+            times[n].append(seconds_of(runs[n], calls))
+    us = {n: statistics.median(t) * 1e6 for n, t in times.items()}
+    label = name if not arguments else f"{name}({', '.join(f'{k}={v}' for k, v in arguments.items())})"
+    results = []
+    for peer in functions:
+        if peer == "softknee":
+            continue
+        ratios = [a / b for a, b in zip(times[peer], times["softknee"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        figures = (_short(v) for v in (us[peer], us["softknee"], middle, low, high))
+        share = _short(us["copy"] / us["softknee"]) if "copy" in us else None
+        results.append(Measurement(label, dtype, size, passes, peer, *figures, share, kept["softknee"], kept[peer],
+                                   repetitions, calls))  # fmt: skip
+    return results
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def seconds_of(
+    run: Callable[[], object], calls: int, synchronize: Callable[[], object] = lambda: None
+) -> float:
+    """The time of one call among so many"""
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    synchronize()
+    return (time.perf_counter() - start) / calls
+
+
+def _kept(function: Function, x: torch.Tensor) -> float:
+    """Bits that backward keeps, each element's share"""
+    found: list[int] = []
+
+    def keep(t: torch.Tensor) -> torch.Tensor:
+        found.append(8 * t.numel() * t.element_size())
+        return t
+
+    with saved_tensors_hooks(keep, lambda t: t):
+        function(x)
+    return _short(sum(found) / max(1, x.numel()))
+
+
+def settings(threads: int, seconds: float) -> dict[str, Any]:
+    """What was measured where: the first line of a file of measurements."""
+    return {
+        "benchmark": "activations",
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "device": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": threads,
+        "least_seconds_a_repetition": seconds,
+        "input": "standard normal, contiguous",
+        "peer": "torch.nn.functional, eager",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "softknee": __version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

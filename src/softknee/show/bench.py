@@ -1,0 +1,58 @@
+"""Measurements of speed, as tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from softknee.bench import Measurement
+
+__all__ = ["summary", "table"]
+
+
+def table(results: Sequence[Measurement], peer: str, passes: str, dtype: str) -> Table:
+    """One row an activation, one column a size: the median ratio, and its quartiles."""
+    chosen = [r for r in results if (r.peer, r.passes, r.dtype) == (peer, passes, dtype)]
+    sizes = sorted({r.size for r in chosen})
+    shown = Table(
+        title=f"{passes}, {dtype}: time of {peer} over softknee's (quartiles)", title_justify="left"
+    )
+    shown.add_column("elements")
+    for size in sizes:
+        shown.add_column(f"{size:,}", justify="right")
+    for function in dict.fromkeys(r.function for r in chosen):
+        row = {r.size: r for r in chosen if r.function == function}
+        shown.add_row(function, *(_cell(row.get(size)) for size in sizes))
+    means = (
+        math.exp(sum(math.log(r.ratio) for r in column) / len(column))
+        for column in ([r for r in chosen if r.size == size] for size in sizes)
+    )
+    shown.add_section()
+    shown.add_row("geometric mean", *(f"[bold]{m:.2f}[/]" for m in means))
+    return shown
+
+
+def _cell(r: Measurement | None) -> str:
+    if r is None:
+        return ""
+    colour = "red" if r.ratio_high < 1 else "green" if r.ratio_low > 1 else "dim"
+    return f"[{colour}]{r.ratio:.2f}[/] ({r.ratio_low:.2f} to {r.ratio_high:.2f})"
+
+
+def summary(results: Sequence[Measurement]) -> Table:
+    """Share of a copy's speed, and what backward keeps."""
+    shown = Table(title="beside a copy of the input; bits an element kept for backward", title_justify="left")
+    for heading in ("", "type", "share of a copy's speed", "kept", "kept by torch"):
+        shown.add_column(heading, justify="left" if heading in ("", "type") else "right")
+    for function, dtype in dict.fromkeys((r.function, r.dtype) for r in results):
+        rows = [r for r in results if (r.function, r.dtype) == (function, dtype)]
+        largest = max((r for r in rows if r.copy_share is not None), key=lambda r: r.size, default=None)
+        kept = next((r for r in rows if r.kept is not None and r.peer == "torch"), None)
+        share = "" if largest is None else f"{largest.copy_share:.2f} at {largest.size:,}"
+        bits = ("", "") if kept is None else (f"{kept.kept:.3g}", f"{kept.peer_kept:.3g}")
+        shown.add_row(function, dtype, share, *bits)
+    return shown

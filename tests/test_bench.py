@@ -1,0 +1,63 @@
+"""What `softknee bench` measures and says; not how fast anything is."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from softknee import bench
+from softknee.cli import app
+
+
+def test_a_measurement_names_its_peer_and_what_is_kept() -> None:
+    (forward,) = bench.measure("relu", {}, "float32", 256, "forward", repetitions=3, seconds=0)
+    assert (forward.peer, forward.kept) == ("torch", None)
+    assert forward.ratio_low <= forward.ratio <= forward.ratio_high
+    assert math.isclose(forward.ratio, forward.peer_us / forward.softknee_us, rel_tol=5)
+    assert forward.copy_share is not None
+    (both,) = bench.measure("relu", {}, "float32", 256, "forward+backward", repetitions=3, seconds=0)
+    assert (both.kept, both.peer_kept, both.copy_share) == (1, 32, None)
+
+
+def test_a_slow_peer_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    def slow(x):
+        time.sleep(0.002)
+        return x
+
+    monkeypatch.setitem(bench.PEERS, "slow", ("torch", lambda definition, arguments: slow))
+    (found,) = bench.measure("silu", {}, "float32", 64, "forward", peers=("slow",), repetitions=3, seconds=0)
+    assert found.ratio > 3
+
+
+def test_the_command_writes_lines(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "figures.jsonl"
+    command = ["bench", "elu(alpha=0.5)", "snake", "--sizes", "128", "--dtypes", "float32", "--passes", "forward",
+               "--repetitions", "2", "--seconds", "0", "--out", str(out)]  # fmt: skip
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    head, line = map(json.loads, out.read_text().splitlines())
+    assert head["threads"] >= 1
+    assert (line["function"], line["size"], line["peer"]) == ("elu(alpha=0.5)", 128, "torch")
+    assert "no peer of torch has snake" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--peers", "fast"], "'fast' is not a peer"),
+        (["--sizes", "0"], "--sizes takes positive"),
+        (["--dtypes", "int8"], "--dtypes takes some of"),
+        (["--passes", "back"], "--passes takes some of"),
+        (["gleu"], "gelu"),
+    ],
+)
+def test_bad_input(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["bench", *words])
+    assert result.exit_code == 2
+    assert said in result.output
