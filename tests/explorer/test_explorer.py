@@ -18,6 +18,7 @@ import softknee as sk
 from softknee import catalogue
 from softknee.analysis import facts, function_of
 from softknee.analysis.gaussian import gaussian
+from softknee.catalogue.translations import translations
 from softknee.cli import app
 from softknee.explorer.data import record
 from softknee.lang.evaluate import evaluate
@@ -318,3 +319,24 @@ def test_the_command(tmp_path: Path) -> None:
         failed = CliRunner().invoke(app, ["explore", "--no-open", *words])
         assert failed.exit_code == 2
         assert said in failed.output
+
+
+def test_in_other_languages(visit: Visit) -> None:
+    """What is translated is, what is not stays English, and the address says which."""
+    tab = visit("#f=relu;golu&lang=ru")
+    assert tab.locator("html").get_attribute("lang") == "ru"
+    assert tab.get_by_role("tab", name="Функции").count() == 1
+    words = translations("ru")
+    assert tab.get_by_text(words["use"]["relu"]).count() == 1
+    tab.locator("#chips .name").nth(1).click()
+    assert tab.get_by_text(catalogue.get("golu").use).count() == 1
+    tab.get_by_label("Language").select_option("ko")
+    tab.get_by_role("tab", name="함수").wait_for()
+    assert visit("#f=relu&lang=xx").locator("html").get_attribute("lang") == "en"
+
+
+def test_embedded_in_another_page(visit: Visit) -> None:
+    tab = visit("#f=swish(beta=2)&embed=1", width=760)
+    assert tab.get_by_label("beta, exactly").is_visible()
+    assert not tab.locator("header").is_visible()
+    assert not tab.get_by_text("Facts").first.is_visible()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import softknee
 from softknee import catalogue
+from softknee.catalogue.translations import LANGUAGES, translations
 from softknee.explorer.data import functions, language, record
 from softknee.lang.javascript import operations, runtime
 from softknee.show.plot import STYLES
@@ -32,6 +33,7 @@ def page(tell: Callable[[int, int], None] = lambda done, total: None) -> str:
         "families": [[name, about] for name, about in _families(records).items()],
         "records": records,
         "language": language(),
+        "translations": {name: translations(name) for name in LANGUAGES},
     }
     script = "\n".join(
         [

@@ -42,6 +42,7 @@ function written() {
   if (state.view !== "values") parts.push(`view=${state.view}`);
   if (state.range) parts.push(`x=${state.range.join(",")}`);
   if (state.at !== null) parts.push(`at=${state.at}`);
+  if (state.language) parts.push(`lang=${state.language}`);
   if (state.embedded) parts.push("embed=1");
   if (state.tab !== "functions") {
     const d = state.depth;
@@ -60,6 +61,7 @@ function read(hash) {
   const [a, b] = (parts.get("x") ?? "").split(",").map(finite);
   state.range = a !== null && b !== null && b !== undefined && a < b ? [Math.max(-1e6, a), Math.min(1e6, b)] : null;
   state.at = finite(parts.get("at"));
+  state.language = /^[a-z]{2}$/.test(parts.get("lang") ?? "") ? parts.get("lang") : null;
   state.embedded = parts.get("embed") === "1";
   document.documentElement.toggleAttribute("data-embedded", state.embedded);
   state.tab = parts.get("tab") === "depth" ? "depth" : "functions";
@@ -150,6 +152,20 @@ function followHost() {
   } catch { /* a page from elsewhere keeps its colours to itself */ }
 }
 
+/** What stands in the page itself, and the choice of a language. */
+function translatePage() {
+  document.documentElement.lang = TONGUE;
+  for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.textContent);
+  $("search").placeholder = t($("search").placeholder);
+  $("language").append(...[["en", { name: "English" }], ...Object.entries(DATA.translations)].map(([code, { name }]) => make("option", { value: code, selected: code === TONGUE, lang: code }, name)));
+  $("language").addEventListener("change", (e) => {
+    state.language = e.currentTarget.value;
+    clearTimeout(waiting);
+    history.replaceState(null, "", written());
+    location.reload();
+  });
+}
+
 function start() {
   let kept = null;
   try {
@@ -167,6 +183,7 @@ function start() {
   });
   $("version").textContent = DATA.version;
   if (matchMedia("(max-width: 900px)").matches) $("catalogue").open = false;
+  translatePage();
   buildList();
   listenToPictures();
   const tabs = ["functions", "depth"];

@@ -8,6 +8,7 @@ const FIRST_FORMULA = "x * sigmoid(beta * x)";
 
 const state = {
   tab: "functions",
+  language: null, // null: the browser's
   embedded: false, // in another page: the picture and the sliders alone
   curves: [], // {name, values: {parameter: number}, choices: {}} or {name: "=", text, values}
   current: 0,
@@ -16,6 +17,16 @@ const state = {
   at: null, // where the cross stands
   depth: { function: 0, width: 128, depth: 20, gain: null, bias: 0, seed: 1, layer: 9 },
 };
+
+// The reader's language; what is not translated is shown in English.
+const TONGUE = (() => {
+  const asked = /[#&]lang=(\w+)/.exec(location.hash)?.[1], usual = navigator.language.slice(0, 2);
+  return [asked, usual].find((l) => l === "en" || Object.hasOwn(DATA.translations, l ?? "")) ?? "en";
+})();
+const WORDS = DATA.translations[TONGUE] ?? { labels: {}, families: {}, use: {} };
+const t = (text) => own(WORDS.labels, text) ?? text;
+const familyOf = (name) => own(WORDS.families, name) ?? name;
+const useOf = (record) => own(WORDS.use, record.name) ?? record.use;
 
 const numberOf = (value) => (value === "inf" ? Infinity : value);
 
@@ -81,20 +92,20 @@ function buildList() {
     wanted.has(word) ? wanted.delete(word) : wanted.add(word);
     e.currentTarget.setAttribute("aria-pressed", String(wanted.has(word)));
     filter();
-  } }, word)));
-  const family = make("select", { id: "family", "aria-label": "Family", onchange: () => filter() }, make("option", { value: "" }, "All families"),
-    ...DATA.families.map(([name]) => make("option", { value: name }, name)));
+  } }, t(word))));
+  const family = make("select", { id: "family", "aria-label": "Family", onchange: () => filter() }, make("option", { value: "" }, t("All families")),
+    ...DATA.families.map(([name]) => make("option", { value: name }, familyOf(name))));
   $("traits").before(family);
   const rows = [], groups = [];
   for (const [name, about] of DATA.families) {
     const members = DATA.records.filter((r) => r.family === name).map((record) => {
       const box = make("input", { type: "checkbox", "data-name": record.name, onchange: (e) => toggle(record.name, e.currentTarget.checked) });
-      const row = make("label", { title: record.use }, box, make("span", {}, record.name), spark(record));
-      const text = [record.name, ...record.aliases, record.use, record.note, record.family, record.source?.text, record.source?.title].join(" ").toLowerCase();
+      const row = make("label", { title: useOf(record) }, box, make("span", {}, record.name), spark(record));
+      const text = [record.name, ...record.aliases, record.use, useOf(record), record.note, record.family, familyOf(record.family), record.source?.text, record.source?.title].join(" ").toLowerCase();
       rows.push({ record, row, text });
       return row;
     });
-    const group = make("fieldset", {}, make("legend", { title: about }, name), members);
+    const group = make("fieldset", {}, make("legend", { title: about }, familyOf(name)), members);
     groups.push({ group, members });
   }
   $("list").append(...groups.map((g) => g.group));
@@ -281,16 +292,16 @@ function cataloguedDetails(c, record) {
     facts.replaceChildren(...factsFor(now, record));
   };
   return make("div", { class: "details" },
-    make("div", { class: "wide" }, make("h2", {}, record.name), make("p", { class: "family" }, [record.family, record.aliases.length ? `also ${record.aliases.join(", ")}` : "", record.training ? "random in training" : ""].filter(Boolean).join(" · "))),
+    make("div", { class: "wide" }, make("h2", {}, record.name), make("p", { class: "family" }, [familyOf(record.family), record.aliases.length ? `also ${record.aliases.join(", ")}` : "", record.training ? "random in training" : ""].filter(Boolean).join(" · "))),
     make("div", {},
-      formula, slope, make("p", {}, record.use), record.note ? make("p", { class: "note" }, record.note) : null, record.remarks.map((r) => make("p", { class: "remark" }, r)),
-      choose.length || sliders.length ? make("h3", {}, "Parameters") : null, choose, make("div", { class: "sliders" }, sliders), error,
+      formula, slope, make("p", {}, useOf(record)), record.note ? make("p", { class: "note" }, record.note) : null, record.remarks.map((r) => make("p", { class: "remark" }, r)),
+      choose.length || sliders.length ? make("h3", {}, t("Parameters")) : null, choose, make("div", { class: "sliders" }, sliders), error,
       make("div", { class: "row" },
-        sliders.length || choose.length ? make("button", { onclick: () => { curve.values = {}; curve.choices = {}; changed(); } }, "Defaults") : null,
-        sliders.length ? make("button", { onclick: () => again(curve) }, "One more, to compare") : null,
-        record.variants.length > 1 ? make("button", { onclick: () => compareVariants(record) }, "Compare its forms") : null),
-      make("h3", {}, "Code"), codes,
-      record.source ? [make("h3", {}, "Source"), make("p", { class: "source" }, `${record.source.text}: `, record.source.address ? make("a", { href: record.source.address, rel: "noreferrer" }, record.source.title) : record.source.title, record.source.where)] : null),
+        sliders.length || choose.length ? make("button", { onclick: () => { curve.values = {}; curve.choices = {}; changed(); } }, t("Defaults")) : null,
+        sliders.length ? make("button", { onclick: () => again(curve) }, t("One more, to compare")) : null,
+        record.variants.length > 1 ? make("button", { onclick: () => compareVariants(record) }, t("Compare its forms")) : null),
+      make("h3", {}, t("Code")), codes,
+      record.source ? [make("h3", {}, t("Source")), make("p", { class: "source" }, `${record.source.text}: `, record.source.address ? make("a", { href: record.source.address, rel: "noreferrer" }, record.source.title) : record.source.title, record.source.where)] : null),
     facts, comparison);
 }
 
@@ -361,7 +372,7 @@ function drawComparison(host, found) {
 }
 
 function factTable(title, rows) {
-  return [make("h3", {}, title), make("table", { class: "facts" }, make("tbody", {}, rows.map(([a, b]) => make("tr", {}, make("th", { scope: "row" }, a), make("td", {}, b)))))];
+  return [make("h3", {}, t(title)), make("table", { class: "facts" }, make("tbody", {}, rows.map(([a, b]) => make("tr", {}, make("th", { scope: "row" }, t(a)), make("td", {}, b)))))];
 }
 
 function factsFor(now, record) {
@@ -374,7 +385,7 @@ function factsFor(now, record) {
 }
 
 function codeBlock(text, name) {
-  const button = make("button", { "aria-label": `Copy: ${name}`, onclick: () => copy(text, button) }, "Copy");
+  const button = make("button", { "aria-label": `Copy: ${name}`, onclick: () => copy(text, button) }, t("Copy"));
   return make("div", { class: "code" }, make("pre", { tabindex: "0", "aria-label": name }, text), button);
 }
 
@@ -418,9 +429,9 @@ function ownDetails(c) {
     facts.replaceChildren(...factsFor(now, null));
   };
   return make("div", { class: "details own" },
-    make("div", { class: "wide" }, make("h2", {}, make("label", { for: "own-formula" }, "Your own formula")), make("div", { class: "row" }, field), error,
+    make("div", { class: "wide" }, make("h2", {}, make("label", { for: "own-formula" }, t("Your own formula"))), make("div", { class: "row" }, field), error,
       make("p", { class: "hint", id: "own-help" }, "x is the input, every other name a parameter. + − * / ** ( ), < <= > >= & | ~, ", CALLABLE.concat(Object.keys(LANGUAGE.shorthands)).sort().join(", "), ", pi.")),
-    make("div", {}, formula, slope, sliders, make("h3", {}, "In Python"), codes), facts, comparison);
+    make("div", {}, formula, slope, sliders, make("h3", {}, t("In Python")), codes), facts, comparison);
 }
 
 /** Python that defines it in softknee. */
