@@ -7,6 +7,7 @@ the halves) are all that is saved.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -187,18 +188,30 @@ def _function(g: Gate) -> Callable[..., Tensor]:
     choices = "{" + ", ".join(f"{n!r}: {n}" for n in d.choices) + "}"
     first, second = ("gate", "input") if g.torch else ("gate", "up")
     alone = "    if gate is None:\n        gate, input = input, None\n" if g.torch else ""
-    every = ", ".join(f"{n}={n}" for n in (*d.positional, *d.keywords, "dim", "gate_first", "interleaved"))
+    parameters = (*d.positional, *d.keywords)
+    every = ", ".join(f"{n}={n}" for n in (*parameters, "dim", "gate_first", "interleaved"))
+    usual = " and ".join(f"{n} is _d_{n}" for n in parameters)
+    arguments = signature_text(g)
+    for n in parameters:  # the very object, so that `is` recognises it
+        arguments = re.sub(rf"(\b{n}: [^=]*) = [^,]*(?=, |$)", rf"\1 = _d_{n}", arguments)
     heads = "input, gate=gate" if g.torch else "gate, up"
-    text = (
-        "from __future__ import annotations\n"
-        f"def {g.name}({signature_text(g)}) -> Tensor:\n"
-        f"    if _overridden(({first}, {second})):\n"
-        f"        return _handle({g.name}, ({first}, {second}), {heads}, {every})\n"
-        f"{alone}"
-        f"    return _apply(_run, {first}, {second}, {values}, {choices}, dim, gate_first, interleaved)\n"
-    )
+    one, two = ("input", "gate") if g.torch else ("gate", "up")
+    text = f"""from __future__ import annotations
+def {g.name}({arguments}) -> Tensor:
+    if {usual} and type({one}) is _exact and {one}.is_floating_point() and {one}.layout is _strided:
+        if type({two}) is _exact and {one}.shape == {two}.shape and {two}.dtype is {one}.dtype:
+            return _op({first}, {second}, _options.call)
+        if {two} is None and type(dim) is int and -{one}.dim() <= dim < {one}.dim() and not {one}.shape[dim] % 2:
+            return _halves(_op, {one}, _Layout(dim, 2, interleaved, not gate_first), (), _options.call)
+    if _overridden(({first}, {second})):
+        return _handle({g.name}, ({first}, {second}), {heads}, {every})
+{alone}    return _apply(_run, {first}, {second}, {values}, {choices}, dim, gate_first, interleaved)
+"""
+    run = runtime(d)
     scope: dict[str, Any] = {
-        "_apply": _apply, "_run": runtime(d), "_handle": handle_torch_function, "_overridden": has_torch_function
+        "_apply": _apply, "_run": run, "_handle": handle_torch_function, "_overridden": has_torch_function,
+        "_op": run.operator({}, {}), "_halves": parts.apply, "_Layout": parts.Layout, "_exact": Tensor,
+        "_options": current, "_strided": torch.strided, **{f"_d_{n}": d.default_of(n) for n in parameters},
     }  # fmt: skip
     exec(compile(text, f"<softknee.functional.{g.name}>", "exec"), scope)
     made: Callable[..., Tensor] = scope[g.name]

@@ -318,7 +318,8 @@ def results_of(
 ) -> tuple[tuple[int, ...], list[Tensor], list[tuple[int, ...] | None], tuple[int, ...]] | None:
     """The broadcast shape, a tensor for each result, the shapes that results are summed to (None: they
     are not; else the tensor stands for its type), and the strides in whose order to pass through."""
-    full = tuple(torch.broadcast_shapes(*(t.shape for t in tensors)))
+    shapes = {t.shape for t in tensors}
+    full = tuple(tensors[0].shape if len(shapes) == 1 else torch.broadcast_shapes(*shapes))
     dtypes = tuple(t.dtype for t in tensors)
     leader = next((t for t in tensors if tuple(t.shape) == full), None)
     ranked = [t for t in tensors if t.dim()] or tensors  # a 0-dimensional tensor counts as a number

@@ -53,7 +53,7 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0
     ):
-        return _Parts.apply(x, op, layout, call, *tensors)  # type: ignore[no-any-return]
+        return _recorded(x, op, layout, call, *tensors)  # type: ignore[no-any-return]
     return op(*layout.parts(x), *tensors, call)  # type: ignore[no-any-return]
 
 
@@ -101,3 +101,7 @@ class _Parts(torch.autograd.Function):
             if place >= count:
                 results[4 + place - count] = value
         return tuple(results)
+
+
+# Function.apply asks what cannot be so here; the C function does not
+_recorded = super(torch.autograd.Function, _Parts).apply  # type: ignore[misc]

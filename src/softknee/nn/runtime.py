@@ -86,7 +86,7 @@ class Runtime:
         used = symbols_in(expression)
         inputs = self.definition.inputs
         op = Pointwise.of(
-            expression, (*inputs, *noise, *tensors), tuple(n for n in scalars if n in used), inputs
+            expression, (*inputs, *noise, *tensors), tuple(n for n in scalars if n in used), inputs[:1]
         )
         usual = {n: float(self.parameters[n].default or 0.5) for n in op.scalars}
         op.samples = {n: (v, -v, 0.5) for n, v in usual.items()}
