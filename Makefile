@@ -17,7 +17,7 @@ BENCHED := relu relu6 leaky_relu elu selu celu gelu "gelu(approximate=tanh)" sil
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-gpu check format docs bench claims exhaustive clean
+.PHONY: help run test test-gpu check format docs bench bench-gpu claims exhaustive clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,9 @@ bench: $(VENV)/dev.stamp ## measure against torch; the results go to benchmarks/
 
 claims: $(VENV)/run.stamp ## measure every claim of the ledger again (continues in runs/claims) and report contradictions
 	@$(VENV)/bin/softknee claims run --all
+
+bench-gpu: $(VENV)/dev.stamp ## measure on a GPU; eight minutes; the results go to benchmarks/results
+	@TRITON_INTERPRET=0 $(PY) benchmarks/gpu.py
 
 exhaustive: $(VENV)/dev.stamp ## run the tests that take hours, too
 	@$(PY) tests/exhaustive.py

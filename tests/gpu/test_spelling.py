@@ -11,13 +11,13 @@ from tests.gpu.conftest import INTERPRETED
 
 from softknee.kernels.arrays import run_program
 from softknee.kernels.llvm import Kernel, Operand
-from softknee.kernels.program import OPERATIONS, Program, Value
+from softknee.kernels.program import OPERATIONS, PICKED, Program, Value
 from softknee.kernels.triton import OPTIONS, SPELLING, Layout, tables, to_triton
 from softknee.nn import gpu
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
 #: floats that go wrong, and some that do not
-HARD = [0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, 0.1, -0.3, 1e-40, -3e-42, 3e38, -2e38, 8388607.5, -4194305.5,
+HARD = [-19.5, 17.25, -20.6, -3.0, 0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, 0.1, -0.3, 1e-40, -3e-42, 3e38, -2e38, 8388607.5, -4194305.5,
         2.0**52 + 1, 1e15 + 0.5, np.inf, -np.inf, np.nan, 7.0, -1e-3]  # fmt: skip
 TYPE = {"f32": "float32", "f64": "float64"}
 
@@ -36,6 +36,16 @@ def program_of(name: str, kind: str) -> tuple[Program, Value, int]:
     """A program of one operation between floats, and how many inputs it has."""
     p = Program()
     operands, result = OPERATIONS[name]
+    if name == "pick":
+        place = p.bits(p.input(0, "f32"))
+        return p, p.pick(place, payload=tuple(k + 0.5 for k in range(PICKED))), 1
+    if name == "scale":  # its contract: sizes of the first, and of the second
+        small, step = p.const(2.0**-60, "f32"), p.const(7.3, "f32")
+        a = p.select(p.lt(p.abs(p.input(0, "f32")), p.const(2.0**60, "f32")), p.input(0, "f32"), step)
+        a = p.select(p.lt(p.abs(a), small), p.const(-0.0, "f32"), a)
+        b = p.input(1, "f32")
+        fits = p.lt(p.abs(b), p.const(1000.0, "f32"))
+        return p, p.scale(a, p.mul(p.select(fits, b, p.const(-17.9, "f32")), step)), 2
     integer = {"f32": "i32", "f64": "i64"}[kind]
     if name in ("gather", "lookup"):
         place = p.const(2, operands)
@@ -77,7 +87,14 @@ def test_every_operation_has_a_spelling() -> None:
 @pytest.mark.parametrize("kind", ["f32", "f64"])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_is_the_same_on_both(name: str, kind: str) -> None:
-    if (name, kind) in (("narrow", "f32"), ("widen", "f64"), ("lookup", "f64"), ("gather", "f32")):
+    if (name, kind) in (
+        ("narrow", "f32"),
+        ("widen", "f64"),
+        ("lookup", "f64"),
+        ("gather", "f32"),
+        ("pick", "f64"),
+        ("scale", "f64"),
+    ):
         pytest.skip("of the other type")
     program, value, count = program_of(name, kind)
     source, result = TYPE[kind], TYPE[value.type]

@@ -9,6 +9,7 @@ by operation (`single_error`), stays within `SINGLE_LIMIT`.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,19 +20,21 @@ from softknee.kernels.arrays import run
 from softknee.kernels.error import single_error
 from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, to_llvm
 from softknee.kernels.lower import lower
+from softknee.kernels.measure import measured_error
 from softknee.kernels.primitives import Double, Pair, Single
 from softknee.kernels.program import Program
 from softknee.kernels.table import split, table_of
 from softknee.kernels.triton import Layout, to_triton
-from softknee.lang.nodes import Node, walk
+from softknee.lang.nodes import Node, symbols_in, walk
 
 __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"]
 
 Precision = Literal["default", "exact"]
 #: largest error, in units in the last place, of a float32 result computed in float32
 SINGLE_LIMIT = 1.6
-#: the same on the GPU, by the type that is stored: 2^-9 of its unit is 16 (2^-8: 256) units of float32
-GPU_LIMIT = {"float16": 16.0, "bfloat16": 128.0}
+#: largest measured error, in the same unit, of a value and of a derivative computed in float32 on the
+#: GPU, by the type that is stored: 1/500 of a unit of float16 is 16 units of float32, of bfloat16 131
+GPU_LIMIT = {"float32": (1.9, 3.4), "float16": (15.0, 15.0), "bfloat16": (125.0, 125.0)}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Plan:
     outputs: tuple[tuple[Node, Operand], ...]
     inputs: tuple[tuple[str, Operand | Scalar], ...]
     precision: Precision = "default"
+    #: symbols that derivatives are multiplied with (incoming gradients); none: these are no derivatives
+    factors: frozenset[str] = frozenset()
 
     def key(self) -> str:
         """Determines the code: the expressions' structure, the operands, and our own sources."""
@@ -89,8 +94,8 @@ def arithmetic_for(plan: Plan) -> type:
 
 
 def gpu_arithmetic_for(plan: Plan) -> type:
-    """As `arithmetic_for`, where float64 costs much more: float32 wherever its error, in the unit of
-    the type that is stored, is small enough. Sums are taken of the float32 results."""
+    """As `arithmetic_for`, where float64 costs much more: float32 also wherever its error, if it cannot be
+    bounded, is measured to be small enough. Sums are taken of the float32 results."""
     stored = {o.storage for _, o in plan.outputs if not o.access.startswith("sum")}
     if "float64" in stored | {i.storage for _, i in plan.inputs if isinstance(i, Operand)}:
         return Pair
@@ -98,7 +103,13 @@ def gpu_arithmetic_for(plan: Plan) -> type:
         return Double
     scalars = {name for name, i in plan.inputs if isinstance(i, Scalar)}
     for expression, o in plan.outputs:
-        if not single_error(expression, scalars) <= GPU_LIMIT.get(o.storage, SINGLE_LIMIT):
+        if single_error(expression, scalars) <= SINGLE_LIMIT:
+            continue
+        if not scalars.isdisjoint(symbols_in(expression)):
+            return Double
+        limit = GPU_LIMIT.get(o.storage, GPU_LIMIT["float32"])[bool(plan.factors)]
+        largest = 65504.0 if o.storage == "float16" else math.inf
+        if not measured_error(expression, plan.factors, Single, largest) <= limit:
             return Double
     return Single
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from softknee.kernels.llvm import Kernel, Operand, Scalar
-from softknee.kernels.program import Instruction, Value
+from softknee.kernels.program import PICKED, Instruction, Value
 
 __all__ = ["BLOCK", "OPTIONS", "SPELLING", "Layout", "names", "tables", "to_triton"]
 
@@ -93,10 +93,6 @@ def _logical_shift(i: Instruction, a: list[str]) -> str:
     return f"({a[0]}.to({_UNSIGNED[i.type]}, bitcast=True) >> {a[1]}).to({TYPE[i.type]}, bitcast=True)"
 
 
-def _gather(i: Instruction, a: list[str]) -> str:
-    raise AssertionError("spelled by _body, which knows the tables")
-
-
 #: how each operation of a Program is written in Triton
 SPELLING: dict[str, Speller] = {
     "add": _infix("+"), "sub": _infix("-"), "mul": _infix("*"), "div": _divide, "quotient": _infix("/"),
@@ -109,15 +105,35 @@ SPELLING: dict[str, Speller] = {
     "iadd": _infix("+"), "isub": _infix("-"), "iand": _infix("&"), "ior": _infix("|"), "ixor": _infix("^"),
     "ishl": _infix("<<"), "ilshr": _logical_shift, "iashr": _infix(">>"), "to_int": _cast,
     "to_float": _cast, "widen": _cast, "narrow": _cast,
-    "gather": _gather, "lookup": _gather,
+    "scale": lambda i, a: f"scale({a[0]}, {a[1]})",
+    "gather": lambda i, a: f"tl.load({a[1]} + {a[0]})", "lookup": lambda i, a: f"tl.load({a[1]} + {a[0]})",
+    "pick": lambda i, a: f"tl.load({a[1]} + ({a[0]} & {PICKED - 1}))",
 }  # fmt: skip
+#: operations that take from a table: they are given its name as one operand more
+_FROM_TABLES = ("gather", "lookup", "pick")
+#: operations that take more than an expression, by the name of the function that the source has for them
+FUNCTIONS = {
+    "scale": """
+@triton.jit
+def scale(a, b):
+    # a 2^floor(b) by two powers of two: only the second product can be inexact; far below, 0
+    far = b < -250.0
+    b = tl.minimum(tl.maximum(b, -250.0), 250.0)
+    shifted = b + 12582912.0
+    k = shifted.to(tl.int32, bitcast=True) - 0x4B400000 - (shifted - 12582912.0 > b).to(tl.int32)
+    half = k >> 1
+    first = ((half + 127) << 23).to(tl.float32, bitcast=True)
+    second = ((k - half + 127) << 23).to(tl.float32, bitcast=True)
+    return tl.where(far, a * 0.0, a * first * second)
+""",
+}
 
 
 def tables(kernel: Kernel) -> list[tuple[str, object]]:
     """(type, contents) of the tables a kernel looks things up in: arguments of their own."""
     found: dict[tuple[str, object], None] = {}
     for _, i in kernel.program:
-        if i.op in ("gather", "lookup"):
+        if i.op in _FROM_TABLES:
             found[i.type, i.payload] = None
     return list(found)
 
@@ -156,10 +172,11 @@ def _body(kernel: Kernel, load: Callable[[int], str], shape: str) -> tuple[list[
                 elif source.storage.endswith("16"):
                     text += ".to(tl.float32)"
                 text += f".to({TYPE[i.type]})" if i.type == "f64" and source.storage != "float64" else ""
-        elif i.op in ("gather", "lookup"):
-            text = f"tl.load(t{given.index((i.type, i.payload))} + {named[i.args[0]]})"
         else:
-            text = SPELLING[i.op](i, [named[a] for a in i.args])
+            operands = [named[a] for a in i.args]
+            if i.op in _FROM_TABLES:
+                operands.append(f"t{given.index((i.type, i.payload))}")
+            text = SPELLING[i.op](i, operands)
         lines.append(f"{name} = {text}")
     return constants + lines, named
 
@@ -291,6 +308,7 @@ def to_triton(kernel: Kernel, layout: Layout) -> str:
             "import triton",
             "import triton.language as tl",
             "",
+            *(text for op, text in FUNCTIONS.items() if any(i.op == op for _, i in kernel.program)),
             "",
             "@triton.jit",
             f"def kernel({arguments}):",

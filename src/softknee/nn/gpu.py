@@ -71,9 +71,10 @@ def _function(source: str) -> Any:
 @cache
 def _table(kind: str, contents: Any, device: torch.device) -> Tensor:
     """A table in the memory of a device, where it stays."""
-    if kind == "f64":
-        return torch.tensor(contents, dtype=torch.float64, device=device)
-    return torch.tensor(struct.unpack(f"{len(contents) // 4}f", contents), dtype=torch.float32, device=device)
+    if isinstance(contents, bytes):
+        contents = struct.unpack(f"<{len(contents) // 4}f", contents)
+    dtype = torch.float64 if kind == "f64" else torch.float32
+    return torch.tensor(contents, dtype=dtype, device=device)
 
 
 class _Compiled:
@@ -92,7 +93,9 @@ class _Compiled:
         self.places = tuple(k for k, name in enumerate(op.tensors) if name in op.used)
         inputs = [(op.tensors[k], Operand(storages[k])) for k in self.places]  # type: ignore[arg-type]
         scalars = [(name, Scalar()) for name in op.scalars]
-        plan = Plan(tuple(zip(op.expressions, results, strict=True)), (*inputs, *scalars), precision)
+        factors = frozenset(f for o in op.outputs for term in o.terms for f in term.factors)
+        expressions = tuple(zip(op.expressions, results, strict=True))
+        plan = Plan(expressions, (*inputs, *scalars), precision, factors)
         kernel = kernel_of(plan, "gpu")
         self.function = _function(to_triton(kernel, layout))
         self.tables = tables(kernel)

@@ -103,8 +103,8 @@ class Saved:
         self.apply: Any = super(torch.autograd.Function, self.function).apply  # type: ignore[misc]
 
     def takes(self, x: Tensor) -> bool:
-        """Tensors that lie in memory without gaps"""
-        return x.is_contiguous() or launch.dense(x)
+        """Tensors that lie in the CPU's memory without gaps; those of a GPU are kept themselves"""
+        return x.is_cpu and (x.is_contiguous() or launch.dense(x))
 
     def forward(self, x: Tensor, call: Call, inplace: bool) -> tuple[Tensor, Tensor]:
         """The result and the codes, in one pass."""

@@ -1,0 +1,114 @@
+"""Compiles kernels for a GPU that need not be there; run by test_compiles.py, outside the interpreter.
+
+Prints one JSON line for each kernel: what it is, and what stands in its PTX.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from softknee import catalogue
+from softknee.kernels.llvm import Kernel, Operand, Scalar
+from softknee.kernels.plan import Plan, kernel_of
+from softknee.kernels.triton import OPTIONS, Layout, names, tables, to_triton
+from softknee.lang import sigmoid, symbol
+from softknee.nn import gpu
+from softknee.nn.pointwise import Pointwise
+from softknee.nn.runtime import runtime
+
+POINTER = {"float32": "*fp32", "float64": "*fp64", "float16": "*fp16", "bfloat16": "*bf16"}
+TABLE = {"f64": "*fp64", "f32": "*fp32"}
+
+
+def compiled(kernel: Kernel, layout: Layout, numbers: tuple[int, ...] = (1 << 20,)) -> Any:
+    """A kernel compiled as Triton's launcher does for aligned tensors and these sizes and strides."""
+    types: dict[str, str] = {}
+    constants, hints = {}, {}
+    left = list(numbers)
+    for place, name in enumerate(names(kernel, layout)):
+        plain, _, annotation = name.partition(":")
+        if annotation:
+            types[plain] = annotation.strip(' "')
+            continue
+        if plain[0] == "p":
+            types[plain] = POINTER[kernel.operands[int(plain[1:])].storage]
+        elif plain[0] == "t":
+            types[plain] = TABLE[tables(kernel)[int(plain[1:])][0]]
+        else:
+            value = left.pop(0)
+            types[plain] = "i32" if value != 1 else "constexpr"
+            if value == 1:
+                constants[plain] = 1
+            if value == 1 or value % 16:
+                continue
+        hints[place,] = [["tt.divisibility", 16]]
+    source = ASTSource(gpu._function(to_triton(kernel, layout)), types, constants, hints)
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=OPTIONS)
+
+
+def function(name: str, dtype: Any, order: int = 0, **given: float) -> Kernel:
+    definition = next(d for d in catalogue.all_definitions() if d.name == name)
+    op = runtime(definition).operator({}, given, order=order)
+    inputs = (*((n, Operand(dtype)) for n in op.tensors), *((n, Scalar()) for n in op.scalars))
+    return kernel_of(Plan(((op.expressions[0], Operand(dtype)),), inputs), "gpu")
+
+
+def flat(kernel: Kernel) -> tuple[Kernel, Layout, tuple[int, ...]]:
+    return kernel, Layout((None,) * len(kernel.operands)), (1 << 20,)
+
+
+def summed() -> tuple[Kernel, Layout, tuple[int, ...]]:
+    """Both gradients of a sigmoid(b), b a row: as nn/gpu.py asks for them."""
+    gate = Pointwise.of(symbol("a") * sigmoid(symbol("b")), ("a", "b"), inputs=("a", "b"))
+    derived = gate.backward((True, True))
+    assert derived is not None
+    back, _ = derived
+    inputs = tuple((n, Operand("bfloat16")) for n in back.tensors if n in back.used)
+    results = (Operand("bfloat16"), Operand("float64", "sum"))
+    shape, row = (4096, 1), (0, 1)
+    strides = tuple(row if n == "b" else shape for n, _ in inputs)
+    geometry = gpu._geometry((512, 4096), shape, (*strides, shape, row), len(inputs), (None, (4096,)))
+    assert geometry is not None
+    plan = Plan(
+        tuple(zip(back.expressions, results, strict=True)), inputs, factors=frozenset(back.tensors[2:])
+    )
+    return kernel_of(plan, "gpu"), geometry.layout, geometry.numbers
+
+
+def main() -> None:
+    kernels = {
+        "one function in float32": flat(function("silu", "float32")),
+        "its derivative in float64": flat(function("silu", "float64", 1)),
+        "a table": flat(function("cosine", "float32")),
+        "a number given at the call": flat(function("celu", "bfloat16", alpha=0.3)),
+        "sums": summed(),
+    }
+    for name, (kernel, *reached) in kernels.items():
+        ptx = compiled(kernel, *reached).asm["ptx"]
+        count = lambda pattern, ptx=ptx: len(re.findall(pattern, ptx))  # noqa: E731
+        print(
+            json.dumps(
+                {
+                    "kernel": name,
+                    "arithmetic": kernel.header.rsplit("computed in ", 1)[-1].split()[0],
+                    "fma": count(r"\bfma\.rn\.f(32|64)"),
+                    "fma in the program": sum(i.op == "fma" for _, i in kernel.program),
+                    "looked up": sum(i.op in ("pick", "gather") for _, i in kernel.program),
+                    "products and sums": count(r"\b(mul|add|sub)(\.rn)?\.f(32|64)"),
+                    "approximations": sorted(set(re.findall(r"\b\w+\.(?:approx|ftz)\S*", ptx))),
+                    "wide loads": count(r"ld\.global\S*\.v[24]\."),
+                    "narrow loads": count(r"ld\.global\S*\.(b|f|u|s)(8|16|32|64)\b")
+                    - count(r"ld\.global\S*\.v"),
+                }
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()

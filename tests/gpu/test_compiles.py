@@ -1,0 +1,36 @@
+"""Kernels compile for a GPU (compute capability 9.0) on a machine without one, to what was meant."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+#: elements that a thread computes: BLOCK elements by four warps
+EACH = 8
+
+
+@pytest.mark.slow
+def test_kernels_compile_ahead_of_time() -> None:
+    environment = {**os.environ, "TRITON_INTERPRET": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.gpu.ahead"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert not done.returncode, done.stderr[-3000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 5
+    for f in found:
+        assert f["approximations"] == [], f
+        # no product and sum became one operation: error-free transformations would be none
+        if f["kernel"] != "sums":
+            assert f["fma"] <= EACH * f["fma in the program"], f
+        assert f["wide loads"], f
+    single = found[0]
+    assert single["fma"] == EACH * single["fma in the program"]
+    assert single["narrow loads"] == EACH * single["looked up"]
