@@ -39,7 +39,7 @@ $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(PY)
 	@touch $@ $(VENV)/run.stamp
 
 run: $(VENV)/run.stamp ## compare twelve activations on digits; the report goes to runs/first
-	@$(VENV)/bin/softknee compare --data digits --activations "$(ACTIVATIONS)" --seeds 10 --depth 2,12 --out runs/first
+	@$(VENV)/bin/softknee compare --data digits --activations "$(ACTIVATIONS)" --seeds 10 --depth 2,12 --lr 0.001,0.003 --out runs/first
 
 test: $(VENV)/dev.stamp ## run the tests
 	@$(PY) -m pytest --numprocesses $(WORKERS) -m "not exhaustive"

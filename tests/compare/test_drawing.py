@@ -21,7 +21,7 @@ VOID = {"meta", "br", "link", "line", "polyline", "polygon"}
 def found() -> Comparison:
     return drawing.compare(
         "iris",
-        "relu,leaky_relu(negative_slope=0.3),sigmoid",
+        "relu,leaky_relu(negative_slope=0.3),prelu,sigmoid",
         seeds=6,
         depth=(1, 8),
         width=12,
@@ -67,8 +67,9 @@ def test_the_report_is_one_whole_file(found: Comparison, tmp_path: Path) -> None
         "What depth costs",
         "Learning curves",
         "Who beats whom",
-        "Time per step",
+        "Cost",
         "Dead and saturated",
+        "Learned parameters",
         "Failures",
         "Learning rates",
         "How it was done",

@@ -71,6 +71,7 @@ def _view(comparison: Comparison) -> dict[str, Any]:
         "shown": shown,
         "shades": [f"var(--series-{_shade(i, len(shown))})" for i in range(len(shown))],
         "panels": [_panel(comparison, shown, label) for label in comparison.labels],
+        "learned": _learned(comparison.labels, shown),
         "loss_top": _loss_top(shown),
         "failures": [
             (s.label, level.title, s.failures) for level in levels for s in level.standings if s.failures
@@ -130,14 +131,19 @@ def _sweep(comparison: Comparison, name: str) -> dict[str, Any] | None:
     for level in levels:
         rest = [_said(n, v) for n, v in level.varies.items() if n != name]
         groups.setdefault(", ".join([level.data] * (len(comparison.data) > 1) + rest), []).append(level)
-    groups = dict(list(groups.items())[: 4 * _CURVES])
+    if len(groups) > _CURVES:  # too many lines: one for each data set, or one of all
+        groups = {}
+        for level in levels:
+            groups.setdefault(level.data if 1 < len(comparison.data) <= _CURVES else "mean of all", []).append(level)
     low = min(0.0, *(s.score.mean for level in levels for s in level.standings))
     shades = [f"var(--series-{_shade(i, len(groups))})" for i in range(len(groups))]
     guesses = {round(level.guess, 9) for level in levels}
 
     def line(label: str, group: list[Level], shade: str) -> dict[str, Any]:
-        ordered = sorted(group, key=lambda level: level.varies[name])
-        points = [((place(v.varies[name]) - place(steps[0])) / span, v.of(label).score.mean) for v in ordered]
+        at = {step: [v.of(label).score.mean for v in group if v.varies[name] == step] for step in steps}
+        points = [
+            ((place(step) - place(steps[0])) / span, sum(found) / len(found)) for step, found in at.items() if found
+        ]
         dots = [(100 * x, 100 * (1 - _clamped((y - low) / (1 - low)))) for x, y in points]
         return {
             "shade": shade,
@@ -150,9 +156,9 @@ def _sweep(comparison: Comparison, name: str) -> dict[str, Any] | None:
     for label in comparison.labels:
         lines = [line(label, group, shade) for group, shade in zip(groups.values(), shades, strict=True)]
         ends = [
-            f"{100 * first:.1f} → {100 * last:.1f}" for first, last in (found["ends"] for found in lines[:2])
+            f"{100 * first:.1f} → {100 * last:.1f}" for first, last in (found["ends"] for found in lines)
         ]
-        panels.append({"label": label, "lines": lines, "ends": ends})
+        panels.append({"label": label, "lines": lines, "ends": ends if len(ends) < 3 else []})
     return {
         "heading": "What depth costs" if name == "depth" else f"What {name.replace('_', ' ')} does",
         "unit": "layers" if name == "depth" else name.replace("_", " "),
@@ -249,6 +255,40 @@ def settings(comparison: Comparison) -> list[tuple[str, str]]:
     return found
 
 
+def _learned(labels: Sequence[str], levels: Sequence[Level]) -> list[dict[str, Any]]:
+    """A panel for each learned parameter and condition, a line for each layer."""
+    panels = []
+    for label, level in ((label, level) for label in labels for level in levels):
+        for name, curves in level.of(label).learned.items():
+            found = [v for curve in curves for v in curve.middle if math.isfinite(v)]
+            if not found:
+                continue
+            low, high = min(found), max(found)
+            steps = len(curves[0].middle) - 1
+            lines = [
+                {
+                    "shade": f"var(--series-{_shade(i, len(curves))})",
+                    "points": _line(
+                        [(step / max(1, steps), v) for step, v in enumerate(curve.middle)], low, high + 1e-9
+                    ),
+                }
+                for i, curve in enumerate(curves)
+            ]
+            last = ", ".join(f"{curve.middle[-1]:.2f}" for curve in curves[:6])
+            panels.append(
+                {
+                    "label": f"{label}: {name}",
+                    "title": level.title,
+                    "last": last + ", …" * (len(curves) > 6),
+                    "lines": lines,
+                    "low": f"{low:.2f}",
+                    "high": f"{high:.2f}",
+                    "epochs": steps,
+                }
+            )
+    return panels
+
+
 def _clamped(value: float) -> float:
     return min(1.0, max(0.0, value))
 
@@ -290,6 +330,8 @@ def _times(level: Level) -> dict[str, Any]:
                 "microseconds": 1e6 * s.step_seconds[0],
                 "share": 100 * s.step_seconds[0] / slowest,
                 "ratio": s.step_seconds[0] / fastest,
+                "kilobytes": s.saved / 1000,
+                "score": s.score.mean,
             }
             for s in ordered
         ],
