@@ -34,12 +34,11 @@ def options(
         raise ValueError(f'saved must be "full" or "lean", got {saved!r}')
     if bits not in (None, 2, 3, 4):
         raise ValueError(f"bits must be 2, 3 or 4, got {bits!r}")
-    before = current.call, current.saved, current.bits
+    before = current.call, current.kept
     try:
         if precision is not None:
             current.call = Call(before[0].scalars, before[0].shapes, precision)
-        current.saved = saved or current.saved
-        current.bits = bits or current.bits
+        current.kept = saved or current.kept[0], bits or current.kept[1]
         yield
     finally:
-        current.call, current.saved, current.bits = before
+        current.call, current.kept = before

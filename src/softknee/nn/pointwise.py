@@ -23,7 +23,7 @@ from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
 from softknee.lang.simplify import simplify
 from softknee.lang.stabilise import guard_dead_branches, rewrite, stabilise
 from softknee.nn import launch
-from softknee.nn.saved import saved_form
+from softknee.nn.saved import Saved, saved_form
 
 __all__ = ["Call", "Output", "Pointwise", "Term", "current"]
 
@@ -67,8 +67,7 @@ class _Current(threading.local):
     """The options of this thread; `call` is what a call without parameters carries."""
 
     call = Call()
-    saved = "full"
-    bits = 4
+    kept = ("full", 4)  # what backward keeps: see options
 
 
 current = _Current()
@@ -101,7 +100,7 @@ class Pointwise:
         self.inputs = inputs  # the symbols that may be infinite or huge: see stabilise.tame
         self.single = len(outputs) == 1
         self.kernels: dict[object, Any] = {}  # by what they were compiled for; see launch
-        self.forms: dict[object, Any] = {}  # what is kept for backward; see saved
+        self.forms: dict[tuple[str, int], Saved | None] = {}  # what is kept for backward; see saved
         self.samples: dict[str, tuple[float, ...]] = {}  # values of other symbols to try in tame
         self.number = len(_operators)
         _operators.append(self)
@@ -227,7 +226,7 @@ class Pointwise:
         if _functorch_active():
             return self.function.apply(*args)
         if grad and len(args) == 2 and _grad_enabled() and _dual_level._current_level < 0:
-            form = saved_form(self, current.saved, current.bits)
+            form = saved_form(self, current.kept)
             if form is not None and launch.eligible(args[:1]) and form.takes(args[0]):
                 return form.apply(*args, False)
         if (grad and _grad_enabled()) or _dual_level._current_level >= 0:
@@ -303,7 +302,7 @@ class Pointwise:
         otherwise: called with every other tensor that is not of a floating type."""
         kernels, exact = self.kernels, Tensor
         modes, tracing, empty_like = launch._modes, launch._tracing, torch.empty_like
-        serial, many = launch.SERIAL, launch.many
+        serial, many, storages = launch.SERIAL, launch.many, launch.STORAGE
 
         def call(x: Any) -> Any:
             if _is_compiling():
@@ -311,24 +310,28 @@ class Pointwise:
             if (
                 type(x) is exact
                 and x.is_cpu
-                and not (x.requires_grad and _grad_enabled())
                 and not _functorch_active()
                 and _dual_level._current_level < 0
                 and not modes()
                 and tracing() is None
-                and (kernel := kernels.get((x.dtype, current.call.precision))) is not None
-                and kernel.whole
                 and not x.is_neg()
                 and x.is_contiguous()
                 and (address := x.data_ptr())
             ):
-                result = empty_like(x)
-                size = x.numel()
-                if size < serial:
-                    kernel.call(size, 1, 1, address, result.data_ptr())
-                else:
-                    many(kernel.call, size, (result,), (address, result.data_ptr()))
-                return result
+                if x.requires_grad and _grad_enabled():
+                    form = saved_form(self, current.kept) if x.dtype in storages else None
+                    if form is not None:
+                        return form.apply(x, current.call, False)
+                    if x.is_floating_point():
+                        return self._apply(x, current.call)
+                elif (kernel := kernels.get((x.dtype, current.call.precision))) is not None and kernel.whole:
+                    result = empty_like(x)
+                    size = x.numel()
+                    if size < serial:
+                        kernel.call(size, 1, 1, address, result.data_ptr())
+                    else:
+                        many(kernel.call, size, (result,), (address, result.data_ptr()))
+                    return result
             usual = x.is_floating_point() and x.layout is torch.strided
             return self(x, current.call) if usual else otherwise(x)
 

@@ -252,7 +252,7 @@ def in_place(op: Pointwise, args: tuple[Any, ...]) -> Any:
             "a leaf tensor that requires gradients cannot be changed in place; use inplace=False or x.clone()"
         )
     if recording and len(args) == 2 and not torch._C._are_functorch_transforms_active() and plain_forward():
-        form = saved_form(op, current.saved, current.bits)
+        form = saved_form(op, current.kept)
         compiling = torch.compiler.is_compiling()
         if form is not None and not compiling and launch.eligible(args[:1]) and form.takes(x):
             return form.apply(x, args[-1], True)

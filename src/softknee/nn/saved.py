@@ -58,13 +58,15 @@ def levels_for(slope: Any, bits: int, count: int = 1024) -> tuple[float, ...]:
     return tuple(float(np.float32(values[i:j].mean())) for i, j in pairwise(ends))
 
 
-def saved_form(op: Pointwise, saved: str, bits: int) -> Saved | None:
-    """How the operator records itself for backward by codes; None where it keeps its input."""
-    key = (saved, bits if saved == "lean" else 0)
+def saved_form(op: Pointwise, kept: tuple[str, int]) -> Saved | None:
+    """How the operator records itself for backward by codes; None where it keeps its input.
+
+    kept: the options `saved` and `bits`.
+    """
     forms = op.forms
-    if key not in forms:
-        forms[key] = _made(op, saved, bits)
-    return forms[key]  # type: ignore[no-any-return]
+    if kept not in forms:
+        forms[kept] = _made(op, *kept)
+    return forms[kept]
 
 
 def _made(op: Pointwise, saved: str, bits: int) -> Saved | None:
