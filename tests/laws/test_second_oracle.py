@@ -36,7 +36,9 @@ def test_torch_in_float64(definition: Definition) -> None:
         got = function_of(definition)(a, **arguments, **choices)
         assert torch.allclose(got, right, rtol=1e-13, atol=1e-15), definition.name
         (g,), (w,) = (torch.autograd.grad(y.sum(), v) for y, v in ((got, a), (right, b)))
-        assert torch.allclose(g, w, rtol=THEIR_ERROR.get(definition.torch, 1e-12), atol=1e-14), definition.name
+        assert torch.allclose(g, w, rtol=THEIR_ERROR.get(definition.torch, 1e-12), atol=1e-14), (
+            definition.name
+        )
 
 
 def _differs(definition: Definition, name: str) -> bool:

@@ -73,8 +73,8 @@ def recommend(
     """
     if not 0 < minutes < math.inf:
         raise CompareError(f"minutes={minutes}: a positive number is needed")
-    if settings.get("network", "mlp") == "mlp":
-        settings.setdefault("depth", 2)
+    if settings.get("depth") is None and settings.get("network") in (None, "mlp"):
+        settings["depth"] = 2
     deadline = time.monotonic() + 60 * minutes
     field = candidates() if activations is None else [str(s) for s in specifications(activations)]
     usual = field[0] if OTHER not in field else OTHER
@@ -84,7 +84,14 @@ def recommend(
     trained, seconds_an_epoch = 1, 0.0
     while len(field) > _FINALISTS or not rungs:
         start = time.monotonic()
-        progress(Progress(0, 1, "", f"round {len(rungs) + 1}: {len(field)} activations, {trained} epochs"))
+        progress(
+            Progress(
+                0,
+                1,
+                "",
+                f"round {len(rungs) + 1}: {len(field)} activations, {trained} epoch{'s' * (trained > 1)}",
+            )
+        )
         found = compare(
             data, field, seeds=range(1000, 1000 + _SCREENED), epochs=trained, progress=progress, **settings
         )

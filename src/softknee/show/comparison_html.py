@@ -134,7 +134,9 @@ def _sweep(comparison: Comparison, name: str) -> dict[str, Any] | None:
     if len(groups) > _CURVES:  # too many lines: one for each data set, or one of all
         groups = {}
         for level in levels:
-            groups.setdefault(level.data if 1 < len(comparison.data) <= _CURVES else "mean of all", []).append(level)
+            groups.setdefault(
+                level.data if 1 < len(comparison.data) <= _CURVES else "mean of all", []
+            ).append(level)
     low = min(0.0, *(s.score.mean for level in levels for s in level.standings))
     shades = [f"var(--series-{_shade(i, len(groups))})" for i in range(len(groups))]
     guesses = {round(level.guess, 9) for level in levels}
@@ -142,7 +144,9 @@ def _sweep(comparison: Comparison, name: str) -> dict[str, Any] | None:
     def line(label: str, group: list[Level], shade: str) -> dict[str, Any]:
         at = {step: [v.of(label).score.mean for v in group if v.varies[name] == step] for step in steps}
         points = [
-            ((place(step) - place(steps[0])) / span, sum(found) / len(found)) for step, found in at.items() if found
+            ((place(step) - place(steps[0])) / span, sum(found) / len(found))
+            for step, found in at.items()
+            if found
         ]
         dots = [(100 * x, 100 * (1 - _clamped((y - low) / (1 - low)))) for x, y in points]
         return {
@@ -155,9 +159,7 @@ def _sweep(comparison: Comparison, name: str) -> dict[str, Any] | None:
     panels = []
     for label in comparison.labels:
         lines = [line(label, group, shade) for group, shade in zip(groups.values(), shades, strict=True)]
-        ends = [
-            f"{100 * first:.1f} → {100 * last:.1f}" for first, last in (found["ends"] for found in lines)
-        ]
+        ends = [f"{100 * first:.1f} → {100 * last:.1f}" for first, last in (found["ends"] for found in lines)]
         panels.append({"label": label, "lines": lines, "ends": ends if len(ends) < 3 else []})
     return {
         "heading": "What depth costs" if name == "depth" else f"What {name.replace('_', ' ')} does",
