@@ -16,6 +16,7 @@ from triton.compiler import ASTSource
 from softknee import catalogue
 from softknee.kernels.llvm import Kernel, Operand, Scalar
 from softknee.kernels.plan import Plan, kernel_of
+from softknee.kernels.program import Program
 from softknee.kernels.triton import OPTIONS, Layout, names, tables, to_triton
 from softknee.lang import sigmoid, symbol
 from softknee.nn import gpu
@@ -81,8 +82,16 @@ def summed() -> tuple[Kernel, Layout, tuple[int, ...]]:
     return kernel_of(plan, "gpu"), geometry.layout, geometry.numbers
 
 
+def product_and_sum() -> Kernel:
+    """x x + x, in two roundings"""
+    p = Program()
+    x = p.input(0, "f32")
+    return Kernel(p, (Operand("float32"),), ((p.add(p.mul(x, x), x), Operand("float32")),))
+
+
 def main() -> None:
     kernels = {
+        "a product and a sum": flat(product_and_sum()),
         "one function in float32": flat(function("silu", "float32")),
         "its derivative in float64": flat(function("silu", "float64", 1)),
         "a table": flat(function("cosine", "float32")),
@@ -90,14 +99,15 @@ def main() -> None:
         "sums": summed(),
     }
     for name, (kernel, *reached) in kernels.items():
-        ptx = compiled(kernel, *reached).asm["ptx"]
+        made = compiled(kernel, *reached).asm
+        ptx = made["ptx"]
         count = lambda pattern, ptx=ptx: len(re.findall(pattern, ptx))  # noqa: E731
         print(
             json.dumps(
                 {
                     "kernel": name,
-                    "arithmetic": kernel.header.rsplit("computed in ", 1)[-1].split()[0],
                     "fma": count(r"\bfma\.rn\.f(32|64)"),
+                    "contracted": "FFMA" in made["sass"] if name == "a product and a sum" else False,
                     "fma in the program": sum(i.op == "fma" for _, i in kernel.program),
                     "looked up": sum(i.op in ("pick", "gather") for _, i in kernel.program),
                     "products and sums": count(r"\b(mul|add|sub)(\.rn)?\.f(32|64)"),
