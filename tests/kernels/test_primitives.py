@@ -14,6 +14,7 @@ from mpmath import mp, mpf
 from scipy import special
 
 from softknee.kernels import coefficients, primitives
+from softknee.kernels import native as primitives_native
 from softknee.kernels.arrays import run_program
 from softknee.kernels.primitives import (
     DOUBLE_ERROR,
@@ -419,3 +420,16 @@ def test_double_divides_by_what_is_surely_positive_without_a_division() -> None:
     assert "div" not in [i.op for _, i in program]
     found = run_program(program, [a.to_value(y)], [x], "float64")[0]
     np.testing.assert_allclose(found, 1 / (1 + abs(x)), rtol=2.0**-43, atol=1e-290)
+
+
+@pytest.mark.parametrize("name", [*SINGLE_ERROR, "silu"])
+def test_single_without_the_widest_registers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables in memory and powers of two as products, as on a machine without AVX-512."""
+    x = sample(20_000)
+    wide = single(name, x)
+    monkeypatch.setattr(primitives_native, "features", frozenset)
+    narrow = single(name, x)
+    normal = abs(wide) >= 2.0**-126
+    # the reciprocal is another: a last bit may differ
+    np.testing.assert_allclose(narrow[normal], wide[normal], rtol=2.0**-22)
+    np.testing.assert_allclose(narrow[~normal], wide[~normal], atol=2.0**-148, rtol=0)

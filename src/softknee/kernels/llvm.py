@@ -228,16 +228,17 @@ def _scale(t: _Text, i: Instruction, a: list[str]) -> str:
     if _wide_registers(t):
         none, all_, here = ("<16 x float>", "zeroinitializer"), ("i16", "-1"), ("i32", "4")
         return _registers(t, "mask.scalef.ps.512", "f32", (a[0], "f32"), (a[1], "f32"), none, all_, here)
-    # Two powers of two: only the second product can be inexact.
+    # Three powers of two: only the last product can be inexact.
     f32, i32, b = t.vector("f32"), t.vector("i32"), t.vector("bool")
     n = t.intrinsic("floor", "f32", a[1])
-    for order, limit in (("ogt", -250.0), ("olt", 250.0)):  # NaN becomes a limit: it must not be converted
+    for order, limit in (("ogt", -378.0), ("olt", 378.0)):  # NaN becomes a limit: it must not be converted
         c = t.const(limit, "f32")
         n = t.put(f"select {b} {t.put(f'fcmp {order} {f32} {n}, {c}')}, {f32} {n}, {f32} {c}")
     whole = t.put(f"fptosi {f32} {n} to {i32}")
-    half = t.put(f"ashr {i32} {whole}, splat (i32 1)")
+    third = t.put(f"sdiv {i32} {whole}, splat (i32 3)")
+    rest = t.put(f"sub {i32} {whole}, {t.put(f'shl {i32} {third}, splat (i32 1)')}")
     value = a[0]
-    for part in (half, t.put(f"sub {i32} {whole}, {half}")):
+    for part in (third, third, rest):
         field = t.put(f"shl {i32} {t.put(f'add {i32} {part}, splat (i32 127)')}, splat (i32 23)")
         value = t.put(f"fmul {f32} {value}, {t.put(f'bitcast {i32} {field} to {f32}')}")
     return value

@@ -57,10 +57,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "narrow": ("f64", "f32"),
     "gather": ("i64", "f64"),  # payload: a tuple of floats; the operand is an index into it
     "pick": ("i32", "f32"),  # payload: PICKED floats; the operand modulo PICKED is an index
-    "scale": (
-        "FF",
-        "F",
-    ),  # f32 only: a 2^floor(b), rounded once, for |b| < 1000 and |a| in [2^-60, 2^60], 0, NaN
+    "scale": ("FF", "F"),  # f32: a 2^floor(b), rounded once; |a| 0 or from 2^-60 on, b from -378 to 378
     "lookup": ("i32", "f32"),  # payload: the bytes of a float32 array; the operand is an index
 }
 
