@@ -433,3 +433,17 @@ def test_single_without_the_widest_registers(name: str, monkeypatch: pytest.Monk
     # the reciprocal is another: a last bit may differ
     np.testing.assert_allclose(narrow[normal], wide[normal], rtol=2.0**-22)
     np.testing.assert_allclose(narrow[~normal], wide[~normal], atol=2.0**-148, rtol=0)
+
+
+def test_single_products_of_two_scaled_numbers_keep_their_exponents() -> None:
+    """e^-70 e^-25 is subnormal, e^-70 and e^-25 are not; the fractions of both exponents add up, too."""
+    x = np.linspace(-70, -1, 5000, dtype=np.float32)
+    program = Program()
+    a = Single(program)
+    number = a.from_value(program.input(0, "f32"))
+    shifted = a.from_value(program.add(program.input(0, "f32"), program.const(-25.0, "f32")))
+    product = a.mul(a.exp(number), a.exp(shifted))
+    found = run_program(program, [a.to_value(product)], [x], "float32")[0]
+    true = np.exp(x.astype(np.float64)) * np.exp((x + np.float32(-25)).astype(np.float64))
+    unit = np.spacing(np.maximum(true, 2.0**-126).astype(np.float32))
+    assert (abs(found - true) / unit).max() < 2

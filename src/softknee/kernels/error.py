@@ -35,7 +35,8 @@ def single_error(root: Node, scalars: AbstractSet[str] = frozenset()) -> float:
         elif n.op in ("number", "constant"):
             error[id(n)] = 0.0  # a factor carries what it lost in rounding
         elif n.op in ("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"):
-            error[id(n)] = 0.0 if not any(parts) else math.inf
+            rounded = any(a.op == "number" and not _single(a) for a in n.args)  # a border moved
+            error[id(n)] = math.inf if rounded or any(parts) else 0.0
         elif n.op in _EXACT:
             error[id(n)] = max(parts, default=0.0)
         elif n.op in ("add", "sub"):

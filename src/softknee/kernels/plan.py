@@ -23,7 +23,7 @@ from softknee.kernels.lower import lower
 from softknee.kernels.measure import measured_error
 from softknee.kernels.primitives import Double, Pair, Single
 from softknee.kernels.program import Program
-from softknee.kernels.table import split, table_of
+from softknee.kernels.table import is_choice, split, table_of
 from softknee.kernels.triton import Layout, to_triton
 from softknee.lang.nodes import Node, symbols_in, walk
 
@@ -127,17 +127,21 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
     """The kernel a backend spells: the plan's expressions, lowered."""
     arithmetic = arithmetic_for(plan) if backend == "cpu" else gpu_arithmetic_for(plan)
     program = Program()
-    kind = "f32" if arithmetic is Single else "f64"
-    values = {name: program.input(k, kind) for k, (name, _) in enumerate(plan.inputs)}
     roots = [e for e, _ in plan.outputs]
+    parts: dict[str, tuple[str, Node]] = {}
     storages = {n: (k, i.storage) for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
     narrow = {n for n, (_, storage) in storages.items() if SIZE[storage] == 2}
     if narrow and backend == "cpu":  # a table would not fit beside the data in a GPU's caches
         roots, parts = split(roots, narrow)
-        for name, (source_name, part) in parts.items():
-            place, storage = storages[source_name]
-            entries = table_of(part, source_name, storage, partial(_values, part, source_name))
-            values[name] = program.widen(program.lookup(program.input(place, "i32"), payload=entries))
+        if arithmetic is Double and _exact_in_float32(roots, plan):
+            arithmetic = Single
+    kind = "f32" if arithmetic is Single else "f64"
+    values = {name: program.input(k, kind) for k, (name, _) in enumerate(plan.inputs)}
+    for name, (source_name, part) in parts.items():
+        place, storage = storages[source_name]
+        entries = table_of(part, source_name, storage, partial(_values, part, source_name))
+        found = program.lookup(program.input(place, "i32"), payload=entries)
+        values[name] = found if arithmetic is Single else program.widen(found)
     results = lower(roots, program, arithmetic(program), values)
     header = (
         "\n".join(f"{o.storage} {o.access}: {e!r}"[:400] for e, o in plan.outputs)
@@ -150,6 +154,17 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
         lanes=_lanes(arithmetic),
         header=header,
     )
+
+
+def _exact_in_float32(roots: list[Node], plan: Plan) -> bool:
+    """Whether 16-bit results are exact in float32 before they are rounded: choices, tables, negation."""
+    operands = [o for _, o in plan.outputs] + [i for _, i in plan.inputs]
+    narrow = all(isinstance(o, Operand) and o.storage in _NARROW and o.access in _PLAIN for o in operands)
+    return narrow and all(map(is_choice, roots))
+
+
+_NARROW = {"bfloat16", "float16", "bits"}
+_PLAIN = {"row", "splat"}
 
 
 def _values(part: Node, name: str, x: Any) -> Any:

@@ -1188,9 +1188,11 @@ class Single(_Common):
             # multiples of 1/32: the floor of the sum need not be the sum of the floors
             exponent = p.add(self._floor(a.exponent), self._floor(b.exponent))
         cross = None
-        for x, y in ((a, b), (b, a)):
+        for x, y, other in ((a, b, None), (b, a, a.low)):
             if x.low is not None:  # an infinite y makes the product infinite, not its correction
                 small = self._clamp(y.value, -3e38, 3e38)
+                if other is not None:  # the product of the low parts counts, too: they may be a hundredth
+                    small = p.add(small, other)
                 cross = p.mul(x.low, small) if cross is None else p.fma(x.low, small, cross)
         if cross is None:
             return Scaled(p.mul(a.value, b.value), None, exponent)

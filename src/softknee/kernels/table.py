@@ -8,6 +8,7 @@ near the middle between two 16-bit numbers that its own error could decide, mpma
 
 from __future__ import annotations
 
+from struct import pack, unpack
 from typing import TYPE_CHECKING, Any
 
 from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
@@ -16,7 +17,7 @@ from softknee.lang.simplify import simplify
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["split", "table_of"]
+__all__ = ["is_choice", "split", "table_of"]
 
 #: operations whose result, rounded once, is exact: a part made of these needs no table
 _EXACT = {
@@ -25,6 +26,18 @@ _EXACT = {
 }  # fmt: skip
 #: digits to which mpmath may go to find the side of a middle on which a value lies
 _DIGITS = (60, 400)
+
+
+def is_choice(root: Node) -> bool:
+    """Whether a result is one of its inputs or of its literals, up to sign, all of them float32 numbers."""
+    return all(
+        n.op in _EXACT - {"constant"} and (n.op != "number" or _is_float32(n.payload)) for n in walk(root)
+    )
+
+
+def _is_float32(value: Any) -> bool:
+    nearest = float(value)
+    return nearest == value and (nearest - nearest != 0 or unpack("f", pack("f", nearest))[0] == nearest)
 
 
 def split(roots: list[Node], narrow: set[str]) -> tuple[list[Node], dict[str, tuple[str, Node]]]:
