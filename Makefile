@@ -42,7 +42,7 @@ run: $(VENV)/run.stamp ## compare twelve activations on digits; the report goes 
 	@$(VENV)/bin/softknee compare --data digits --activations "$(ACTIVATIONS)" --seeds 10 --depth 2,12 --lr 0.001,0.003 --out runs/first
 
 test: $(VENV)/dev.stamp ## run the tests
-	@$(PY) -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not exhaustive"
+	@$(PY) -m pytest --numprocesses $(WORKERS) -m "not exhaustive"
 
 test-gpu: $(VENV)/dev.stamp ## run the GPU kernels' tests on a GPU, over the whole catalogue
 	@TRITON_INTERPRET=0 $(PY) -m pytest tests/gpu
