@@ -11,11 +11,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from softknee.compare.judge import groups
 from softknee.compare.protocol import Protocol
 from softknee.compare.records import Comparison, Curve, Level, Ranks
+from softknee.show.pages import environment
 from softknee.show.scale import scale_of
 
 Point = tuple[float, float]
@@ -35,21 +36,15 @@ def fragment(comparison: Comparison) -> str:
 
 @functools.cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("softknee.show"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
+    return environment(
+        {
+            "percent": lambda share, digits=1: f"{100 * share:.{digits}f}",
+            "signed": lambda share, digits=1: f"{100 * share:+.{digits}f}".replace("-", "−"),
+            "probability": _probability,
+            "unbroken": lambda text: text.replace(" %", "\u00a0%").replace("p ", "p\u00a0"),
+            "mean": lambda values: sum(values) / len(values),
+        }
     )
-    environment.filters |= {
-        "percent": lambda share, digits=1: f"{100 * share:.{digits}f}",
-        "signed": lambda share, digits=1: f"{100 * share:+.{digits}f}".replace("-", "−"),
-        "probability": _probability,
-        "unbroken": lambda text: text.replace(" %", "\u00a0%").replace("p ", "p\u00a0"),
-        "mean": lambda values: sum(values) / len(values),
-    }
-    return environment
 
 
 def _view(comparison: Comparison) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import functools
 import math
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from softknee.diagnose.records import Report
 from softknee.diagnose.timeline import History
 from softknee.show.diagnosis import number, share
+from softknee.show.pages import environment
 
 __all__ = ["fragment", "html"]
 
@@ -37,15 +38,7 @@ def fragment(report: Report) -> str:
 
 @functools.cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("softknee.show"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"number": number, "share": share}
-    return environment
+    return environment({"number": number, "share": share})
 
 
 def _view(report: Report) -> dict[str, Any]:
