@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -17,14 +18,10 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 def browser() -> Iterator[Any]:
     """Headless Chromium. Skips where there is none, except where SOFTKNEE_BROWSER=required says that there must be."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        found = None
     if found is None:
         if os.environ.get("SOFTKNEE_BROWSER") == "required":
-            pytest.fail("Chromium or Playwright is missing, and SOFTKNEE_BROWSER says that they are required")
-        pytest.skip("needs Chromium on the PATH (Debian: chromium) and Playwright (pip install playwright)")
+            pytest.fail("Chromium is missing, and SOFTKNEE_BROWSER says that it is required")
+        pytest.skip("needs Chromium on the PATH (Debian: chromium)")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield launched
