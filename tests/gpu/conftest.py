@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from softknee.nn import gpu, launch, pointwise, saved
+from softknee.nn import gpu, launch, pointwise, runtime
 from softknee.testing import laws
 
 triton = pytest.importorskip("triton")
@@ -68,8 +68,9 @@ def on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         launch, "run", lambda op, ts, call, out=None: gpu.run(op, ts, call, (out,) * len(op.outputs))
     )
     monkeypatch.setattr(launch, "_strided", gpu.run)
-    monkeypatch.setattr(saved.Saved, "takes", lambda self, x: False)  # codes are the CPU's
-    known = [(op.kernels, dict(op.kernels)) for op in pointwise._operators]
+    for user in (pointwise, runtime):  # saved forms are the CPU's
+        monkeypatch.setattr(user, "saved_form", lambda op, kept: None)
+    known = [(kept, dict(kept)) for op in pointwise._operators for kept in (op.kernels, op.forms)]
     for kernels, _ in known:
         kernels.clear()  # what was compiled for the CPU would be found first
     with np.errstate(all="ignore"):

@@ -43,6 +43,7 @@ _tracing = getattr(torch._C, "_get_tracing_state", lambda: None)
 _exact = (Tensor, torch.nn.Parameter)
 _strided_layout = torch.strided
 _empty_like = torch.empty_like
+_grad_enabled = torch.is_grad_enabled
 
 
 def _connect() -> bool:
@@ -106,6 +107,20 @@ def eligible(tensors: tuple[Any, ...]) -> bool:
     return not _modes() and _tracing() is None and (here or gpu.usable(tensors))
 
 
+def plain(gradient: Tensor) -> bool:
+    """Whether backward may give an incoming gradient to a kernel: nobody watches, nothing is recorded.
+
+    Autograd has seen to its type and shape."""
+    return (
+        type(gradient) is Tensor
+        and not _grad_enabled()
+        and not gradient.is_neg()
+        and gradient.is_cpu
+        and not _modes()
+        and _tracing() is None
+    )
+
+
 def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | None = None) -> Any:
     """The operator's results; None where this combination of shapes is left to torch operations."""
     first = tensors[0]
@@ -126,7 +141,7 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
         return _strided(op, tensors, call, out)
     if not contiguous and any(t.stride() != first.stride() for t in tensors):
         return _strided(op, tensors, call, out)
-    kernel = op.kernels.get((dtype, call.precision)) or _flat(op, dtype, call.precision)
+    kernel = op.kernels.get((dtype, call.precision)) or flat_kernel(op, dtype, call.precision)
     result = _empty_like(first) if out is None else out
     if not contiguous and result.stride() != first.stride():  # not dense
         return _strided(op, tensors, call, out)
@@ -205,14 +220,17 @@ def _compile(
     return _Compiled(compile_plan(plan), places, len(op.tensors))
 
 
-def _flat(op: Pointwise, dtype: torch.dtype, precision: str) -> _Compiled:
-    storage = STORAGE[dtype]
-    count = len(op.tensors)
-    results = tuple(Operand(storage) for _ in op.outputs)
-    kernel = op.kernels[dtype, precision] = _compile(
-        op, (storage,) * count, ("row",) * count, results, precision
-    )
+def flat_kernel(op: Pointwise, dtype: torch.dtype, precision: str) -> _Compiled:
+    """The kernel for tensors that are one row each, kept with the operator"""
+    kernel = op.kernels[dtype, precision] = kernel_for(op, dtype, ("row",) * len(op.tensors), precision)
     return kernel
+
+
+def kernel_for(op: Pointwise, dtype: torch.dtype, accesses: tuple[Any, ...], precision: str) -> _Compiled:
+    """The kernel for tensors of one type, each a row or one number for all"""
+    storage = STORAGE[dtype]
+    results = tuple(Operand(storage) for _ in op.outputs)
+    return _compile(op, (storage,) * len(accesses), accesses, results, precision)
 
 
 # Shapes that are not one row

@@ -212,6 +212,10 @@ class Pointwise:
         """The tensors whose values the results depend on."""
         return frozenset(symbols_in(*self.expressions))
 
+    @cached_property
+    def reads_all(self) -> bool:
+        return self.used == frozenset(self.tensors)
+
     # What is called
 
     def __call__(self, *args: Any) -> Any:
@@ -300,7 +304,7 @@ class Pointwise:
         """The operator as a function of one tensor. A contiguous tensor of a type that it has met
         before takes the short way: at small sizes the time goes into asking the tensor what it is.
         otherwise: called with every other tensor that is not of a floating type."""
-        kernels, exact = self.kernels, Tensor
+        kernels, forms, exact = self.kernels, self.forms, Tensor
         modes, tracing, empty_like = launch._modes, launch._tracing, torch.empty_like
         serial, many, storages = launch.SERIAL, launch.many, launch.STORAGE
 
@@ -319,7 +323,9 @@ class Pointwise:
                 and (address := x.data_ptr())
             ):
                 if x.requires_grad and _grad_enabled():
-                    form = saved_form(self, current.kept) if x.dtype in storages else None
+                    kept = current.kept
+                    known = x.dtype in storages
+                    form = (forms.get(kept) or saved_form(self, kept)) if known else None
                     if form is not None:
                         return form.apply(x, current.call, False)
                     if x.is_floating_point():

@@ -1,4 +1,4 @@
-"""What is kept for backward in place of the input: a code of a few bits an element.
+"""What an operator of one tensor keeps for backward: the input, or a code of a few bits an element.
 
 Where the derivative takes a few values that depend on no tensor (relu, leaky_relu, hardtanh, the shrink
 functions), one to three bits say all of it, exactly: the default. With `options(saved="lean")` the
@@ -28,6 +28,9 @@ __all__ = ["levels_for", "saved_form"]
 
 #: codes are padded to whole vectors of this many elements
 PADDED = 64
+
+empty_like = torch.empty_like
+flat, flat_kernel, plain = launch.flat, launch.flat_kernel, launch.plain
 
 
 def levels_for(slope: Any, bits: int, count: int = 1024) -> tuple[float, ...]:
@@ -59,7 +62,8 @@ def levels_for(slope: Any, bits: int, count: int = 1024) -> tuple[float, ...]:
 
 
 def saved_form(op: Pointwise, kept: tuple[str, int]) -> Saved | None:
-    """How the operator records itself for backward by codes; None where it keeps its input.
+    """How the operator records itself for backward where nobody but autograd watches; None where it
+    takes several tensors, or torch operations.
 
     kept: the options `saved` and `bits`.
     """
@@ -77,7 +81,12 @@ def _made(op: Pointwise, saved: str, bits: int) -> Saved | None:
     if codes is None and saved == "lean" and not op.scalars:
         tame = stabilise(slope, op.inputs, op.samples)
         codes = rounded_codes(tame, levels_for(_evaluated(tame), bits))
-    return None if codes is None else Saved(op, codes)
+    if codes is not None:
+        return Coded(op, codes)
+    derived = op.backward((True,))
+    if derived is None or not (op.reads_all and derived[0].reads_all):
+        return None
+    return Whole(op, derived[0])
 
 
 def _evaluated(slope: Any) -> Any:
@@ -87,105 +96,151 @@ def _evaluated(slope: Any) -> Any:
     return lambda x: function(x)[0]
 
 
-def _length(size: int) -> int:
-    """Bytes of one bit an element, a whole number of vectors"""
-    return -(-size // PADDED) * (PADDED // 8)
-
-
 class Saved:
-    """An operator's autograd function that keeps codes of the derivative."""
+    """An operator of one tensor with its autograd function: one kernel forward, one backward.
 
-    def __init__(self, op: Pointwise, codes: Codes) -> None:
+    The functions are written out for the time that a call takes: each layer of Python counts in it.
+    """
+
+    #: whether the input may be written over
+    free = False
+
+    def __init__(self, op: Pointwise, function: type[torch.autograd.Function]) -> None:
         self.op = op
-        self.codes = codes
-        self.count = len(codes.planes)
-        self._kernels: dict[Any, Any] = {}
-        self.function = _function_of(self)
+        self.function = function
+        function.__name__ = function.__qualname__ = "Pointwise"
         # Function.apply inspects signatures on every call; the C function does not
-        self.apply: Any = super(torch.autograd.Function, self.function).apply  # type: ignore[misc]
+        self.apply: Any = super(torch.autograd.Function, function).apply  # type: ignore[misc]
 
     def takes(self, x: Tensor) -> bool:
         """Tensors that lie in the CPU's memory without gaps; those of a GPU are kept themselves"""
         return x.is_cpu and (x.is_contiguous() or launch.dense(x))
 
-    def forward(self, x: Tensor, call: Call, inplace: bool) -> tuple[Tensor, Tensor]:
-        """The result and the codes, in one pass."""
-        kernel = self._kernels.get((x.dtype, call.precision)) or self._forward_kernel(x.dtype, call.precision)
-        y = x if inplace else torch.empty_like(x)
-        size = x.numel()
-        codes = torch.empty(self.count * _length(size), dtype=torch.uint8, device="cpu")
-        fresh = () if inplace else (y,)
-        launch.flat(kernel, size, fresh, (x.data_ptr(), y.data_ptr(), *self._planes(codes), *call.scalars))
-        return y, codes
 
-    def backward(self, codes: Tensor, gradient: Tensor, like: Any, call: Call) -> Tensor:
-        """gradient times the derivative that the codes stand for; like: (shape, strides, size) of x"""
-        shape, stride, size = like
-        splat = False
-        if gradient.stride() == stride:
-            result = torch.empty_like(gradient)
-        else:
-            splat = not any(gradient.stride())  # the gradient of a sum: one number for all
-            result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device="cpu")
-            gradient = gradient if splat else result.copy_(gradient)
-        key = (gradient.dtype, splat, call.precision)
-        kernel = self._kernels.get(key) or self._backward_kernel(*key)
-        addresses = (*self._planes(codes), gradient.data_ptr(), result.data_ptr())
-        launch.flat(kernel, size, (result,), (*addresses, *call.scalars))
-        return result
+class Whole(Saved):
+    """Keeps the input."""
 
-    def slope(self, codes: Tensor, dtype: torch.dtype, like: Any, call: Call) -> Tensor:
-        """The derivative that the codes stand for"""
-        one = torch.ones((), dtype=dtype, device="cpu").expand(like[0])
-        return self.backward(codes, one, like, call)
+    def __init__(self, op: Pointwise, back: Pointwise) -> None:
+        forwards, backwards = op.kernels, {}
 
-    def _planes(self, codes: Tensor) -> list[int]:
-        start, length = codes.data_ptr(), codes.numel() // self.count
-        return [start + k * length for k in range(self.count)]
+        def backward_kernel(dtype: torch.dtype, splat: bool, precision: str) -> Any:
+            accesses = ("row", "splat" if splat else "row")
+            made = launch.kernel_for(back, dtype, accesses, precision).call
+            return backwards.setdefault((dtype, splat, precision), made)
 
-    def _forward_kernel(self, dtype: torch.dtype, precision: Any) -> Any:
-        op, storage = self.op, launch.STORAGE[dtype]
-        outputs = [(op.expressions[0], Operand(storage)), *((p, Operand("bits")) for p in self.codes.planes)]
-        plan = Plan(tuple(outputs), (("x", Operand(storage)), *self._scalars()), precision)
-        made = self._kernels[dtype, precision] = compile_plan(plan)
-        return made
+        class WholeFunction(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: Tensor, call: Call, _: bool) -> Tensor:
+                dtype, size = x.dtype, x.numel()
+                kernel = forwards.get((dtype, call.precision)) or flat_kernel(op, dtype, call.precision)
+                y = empty_like(x)
+                flat(kernel.call, size, (y,), (x.data_ptr(), y.data_ptr(), *call.scalars))
+                ctx.save_for_backward(x)
+                ctx.call = call
+                return y
 
-    def _backward_kernel(self, dtype: torch.dtype, splat: bool, precision: Any) -> Any:
-        storage = launch.STORAGE[dtype]
-        bits = [symbol(f"bit{k}_") for k in range(self.count)]
-        product = symbol("g_") * self.codes.decoded(bits)
-        inputs = [(f"bit{k}_", Operand("bits")) for k in range(self.count)]
-        inputs.append(("g_", Operand(storage, "splat" if splat else "row")))
-        plan = Plan(((product, Operand(storage)),), (*inputs, *self._scalars()), precision)
-        made = self._kernels[dtype, splat, precision] = compile_plan(plan)
-        return made
-
-    def _scalars(self) -> list[tuple[str, Scalar]]:
-        return [(name, Scalar()) for name in self.op.scalars]
-
-
-def _function_of(form: Saved) -> type[torch.autograd.Function]:
-    class SavedFunction(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
-            y, codes = form.forward(x, call, inplace)
-            ctx.save_for_backward(codes)
-            ctx.rest = ((x.shape, x.stride(), x.numel()), call)
-            if inplace:
-                ctx.mark_dirty(x)
-            return y
-
-        @staticmethod
-        def backward(ctx: Any, gradient: Tensor) -> Any:
-            (codes,) = ctx.saved_tensors
-            if not torch.is_grad_enabled() and launch.eligible((gradient,)):
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Any:
+                (x,) = ctx.saved_tensors
+                call = ctx.call
+                if not plain(gradient):  # to be differentiated again
+                    return back(x, gradient, call), None, None
+                splat = False
+                if not (gradient.is_contiguous() and x.is_contiguous()) and gradient.stride() != x.stride():
+                    splat = not any(gradient.stride())  # the gradient of a sum: one number for all
+                    if not splat:
+                        return back.evaluate((x, gradient, call)), None, None
+                key = (x.dtype, splat, call.precision)
+                kernel = backwards.get(key) or backward_kernel(*key)
+                result = empty_like(x)
                 try:
-                    return form.backward(codes, gradient, *ctx.rest), None, None
-                except RuntimeError as error:
-                    if "data pointer" not in str(error):  # of vmap's old kind of tensor
-                        raise
-            # to be differentiated again, or batched: the gradient enters by one product
-            return gradient * form.slope(codes, gradient.dtype, *ctx.rest), None, None
+                    addresses = (x.data_ptr(), gradient.data_ptr(), result.data_ptr())
+                except RuntimeError:  # vmap's old kind of tensor
+                    return back.emit((x, gradient, call)), None, None
+                flat(kernel, x.numel(), (result,), (*addresses, *call.scalars))
+                return result, None, None
 
-    SavedFunction.__name__ = SavedFunction.__qualname__ = "Pointwise"
-    return SavedFunction
+        super().__init__(op, WholeFunction)
+
+
+def _length(size: int) -> int:
+    """Bytes of one bit an element, a whole number of vectors"""
+    return -(-max(size, 1) // PADDED) * (PADDED // 8)
+
+
+class Coded(Saved):
+    """Keeps codes of the derivative."""
+
+    free = True
+
+    def __init__(self, op: Pointwise, codes: Codes) -> None:
+        count = len(codes.planes)
+        scalars = [(name, Scalar()) for name in op.scalars]
+        kernels: dict[Any, Any] = {}
+
+        def forward_kernel(dtype: torch.dtype, precision: Any) -> Any:
+            storage = launch.STORAGE[dtype]
+            outputs = [(op.expressions[0], Operand(storage)), *((p, Operand("bits")) for p in codes.planes)]
+            plan = Plan(tuple(outputs), (("x", Operand(storage)), *scalars), precision)
+            return kernels.setdefault((dtype, precision), compile_plan(plan))
+
+        def backward_kernel(dtype: torch.dtype, splat: bool, precision: Any) -> Any:
+            storage = launch.STORAGE[dtype]
+            bits = [symbol(f"bit{k}_") for k in range(count)]
+            product = symbol("g_") * codes.decoded(bits)
+            inputs = [(f"bit{k}_", Operand("bits")) for k in range(count)]
+            inputs.append(("g_", Operand(storage, "splat" if splat else "row")))
+            plan = Plan(((product, Operand(storage)),), (*inputs, *scalars), precision)
+            return kernels.setdefault((dtype, splat, precision), compile_plan(plan))
+
+        def planes(kept: Tensor, size: int) -> range:
+            """The address of each bit's stretch"""
+            start, length = kept.data_ptr(), _length(size)
+            return range(start, start + count * length, length)
+
+        def product(kept: Tensor, gradient: Tensor, like: Any, call: Call) -> Tensor:
+            """gradient times the derivative that the codes stand for; like: (shape, strides, size) of x"""
+            shape, stride, size = like
+            splat = False
+            if gradient.stride() == stride:
+                result = empty_like(gradient)
+            else:
+                splat = not any(gradient.stride())  # the gradient of a sum: one number for all
+                result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device="cpu")
+                gradient = gradient if splat else result.copy_(gradient)
+            key = (gradient.dtype, splat, call.precision)
+            kernel = kernels.get(key) or backward_kernel(*key)
+            addresses = (*planes(kept, size), gradient.data_ptr(), result.data_ptr())
+            flat(kernel, size, (result,), (*addresses, *call.scalars))
+            return result
+
+        class CodedFunction(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
+                size, key = x.numel(), (x.dtype, call.precision)
+                kernel = kernels.get(key) or forward_kernel(*key)
+                kept = torch.empty(count * _length(size), dtype=torch.uint8, device="cpu")
+                y = x if inplace else empty_like(x)
+                addresses = (x.data_ptr(), y.data_ptr(), *planes(kept, size), *call.scalars)
+                flat(kernel, size, () if inplace else (y,), addresses)
+                ctx.save_for_backward(kept)
+                ctx.rest = (x.shape, x.stride(), size), call
+                if inplace:
+                    ctx.mark_dirty(x)
+                return y
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Any:
+                (kept,) = ctx.saved_tensors
+                if plain(gradient):
+                    try:
+                        return product(kept, gradient, *ctx.rest), None, None
+                    except RuntimeError as error:
+                        if "data pointer" not in str(error):  # of vmap's old kind of tensor
+                            raise
+                # to be differentiated again, or batched: the gradient enters by one product
+                like, call = ctx.rest
+                one = torch.ones((), dtype=gradient.dtype, device="cpu").expand(like[0])
+                return gradient * product(kept, one, like, call), None, None
+
+        super().__init__(op, CodedFunction)
