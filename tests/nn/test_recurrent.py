@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM: torch's with torch's functions, and the same loop with any others."""
+"""RNN, GRU and LSTM, layers and cells: torch's with torch's functions, and the same loop with any others."""
 
 from __future__ import annotations
 
@@ -107,6 +107,51 @@ def test_a_learnable_activation_learns_and_is_saved() -> None:
     again.load_state_dict(layer.state_dict())
     x = torch.randn(5, 2, 3)
     assert close(again(x), layer.eval()(x))
+
+
+def test_new_weights_leave_the_activation_its_own() -> None:
+    layer = nn.GRU(3, 4, activation="swish")
+    before = layer.weight_hh_l0.clone()
+    with torch.no_grad():
+        layer.activation.beta.fill_(5)
+    layer.reset_parameters()
+    assert layer.activation.beta.item() == 1
+    assert not torch.equal(before, layer.weight_hh_l0)
+
+
+@pytest.mark.parametrize(("kind", "bias"), list(product(KINDS, (True, False))))
+def test_cells(kind: str, bias: bool) -> None:
+    torch.manual_seed(0)
+    theirs = getattr(torch.nn, f"{kind}Cell")(3, 4, bias, dtype=torch.float64)
+    ours = getattr(nn, f"{kind}Cell")(3, 4, bias, dtype=torch.float64)
+    assert repr(ours) == repr(theirs)
+    assert isinstance(ours, type(theirs))
+    ours.load_state_dict(theirs.state_dict())
+    x, h = torch.randn(2, 3, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
+    for loop in (False, True):
+        ours._ours = loop
+        for given, state in ((x, h), (x[0], h[0])):
+            state = (state, state.cos()) if kind == "LSTM" else state
+            assert close(ours(given), theirs(given))
+            assert close(ours(given, state), theirs(given, state))
+    # with any functions, a cell is one step of the layer
+    more: dict[str, Any] = {"bias": bias, "activation": "swish", "dtype": torch.float64}
+    more |= {} if kind == "RNN" else {"gate": "hardsigmoid"}
+    cell, layer = getattr(nn, f"{kind}Cell")(3, 4, **more), getattr(nn, kind)(3, 4, **more)
+    layer.load_state_dict({k if "." in k else f"{k}_l0": v for k, v in cell.state_dict().items()})
+    state = (h, h.cos()) if kind == "LSTM" else h
+    before = tuple(s[None] for s in state) if kind == "LSTM" else h[None]
+    assert close(cell(x, state), [s[0] for s in flat(layer(x[None], before)[1])])
+    cell(x, state)[0].sum().backward()
+    assert cell.activation.beta.grad is not None
+    assert "swish" in repr(cell)
+    assert "None" not in repr(cell)
+    with pytest.raises(RuntimeError, match="3 values, got 7"):
+        cell(torch.randn(2, 7, dtype=torch.float64))
+    with pytest.raises(RuntimeError, match=r"state of the shape \(2, 4\), got \(9, 4\)"):
+        cell(x, torch.randn(9, 4).double() if kind != "LSTM" else (torch.randn(9, 4).double(),) * 2)
+    with pytest.raises(ValueError, match="1 or 2 dimensions"):
+        cell(x[None])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -39,7 +39,7 @@ MODULES: dict[str, str] = {
         "gates",
     ),
     "MultiheadAttention": "attention",
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), "recurrent"),
+    **dict.fromkeys(("GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell"), "recurrent"),
     **dict.fromkeys(("BinaryLinear", "StraightThrough"), "straight"),
     **dict.fromkeys(("ActivityRegularizer", "WeightRegularizer"), "regularise"),
     **dict.fromkeys(

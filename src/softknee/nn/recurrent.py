@@ -1,11 +1,12 @@
-"""RNN, GRU and LSTM with any activation and any gate function.
+"""RNN, GRU and LSTM, layers and cells, with any activation and any gate function.
 
-With torch's own functions they are torch's layers, its kernels included. With others the steps are
+With torch's own functions they are torch's modules, its kernels included. With others the steps are
 computed here, from the same parameters: signatures, results' shapes and state_dict keys stay torch's.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,15 +16,17 @@ from torch.nn.utils.rnn import PackedSequence
 from softknee.nn import recognise
 from softknee.nn.make import maker
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
 States = tuple[Tensor, ...]
 
 
-class _Recurrent(torch.nn.RNNBase):
-    """The loop over layers, directions and steps that the three share."""
+class _AnyFunction(torch.nn.Module):
+    """An activation and a gate function in the places where torch has tanh and sigmoid."""
 
-    def _functions(self, factory: dict[str, Any], **given: tuple[Any, str]) -> None:
+    hidden_size: int
+
+    def _functions(self, device: Any, dtype: Any, **given: tuple[Any, str]) -> None:
         """Sets the activation and the gate function; name: (what was asked for, torch's)."""
         self._ours = False
         for name, (asked, usual) in given.items():
@@ -31,11 +34,7 @@ class _Recurrent(torch.nn.RNNBase):
             known = recognise.module(module)
             plain = known is not None and str(known) == usual
             self._ours |= not plain
-            if not plain:
-                module.to(**{k: v for k, v in factory.items() if v is not None})
-                setattr(self, name, module)
-            else:
-                setattr(self, name, usual)
+            setattr(self, name, usual if plain else module.to(device=device, dtype=dtype))
 
     def _call(self, name: str, x: Tensor) -> Tensor:
         found = getattr(self, name)
@@ -44,12 +43,51 @@ class _Recurrent(torch.nn.RNNBase):
     def extra_repr(self) -> str:
         shown = [super().extra_repr()]
         for name in ("activation", "gate"):
-            if isinstance(getattr(self, name, ""), torch.nn.Module):
+            if isinstance(getattr(self, name, ""), torch.nn.Module) and "nonlinearity=" not in shown[0]:
                 shown.append(f"{name}={recognise.module(getattr(self, name)) or '...'}")
         return ", ".join(shown)
 
+    def reset_parameters(self) -> None:
+        """Weights and biases as torch draws them; the activation's own parameters are its own."""
+        bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
+        for weight in self.parameters(recurse=False):
+            torch.nn.init.uniform_(weight, -bound, bound)
+        for child in self.children():
+            if hasattr(child, "reset_parameters"):
+                child.reset_parameters()
+
     def _cell(self, gi: Tensor, gh: Tensor, states: States, project: Tensor | None) -> States:
+        """One step: the new states, from the input's and the hidden state's part of the sum."""
         raise NotImplementedError
+
+
+class _RNN(_AnyFunction):
+    def _cell(self, gi: Tensor, gh: Tensor, states: States, project: Tensor | None) -> States:
+        return (self._call("activation", gi + gh),)
+
+
+class _GRU(_AnyFunction):
+    def _cell(self, gi: Tensor, gh: Tensor, states: States, project: Tensor | None) -> States:
+        (h,) = states
+        i_gates, i_new = gi.split([2 * self.hidden_size, self.hidden_size], -1)
+        h_gates, h_new = gh.split([2 * self.hidden_size, self.hidden_size], -1)
+        r, z = self._call("gate", i_gates + h_gates).chunk(2, -1)
+        n = self._call("activation", i_new + r * h_new)
+        return (n + z * (h - n),)
+
+
+class _LSTM(_AnyFunction):
+    def _cell(self, gi: Tensor, gh: Tensor, states: States, project: Tensor | None) -> States:
+        h = self.hidden_size
+        i_f, g, o = (gi + gh).split([2 * h, h, h], -1)
+        i, f = self._call("gate", i_f).chunk(2, -1)
+        c = f * states[1] + i * self._call("activation", g)
+        out = self._call("gate", o) * self._call("activation", c)
+        return (out if project is None else out @ project.T), c
+
+
+class _Layers(_AnyFunction, torch.nn.RNNBase):
+    """The loop over layers, directions and steps that the three layers share."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         if not self._ours:
@@ -158,7 +196,7 @@ class _Recurrent(torch.nn.RNNBase):
         return out, states
 
 
-class RNN(_Recurrent, torch.nn.RNN):
+class RNN(_RNN, _Layers, torch.nn.RNN):
     """h' = f(W_ih x + b_ih + W_hh h + b_hh), with any activation f.
 
     Args:
@@ -173,20 +211,15 @@ class RNN(_Recurrent, torch.nn.RNN):
             names = ("bias", "batch_first", "dropout", "bidirectional")
             kwargs |= dict(zip(names, args[3:], strict=False))
             args = args[:3]
-        asked = kwargs.pop("nonlinearity", "tanh")
-        if activation is not None:
-            asked = activation
-        theirs = isinstance(asked, str) and asked in ("tanh", "relu")
-        torch.nn.RNN.__init__(self, *args, nonlinearity=asked if theirs else "tanh", **kwargs)
-        factory = {n: kwargs.get(n) for n in ("device", "dtype")}
-        self._functions(factory, activation=(asked, asked if theirs else "tanh"))
-        self.nonlinearity = asked if isinstance(asked, str) else str(recognise.module(self.activation))
-
-    def _cell(self, gi: Tensor, gh: Tensor, states: States, project: Tensor | None) -> States:
-        return (self._call("activation", gi + gh),)
+        asked = kwargs.pop("nonlinearity", "tanh") if activation is None else activation
+        kwargs.pop("nonlinearity", None)
+        usual = asked if isinstance(asked, str) and asked in ("tanh", "relu") else "tanh"
+        torch.nn.RNN.__init__(self, *args, nonlinearity=usual, **kwargs)
+        self._functions(kwargs.get("device"), kwargs.get("dtype"), activation=(asked, usual))
+        self.nonlinearity = _shown(asked, self.activation)
 
 
-class GRU(_Recurrent, torch.nn.GRU):
+class GRU(_GRU, _Layers, torch.nn.GRU):
     """r = s(...), z = s(...), n = f(W_in x + b_in + r (W_hn h + b_hn)), h' = (1 - z) n + z h, with any
     activation f and any gate function s.
 
@@ -198,19 +231,11 @@ class GRU(_Recurrent, torch.nn.GRU):
 
     def __init__(self, *args: Any, activation: Any = "tanh", gate: Any = "sigmoid", **kwargs: Any) -> None:
         torch.nn.GRU.__init__(self, *args, **kwargs)
-        factory = {n: kwargs.get(n) for n in ("device", "dtype")}
-        self._functions(factory, activation=(activation, "tanh"), gate=(gate, "sigmoid"))
-
-    def _cell(self, gi: Tensor, gh: Tensor, states: States, project: Tensor | None) -> States:
-        (h,) = states
-        i_gates, i_new = gi.split([2 * self.hidden_size, self.hidden_size], -1)
-        h_gates, h_new = gh.split([2 * self.hidden_size, self.hidden_size], -1)
-        r, z = self._call("gate", i_gates + h_gates).chunk(2, -1)
-        n = self._call("activation", i_new + r * h_new)
-        return (n + z * (h - n),)
+        functions = {"activation": (activation, "tanh"), "gate": (gate, "sigmoid")}
+        self._functions(kwargs.get("device"), kwargs.get("dtype"), **functions)
 
 
-class LSTM(_Recurrent, torch.nn.LSTM):
+class LSTM(_LSTM, _Layers, torch.nn.LSTM):
     """i, f, o = s(...), g = a(...), c' = f c + i g, h' = o a(c'), with any activation a and any gate
     function s.
 
@@ -222,16 +247,102 @@ class LSTM(_Recurrent, torch.nn.LSTM):
 
     def __init__(self, *args: Any, activation: Any = "tanh", gate: Any = "sigmoid", **kwargs: Any) -> None:
         torch.nn.LSTM.__init__(self, *args, **kwargs)
-        factory = {n: kwargs.get(n) for n in ("device", "dtype")}
-        self._functions(factory, activation=(activation, "tanh"), gate=(gate, "sigmoid"))
+        functions = {"activation": (activation, "tanh"), "gate": (gate, "sigmoid")}
+        self._functions(kwargs.get("device"), kwargs.get("dtype"), **functions)
 
     def _widths(self) -> tuple[int, ...]:
         return (self.proj_size or self.hidden_size, self.hidden_size)
 
-    def _cell(self, gi: Tensor, gh: Tensor, states: States, project: Tensor | None) -> States:
-        h = self.hidden_size
-        i_f, g, o = (gi + gh).split([2 * h, h, h], -1)
-        i, f = self._call("gate", i_f).chunk(2, -1)
-        c = f * states[1] + i * self._call("activation", g)
-        out = self._call("gate", o) * self._call("activation", c)
-        return (out if project is None else out @ project.T), c
+
+def _shown(asked: Any, activation: Any) -> str:
+    return asked if isinstance(asked, str) else str(recognise.module(activation) or "...")
+
+
+# Cells: one step
+
+
+class _Cells(_AnyFunction, torch.nn.RNNCellBase):
+    """What the three cells share."""
+
+    states = 1
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        if not self._ours:
+            return super().forward(input, hx)
+        name = type(self).__name__
+        if input.dim() not in (1, 2):
+            raise ValueError(f"{name}: expected an input of 1 or 2 dimensions, got {input.dim()}")
+        if input.shape[-1] != self.input_size:
+            raise RuntimeError(f"{name}: expected an input of {self.input_size} values, got {input.shape[-1]}")
+        want = (*input.shape[:-1], self.hidden_size)
+        given = (hx,) if isinstance(hx, Tensor) else hx
+        if given is None:
+            given = (input.new_zeros(want),) * self.states
+        if len(given) != self.states:
+            raise ValueError(f"{name}: expected {self.states} states in hx, got {len(given)}")
+        for s in given:
+            if tuple(s.shape) != want:
+                raise RuntimeError(f"{name}: expected a state of the shape {want}, got {tuple(s.shape)}")
+        linear = torch.nn.functional.linear
+        gi, gh = (
+            linear(input, self.weight_ih, self.bias_ih),
+            linear(given[0], self.weight_hh, self.bias_hh),
+        )
+        new = self._cell(gi, gh, tuple(given), None)
+        return new if self.states > 1 else new[0]
+
+
+class RNNCell(_RNN, _Cells, torch.nn.RNNCell):
+    """One step of `RNN`, with any activation.
+
+    Args:
+        input_size, hidden_size, bias: torch.nn.RNNCell's
+        nonlinearity: a name, an Activation or a module
+        activation: the same, by the name that GRUCell and LSTMCell have for it
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: Any = "tanh", device: Any = None,
+        dtype: Any = None, *, activation: Any = None,
+    ) -> None:  # fmt: skip
+        asked = nonlinearity if activation is None else activation
+        usual = asked if isinstance(asked, str) and asked in ("tanh", "relu") else "tanh"
+        torch.nn.RNNCell.__init__(self, input_size, hidden_size, bias, usual, device, dtype)
+        self._functions(device, dtype, activation=(asked, usual))
+        self.nonlinearity = _shown(asked, self.activation)
+
+
+class GRUCell(_GRU, _Cells, torch.nn.GRUCell):
+    """One step of `GRU`, with any activation and any gate function.
+
+    Args:
+        input_size, hidden_size, bias: torch.nn.GRUCell's
+        activation: a name, an Activation or a module
+        gate: likewise
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None, *,
+        activation: Any = "tanh", gate: Any = "sigmoid",
+    ) -> None:  # fmt: skip
+        torch.nn.GRUCell.__init__(self, input_size, hidden_size, bias, device, dtype)
+        self._functions(device, dtype, activation=(activation, "tanh"), gate=(gate, "sigmoid"))
+
+
+class LSTMCell(_LSTM, _Cells, torch.nn.LSTMCell):
+    """One step of `LSTM`, with any activation and any gate function.
+
+    Args:
+        input_size, hidden_size, bias: torch.nn.LSTMCell's
+        activation: a name, an Activation or a module
+        gate: likewise
+    """
+
+    states = 2
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None, *,
+        activation: Any = "tanh", gate: Any = "sigmoid",
+    ) -> None:  # fmt: skip
+        torch.nn.LSTMCell.__init__(self, input_size, hidden_size, bias, device, dtype)
+        self._functions(device, dtype, activation=(activation, "tanh"), gate=(gate, "sigmoid"))
