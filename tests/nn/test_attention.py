@@ -106,6 +106,40 @@ def test_masked_keys_have_no_weight() -> None:
         assert slope.isfinite().all()
 
 
+NORMALISERS = ("softmax", "sparsemax", "entmax15", "softmax1", "sigmoid", "relu", softmax)
+
+
+@pytest.mark.parametrize("name", NORMALISERS)
+def test_rows_without_a_key_give_zeros_on_request(name: Any) -> None:
+    """A causal mask and a padding mask that together leave a query without keys."""
+    x = torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
+    given: dict[str, Any] = {
+        "attn_mask": torch.ones(5, 5).triu(1).bool(),
+        "key_padding_mask": torch.zeros(2, 5).bool(),
+    }
+    given["key_padding_mask"][1, :2] = True  # the second sample's first two queries see nothing
+    layer, plain = attention(name, zero_rows=True), attention(name)
+    for need in (True, False):
+        out, weights = layer(x, x, x, need_weights=need, **given)
+        want, usual = plain(x, x, x, need_weights=need, **given)
+        assert torch.equal(out[1, :2], layer.out_proj.bias.expand(2, -1))
+        keep = torch.ones(2, 5).bool()
+        keep[1, :2] = False
+        assert torch.allclose(out[keep], want[keep], atol=1e-12)
+        if need:
+            assert not weights[1, :2].any()
+            assert torch.allclose(weights[keep], usual[keep], atol=1e-12)
+        (slope,) = torch.autograd.grad(out.sum(), x)
+        assert slope.isfinite().all()
+    as_numbers = torch.zeros(5, 5).masked_fill(
+        given["attn_mask"], float("-inf")
+    )  # float32, for float64 scores
+    padding = torch.zeros(2, 5).masked_fill(given["key_padding_mask"], float("-inf"))
+    again = layer(x, x, x, attn_mask=as_numbers, key_padding_mask=padding)[0]
+    assert torch.allclose(again, out, atol=1e-12)
+    assert "zero_rows=True" in repr(layer)
+
+
 def test_it_learns_and_drops() -> None:
     layer, x = attention("relu", dropout=0.5), torch.randn(2, 5, 8, dtype=torch.float64)
     layer(x, x, x)[0].square().sum().backward()

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 import softknee as sk
+from softknee import catalogue, nn
 from softknee import functional as F
-from softknee import nn
+from softknee.analysis import gaussian
+from softknee.catalogue.gates import gated
 
 
 def std(layer: Any) -> float:
@@ -63,6 +65,29 @@ def test_the_edge_of_a_scale_free_function_needs_no_bias() -> None:
     assert sk.init.edge_of_chaos("relu", bias_std=0).gain == pytest.approx(math.sqrt(2))
     with pytest.raises(ValueError, match="bias_std=0"):
         sk.init.edge_of_chaos("relu")
+
+
+def test_gains_of_gated_units() -> None:
+    """E f(z, u)^2 of independent inputs: a product where the other input is linear."""
+    for name, activation in (("swiglu", "silu"), ("geglu", "gelu"), ("reglu", "relu"), ("siglu", "sigmoid")):
+        assert sk.init.gain(name) == pytest.approx(sk.init.gain(activation), rel=1e-12)
+    assert sk.init.gain("bilinear") == pytest.approx(1)
+    assert sk.init.gain("gtu") == pytest.approx(sk.init.gain("sigmoid") * sk.init.gain("tanh"), rel=1e-12)
+    torch.manual_seed(0)
+    z = torch.randn(2, 2_000_000, dtype=torch.float64)
+    for unit in (nn.ClampedSwiGLU(), nn.GatedUnit("elu", alpha=0.5, limit=1.5, offset=0.3)):
+        want = unit(*z).square()
+        assert float(want.mean()) ** -0.5 == pytest.approx(
+            sk.init.gain(unit), rel=5 * float(want.std()) / 2_000_000**0.5
+        )
+    found = gaussian(gated(catalogue.get("silu")))
+    a, b = z.requires_grad_().unbind()
+    y = F.swiglu(a, b)
+    (slopes,) = torch.autograd.grad(y.sum(), z)
+    assert float(slopes.square().sum(0).mean()) == pytest.approx(found.slope_second_moment, rel=0.01)
+    assert float(
+        F.swiglu(1.01 * a, 1.01 * b).detach().square().mean() / y.detach().square().mean()
+    ) == pytest.approx(1.0201**found.variance_slope, rel=1e-3)
 
 
 # One tensor
@@ -124,6 +149,40 @@ def test_functional_calls_are_read() -> None:
         assert not layer.bias.any()
     assert std(model.a) == pytest.approx(math.sqrt(2 / 1.09), rel=0.02)
     assert "leaky_relu" in str(report)
+
+
+class Gates(torch.nn.Module):
+    """A unit of every kind: in a block, of two calls, of the halves of one tensor, and as a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.GatedMLP(64, 64, "gelu", approximate="tanh")
+        for name in ("a", "b", "d", "last"):
+            setattr(self, name, nn.Linear(64, 64))
+        self.c, self.e = nn.Linear(64, 128), nn.Linear(64, 128)
+        self.unit = nn.ClampedSwiGLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.reglu(self.a(self.block(x)), self.b(x))
+        x = F.gated_unit(self.c(x), activation="mish", limit=2.0)
+        return self.last(self.unit(self.e(F.glu(self.d(x).repeat(1, 2)))))
+
+
+def test_gated_units_are_read() -> None:
+    report = sk.init.initialize_(Gates(), scheme="he")
+    rows = {r.layer: (r.activation, r.gain) for r in report.rows}
+    for layers, unit, name in (
+        (("block.gate_proj", "block.up_proj"), nn.GatedUnit("gelu", approximate="tanh"), "gated_gelu(approximate=tanh)"),
+        (("a", "b"), "reglu", "reglu"), (("c",), nn.GatedUnit("mish", limit=2.0), "gated_mish(limit=2)"),
+        (("e",), nn.ClampedSwiGLU(), "clamped_swiglu"),
+    ):  # fmt: skip
+        for layer in layers:
+            assert rows[layer] == (name, pytest.approx(sk.init.gain(unit) ** 0.5))
+    before = {r.layer: r.gain for r in sk.init.initialize_(Gates(), side="before").rows}
+    assert before["block.down_proj"] == pytest.approx(sk.init.gain("gelu", approximate="tanh"))
+    assert before["last"] == pytest.approx(sk.init.gain(nn.ClampedSwiGLU()))
+    with pytest.raises(TypeError, match="by its name or as a module"):
+        sk.init.gain(3)
 
 
 def test_the_activation_before_is_read() -> None:

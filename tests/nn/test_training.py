@@ -14,6 +14,9 @@ from torch import Tensor
 import softknee as sk
 from softknee import functional as F
 from softknee import nn
+from softknee.catalogue import Definition, Parameter
+from softknee.lang import maximum, minimum, symbol
+from softknee.nn.classes import module_of
 
 LEARNABLE = [name for name in sk.names() if sk.get(name).definition.learnable]
 STOCHASTIC = [name for name in sk.names() if sk.get(name).definition.training is not None]
@@ -44,6 +47,34 @@ def test_constraints_are_put_back() -> None:
     with torch.no_grad():
         layer.a.copy_(torch.tensor([-1.0, 0.5, 2.0]))
     assert layer.constrain_().a.tolist() == pytest.approx([0.01, 0.5, 2.0])
+    snake = nn.Snake(4)  # alpha != 0
+    with torch.no_grad():
+        snake.alpha.copy_(torch.tensor([0.0, -1e-4, 1e-4, -3.0]))
+    assert snake.constrain_().alpha.tolist() == pytest.approx([0.01, -0.01, 0.01, -3.0])
+    unit = nn.GatedUnit("pelu", learnable=True)
+    with torch.no_grad():
+        unit.b.fill_(-1)
+    assert unit.constrain_().b.item() == pytest.approx(0.01)
+    assert unit(torch.randn(2, 4)).isfinite().all()
+
+
+def test_constraints_between_parameters() -> None:
+    """To the nearest point at which all of them hold."""
+    x, low, high, size = (symbol(n) for n in ("x", "low", "high", "size"))
+    d = Definition(
+        "banded", minimum(maximum(x, low), high) * size, use="A test.", family="user",
+        parameters=[Parameter("low", -1.0, learnable=True), Parameter("high", 1.0, learnable=True), Parameter("size", 1.0, learnable=True)],
+        constraints=[low <= high, size * size <= 4],
+    )  # fmt: skip
+    layer = module_of(d)(3)
+    with torch.no_grad():
+        layer.low.copy_(torch.tensor([2.0, -1.0, 0.0]))
+        layer.high.copy_(torch.tensor([-1.0, 1.0, 0.0]))
+        layer.size.copy_(torch.tensor([-3.0, 1.0, 7.0]))
+    layer.constrain_()
+    assert layer.low.tolist() == pytest.approx([0.5, -1, 0])
+    assert layer.high.tolist() == pytest.approx([0.5, 1, 0])
+    assert layer.size.tolist() == pytest.approx([-2, 1, 2])
 
 
 def test_meta_acon_computes_its_switch_from_the_channels() -> None:

@@ -13,14 +13,14 @@ import numpy as np
 from softknee.catalogue.definition import Choice, Definition
 from softknee.lang.differentiate import derivative
 from softknee.lang.evaluate import compiled, evaluate, evaluate_mp
-from softknee.lang.nodes import Node, Number, substitute
+from softknee.lang.nodes import Node, Number, number, substitute, symbol, symbols_in
 from softknee.lang.simplify import simplify
 from softknee.lang.stabilise import rewrite
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Function", "Measured", "function_of", "split_arguments"]
+__all__ = ["Function", "Measured", "factors_of", "function_of", "split_arguments"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -130,3 +130,40 @@ def _function(
     given = dict(values)
     expression = simplify(substitute(definition.chosen(dict(choices)), given))
     return Function(definition.name, expression, definition, given, dict(choices))
+
+
+def factors_of(
+    definition: Definition, choices: Mapping[str, Choice] | None = None, /, **arguments: Any
+) -> tuple[Function, ...]:
+    """The functions of one variable whose product a definition is: one for each of its inputs, as a gated
+    unit has two; a definition of one input is its own only factor."""
+    chosen, values = split_arguments(definition, choices, arguments)
+    return _factors(definition, tuple(sorted(chosen.items())), tuple(values.items()))
+
+
+@lru_cache(maxsize=64)
+def _factors(
+    definition: Definition, choices: tuple[tuple[str, Choice], ...], values: tuple[tuple[str, Number], ...]
+) -> tuple[Function, ...]:
+    if len(definition.inputs) == 1:
+        return (_function(definition, choices, values),)
+    given = dict(values)
+    parts: dict[str, Node] = {name: number(1) for name in definition.inputs}
+    waiting = [substitute(definition.chosen(dict(choices)), given)]
+    while waiting:
+        part = waiting.pop()
+        if part.op == "mul":
+            waiting += part.args
+            continue
+        read = [name for name in definition.inputs if name in symbols_in(part)] or [definition.inputs[0]]
+        if len(read) > 1:
+            raise ValueError(
+                f"{definition.name} is no product of functions of {' and '.join(definition.inputs)}"
+            )
+        parts[read[0]] = parts[read[0]] * part
+    return tuple(
+        Function(
+            definition.name, simplify(substitute(part, {name: symbol("x")})), definition, given, dict(choices)
+        )
+        for name, part in parts.items()
+    )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from softknee.analysis.function import Array, Function, Measured, evaluated, function_of
+from softknee.analysis.function import Array, Function, Measured, evaluated, factors_of
 from softknee.analysis.kinks import breaks_of
 from softknee.catalogue.definition import Choice, Definition
 
@@ -39,6 +39,9 @@ class Gaussian:
     the slope of the map of second moments at its fixed point: below 1 it is stable (computed as
     E[f^2 (z^2 - 1)] / (2 E f^2), which holds for jumps too). correlation: C(0) = (E f)^2 / E f^2, the
     correlation of the outputs for two uncorrelated inputs.
+
+    For a gated unit f(z, u): of independent z and u, each of variance q. Its gradient is the one by both
+    inputs, so slope_second_moment is E f_z^2 + E f_u^2.
     """
 
     q: float
@@ -107,7 +110,11 @@ def gaussian_of(function: Function, breaks: Iterable[float] | None = None, q: fl
         return np.stack([f, f * f, slope * slope, f * f * (z * z - 1) / 2])
 
     values, errors = expectation(integrand, [p / scale for p in places])
-    mean, second, slopes, change = (Measured(v, e) for v, e in zip(values, errors, strict=True))
+    return _made(q, *(Measured(v, e) for v, e in zip(values, errors, strict=True)))
+
+
+def _made(q: float, mean: Measured, second: Measured, slopes: Measured, change: Measured) -> Gaussian:
+    """From E f, E f^2, E f'^2 and E[f^2 (z^2 - 1)] / 2."""
     relative = second.error / second if second > 0 else 0.0
     gain = 1 / math.sqrt(second) if second > 0 else math.inf
 
@@ -130,6 +137,30 @@ def gaussian_of(function: Function, breaks: Iterable[float] | None = None, q: fl
     )
 
 
+def _multiplied(factors: list[Gaussian]) -> Gaussian:
+    """The moments of a product of functions of independent inputs."""
+
+    def product(*parts: Measured) -> Measured:
+        errors = (p.error * math.prod(abs(o) for o in parts if o is not p) for p in parts)
+        return Measured(math.prod(parts), sum(errors))
+
+    def by_each(name: str) -> Measured:
+        """The sum over the factors of one's moment times the second moments of the others."""
+        terms = []
+        for f in factors:
+            own = getattr(f, name)
+            own = (
+                Measured(own * f.second_moment, own.error * f.second_moment)
+                if name != "slope_second_moment"
+                else own
+            )
+            terms.append(product(own, *(o.second_moment for o in factors if o is not f)))
+        return Measured(sum(terms), sum(t.error for t in terms))
+
+    mean, second = (product(*(getattr(f, n) for f in factors)) for n in ("mean", "second_moment"))
+    return _made(factors[0].q, mean, second, by_each("slope_second_moment"), by_each("variance_slope"))
+
+
 @lru_cache(maxsize=512)
 def _cached(function: Function, q: float) -> Gaussian:
     return gaussian_of(function, q=q)
@@ -143,8 +174,10 @@ def gaussian(
     q: float = 1.0,
     **parameters: Any,
 ) -> Gaussian:
-    """The moments of an activation under N(0, q) input, for these choices and parameters."""
-    return _cached(function_of(definition, choices, **parameters), q)
+    """The moments of an activation, or of a gated unit, under N(0, q) input, for these choices and
+    parameters."""
+    factors = factors_of(definition, choices, **parameters)
+    return _cached(factors[0], q) if len(factors) == 1 else _multiplied([_cached(f, q) for f in factors])
 
 
 def gain(

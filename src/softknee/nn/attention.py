@@ -48,18 +48,22 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
     (Ramapuram et al. 2024, Theory, analysis, and best practices for sigmoid self-attention, section 3). Any
     other activation is divided by n: "relu" is max(0, score) / n (Wortsman, Lee, Gilmer, Kornblith 2023,
     Replacing softmax with relu in vision transformers). A function of the scores (..., n) may be given
-    too. Where all keys of a query are masked, softmax gives NaN, as torch's; sigmoid and activations
-    give zeros.
+    too. Where all keys of a query are masked, softmax gives NaN, as torch's, and so do sparsemax and
+    entmax15; softmax1, sigmoid and activations give zeros.
 
     Args:
         args: torch.nn.MultiheadAttention's, and so are the other keywords
         normaliser: the name of the normaliser, or a function
+        zero_rows: a query all of whose keys are masked has the weights 0, and a gradient of zeros, with
+            every normaliser; its output is out_proj's bias then
     """
 
-    def __init__(self, *args: Any, normaliser: Any = "softmax", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, normaliser: Any = "softmax", zero_rows: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._function = _normaliser(normaliser)
-        self.normaliser = normaliser
+        self.normaliser, self.zero_rows = normaliser, zero_rows
 
     def extra_repr(self) -> str:
         shown = (
@@ -67,7 +71,8 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             if isinstance(self.normaliser, str)
             else getattr(self.normaliser, "__name__", "...")
         )
-        return "" if self._function is None else f"normaliser={shown!r}"
+        parts = [] if self._function is None else [f"normaliser={shown!r}"]
+        return ", ".join(parts + ["zero_rows=True"] * self.zero_rows)
 
     def forward(
         self,
@@ -81,7 +86,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """torch's arguments and results: the output, and the weights where they are needed."""
-        if self._function is None:
+        if self._function is None and not self.zero_rows:
             return super().forward(
                 query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
             )
@@ -106,22 +111,41 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         q, k, v = (t.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for t in (q, k, v))
         if self.add_zero_attn:
             k, v = (torch.cat([t, t.new_zeros(*t.shape[:2], 1, t.shape[-1])], 2) for t in (k, v))
+        if mask is not None:
+            mask = torch.nn.functional.pad(mask, (0, k.shape[2] - mask.shape[-1]))
+        mixed, weights = self._mixed(q, k, v, mask, need_weights)
+        out = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        out = out.squeeze(0) if not batched else out if self.batch_first else out.transpose(0, 1)
+        if weights is None:
+            return out, None
+        shown = weights.mean(1) if average_attn_weights else weights
+        return out, shown if batched else shown.squeeze(0)
+
+    def _mixed(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The values, weighted, for every head and query; and the weights, where they are needed."""
+        dropout = self.dropout if self.training else 0.0
+        empty = None
+        if self.zero_rows and mask is not None:
+            empty = (mask == -math.inf).all(-1, keepdim=True)
+            mask = mask.masked_fill(empty, 0)
+        if self._function is None and not need_weights:
+            mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, dropout)
+            return mixed if empty is None else mixed.masked_fill(empty, 0), None
         scores = (q / math.sqrt(self.head_dim)) @ k.transpose(-1, -2)
         if mask is not None:
-            more = scores.shape[-1] - mask.shape[-1]
-            scores = scores + torch.nn.functional.pad(mask, (0, more))
-        weights = self._function(scores)
+            scores = scores + mask
+        weights = torch.softmax(scores, -1) if self._function is None else self._function(scores)
         if weights.shape != scores.shape:
             raise ValueError(
                 f"the normaliser made weights of the shape {tuple(weights.shape)} from scores of {tuple(scores.shape)}"
             )
-        used = torch.nn.functional.dropout(weights, self.dropout, self.training) if self.dropout else weights
-        out = self.out_proj((used @ v).transpose(1, 2).flatten(2))
-        out = out.squeeze(0) if not batched else out if self.batch_first else out.transpose(0, 1)
-        if not need_weights:
-            return out, None
-        shown = used.mean(1) if average_attn_weights else used
-        return out, shown if batched else shown.squeeze(0)
+        if empty is not None:
+            weights = weights.masked_fill(empty, 0)
+        if dropout:
+            weights = torch.nn.functional.dropout(weights, dropout)
+        return weights @ v, weights if need_weights else None
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
         if self._qkv_same_embed_dim:
@@ -148,6 +172,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
                 mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(mask, -math.inf)
             elif not mask.is_floating_point():
                 raise TypeError(f"{name} must be of bool (True: left out) or floating, got {mask.dtype}")
+            mask = mask.to(q.dtype)
             front = shapes[tuple(mask.shape)]
             mask = mask.reshape(*front, *mask.shape[-2:] if name == "attn_mask" else (keys,))
             total = mask if total is None else total + mask

@@ -15,13 +15,11 @@ from softknee import catalogue
 from softknee.catalogue.definition import Definition
 from softknee.nn import beyond
 from softknee.nn.adaptive import ChannelNetwork
+from softknee.nn.constrain import constrain_
 from softknee.nn.functional import docstring, function_of
 from softknee.nn.runtime import runtime
 
 __all__: list[str]
-
-# Which side of its bound a constrained parameter stays on, and how far off
-_MARGINS = {"gt": ("min", 0.01), "ge": ("min", 0.0), "lt": ("max", -0.01), "le": ("max", 0.0)}
 
 _classes: dict[str, type[torch.nn.Module]] = {}
 
@@ -61,16 +59,10 @@ class Activation(torch.nn.Module):
             shown.append(f"{name}={value!r}")
         return ", ".join(shown)
 
-    @torch.no_grad()
     def constrain_(self) -> Activation:
         """Puts learnable parameters back into the range that the definition allows, for use after a step of
-        the optimizer. What must be positive is kept at 0.01 or more."""
-        for condition in self.definition.constraints:
-            held, bound = condition.args if len(condition.args) == 2 else (condition, condition)
-            weight = getattr(self, str(held.payload), None) if held.op == "symbol" else None
-            if isinstance(weight, torch.nn.Parameter) and bound.op == "number" and condition.op in _MARGINS:
-                side, margin = _MARGINS[condition.op]
-                weight.clamp_(**{side: float(bound.payload) + margin})
+        the optimizer. What must be positive is kept at 0.01 or more, what must not be 0 that far from it."""
+        constrain_(self, self.definition)
         return self
 
     def reset_parameters(self) -> None:

@@ -1,4 +1,4 @@
-"""Which activation comes after each layer of a model, and which before it.
+"""Which activation, or gated unit, comes after each layer of a model, and which before it.
 
 The model is traced with torch.fx. Of a part that cannot be traced, the children are read one by one;
 those of a Sequential are linked in their order; of other modules, an activation is taken to follow the
@@ -15,6 +15,7 @@ import torch
 import torch.fx
 
 from softknee.nn import recognise
+from softknee.nn.gates import GatedUnit, unit_of
 from softknee.nn.recognise import Known
 
 __all__ = ["LAYERS", "Neighbours", "neighbours"]
@@ -75,7 +76,7 @@ class _Node:
 class _Tracer(torch.fx.Tracer):
     def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
         return (
-            isinstance(m, (LAYERS, _NORMS, _PASSING))
+            isinstance(m, (LAYERS, _NORMS, _PASSING, GatedUnit))
             or recognise.module(m) is not None
             or super().is_leaf_module(m, module_qualified_name)
         )
@@ -215,7 +216,7 @@ def _kind_of(module: torch.nn.Module) -> tuple[str | None, Known | None]:
         return "pass", None
     if isinstance(module, nn.MultiheadAttention):
         return "stop", None
-    known = recognise.module(module)
+    known = recognise.module(module) or unit_of(module)
     return ("activation", known) if known is not None else (None, None)
 
 
@@ -224,7 +225,7 @@ def _kind_of_call(one: torch.fx.Node) -> tuple[str, Known | None]:
     if one.op == "call_method":
         called = getattr(torch.Tensor, str(one.target), None)
     name = getattr(called, "__name__", str(one.target))
-    known = recognise.function(called, one.args[1:], one.kwargs)
+    known = recognise.function(called, one.args[1:], one.kwargs) or unit_of(called, one.args, one.kwargs)
     if known is not None:
         return "activation", known
     if name in _SUMS:

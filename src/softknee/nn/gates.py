@@ -8,7 +8,7 @@ the halves) are all that is saved.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,12 +19,14 @@ from torch.overrides import handle_torch_function, has_torch_function
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
 from softknee.catalogue.gates import GATES, USUAL, Gate, gated
-from softknee.nn import parts
+from softknee.nn import parts, recognise
+from softknee.nn.constrain import constrain_
 from softknee.nn.options import current
 from softknee.nn.pointwise import Call
+from softknee.nn.recognise import Known
 from softknee.nn.runtime import Runtime, runtime, shaped
 
-__all__ = ["GatedMLP", "GatedUnit", "gated_unit"]
+__all__ = ["GatedMLP", "GatedUnit", "gated_unit", "unit_of"]
 
 
 def _apply(
@@ -217,6 +219,7 @@ def {g.name}({arguments}) -> Tensor:
     made: Callable[..., Tensor] = scope[g.name]
     made.__module__ = "softknee.functional"
     made.__doc__ = _docstring(g)
+    made.gate = g  # type: ignore[attr-defined]
     return made
 
 
@@ -324,6 +327,11 @@ class GatedUnit(torch.nn.Module):
     def forward(self, gate: Tensor, up: Tensor | None = None) -> Tensor:
         return gated_unit(gate, up, self.activation, training=self.training, **self._given())
 
+    def constrain_(self) -> GatedUnit:
+        """Puts learned parameters back into the range that the activation's definition allows."""
+        constrain_(self, self.definition)
+        return self
+
     def _given(self) -> dict[str, Any]:
         given = {n: getattr(self, n) for n in self._options}
         return {**given, "dim": self.dim, "gate_first": self.gate_first, "interleaved": self.interleaved}
@@ -413,6 +421,30 @@ class GatedMLP(torch.nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return self.down_proj(self.unit(self.gate_proj(input), self.up_proj(input)))  # type: ignore[no-any-return]
+
+
+def unit_of(called: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Known | None:
+    """The gated unit that a module, or a call of a function with these arguments, is; its definition has
+    two inputs. None where it is something else."""
+    if isinstance(called, GatedUnit):
+        return recognise.with_values(called.definition, lambda n: getattr(called, n, None))
+    given = dict(kwargs or {})
+    named = getattr(called, "gate", None)
+    if called is gated_unit:
+        given |= dict(zip(("gate", "up", "activation"), args, strict=False))
+        definition = gated(catalogue.get(given.get("activation", USUAL)))
+    elif called is bilinear:
+        given |= dict(zip(("input1", "input2", "weight"), args, strict=False))
+        if given.get("weight") is not None:
+            return None
+        definition = _functions["bilinear"].gate.definition  # type: ignore[attr-defined]
+    elif isinstance(named, Gate):
+        definition = named.definition
+        order = ("input", "dim") if named.torch else ("gate", "up", *definition.positional)
+        given |= dict(zip(order, args, strict=False))
+    else:
+        return None
+    return recognise.with_values(definition, given.get)
 
 
 def __getattr__(name: str) -> Any:

@@ -19,8 +19,10 @@ from softknee import catalogue
 from softknee.analysis import EdgeOfChaos, gaussian
 from softknee.analysis import edge_of_chaos as _edge_of_chaos
 from softknee.catalogue.definition import Definition
+from softknee.catalogue.gates import GATES
 from softknee.nn import recognise
 from softknee.nn.follow import LAYERS, neighbours
+from softknee.nn.gates import unit_of
 from softknee.nn.recognise import Known, table
 
 __all__ = [
@@ -47,8 +49,9 @@ def gain(activation: Activation, **parameters: Any) -> float:
     """1 / sqrt(E f(z)^2), z ~ N(0, 1): with weights of the variance gain^2 / fan_in, pre-activations of
     variance 1 keep it from layer to layer.
 
-    activation: a name, an Activation, a module; None, for a layer that none follows, is 1. The result is
-    a float with an estimate of its `error`. (torch.nn.init.calculate_gain knows six functions, and
+    activation: a name, an Activation, a module; None, for a layer that none follows, is 1. A gated unit
+    (by name, or a module) counts with independent inputs of variance 1. The result is a float with an
+    estimate of its `error`. (torch.nn.init.calculate_gain knows six functions, and
     rounds two of them to 5/3 and 3/4.)
 
     >>> round(gain("gelu"), 4), round(gain("leaky_relu", negative_slope=0.2), 4)
@@ -77,12 +80,17 @@ def _known(activation: Activation, parameters: Mapping[str, Any]) -> Known | Non
             raise TypeError(f"no activation, but parameters for it: {', '.join(parameters)}")
         return None
     if isinstance(activation, torch.nn.Module):
-        known = recognise.module(activation)
+        known = recognise.module(activation) or unit_of(activation)
         if known is None:
             raise TypeError(f"{type(activation).__name__} is not a module of an activation of the catalogue")
     else:
         definition = getattr(activation, "definition", activation)
-        known = Known(definition if isinstance(definition, Definition) else catalogue.get(definition))
+        if isinstance(definition, str):
+            unit = next((g.definition for g in GATES if g.name == definition), None)
+            definition = unit or catalogue.get(definition)
+        if not isinstance(definition, Definition):
+            raise TypeError(f"an activation is given by its name or as a module, got {activation!r:.60}")
+        known = Known(definition)
     choices = {n: v for n, v in parameters.items() if n in known.definition.choices}
     values = {n: v for n, v in parameters.items() if n not in choices}
     return Known(known.definition, {**known.values, **values}, {**known.choices, **choices})
@@ -250,6 +258,7 @@ def initialize_(
     rows: list[Row] = []
     growing: dict[str, tuple[Known, list[float]]] = {}
     done: set[int] = set()
+    counted: set[int] = set()  # a gated unit stands behind two layers
     for layer, around in found.items():
         module = model.get_submodule(layer)
         reason = _untouchable(module, model, done)
@@ -260,7 +269,10 @@ def initialize_(
             known, note = _chosen(around.after if side == "after" else around.before, around.note)
         else:
             known, note = None if around.last else forced, ""
-        std, factor, spread, more = _scale(known, scheme, module.weight, bias_std)
+        shared = side == "after" and known is not None and len(known.definition.inputs) > 1
+        std, factor, spread, more = _scale(known, scheme, module.weight, bias_std, 0.5 if shared else 1.0)
+        if shared and factor != 1:
+            note = "; ".join(filter(None, (note, f"with the other factor, the gain {factor**2:.4f}")))
         _filled(module.weight, std, distribution, generator)
         done.add(id(module.weight))
         constant = bias if known is not None else 0.0
@@ -274,11 +286,12 @@ def initialize_(
         rows.append(Row(layer, known and str(known), factor, std, constant, notes))
         if known is not None and scheme == "he" and not around.normalised and not more:
             slope = float(_moments(known).variance_slope)
-            if slope > 1 + 1e-9:
+            if slope > 1 + 1e-9 and id(known) not in counted:
+                counted.add(id(known))
                 growing.setdefault(str(known), (known, []))[1].append(slope)
     unstable = {}
     for name, (known, slopes) in growing.items():
-        if (growth := math.prod(slopes)) >= _GROWTH:
+        if (growth := math.prod(slopes)) >= _GROWTH and len(slopes) > 1:
             unstable[name] = slopes[0]
             warnings.warn(_advice(known, slopes[0], growth, len(slopes)), UserWarning, stacklevel=2)
     return Initialised(tuple(rows), unstable, tuple(unseen))
@@ -294,9 +307,10 @@ def _chosen(candidates: list[Known], note: str) -> tuple[Known | None, str]:
 
 
 def _scale(
-    known: Known | None, scheme: str, weight: Tensor, bias_std: float
+    known: Known | None, scheme: str, weight: Tensor, bias_std: float, share: float
 ) -> tuple[float, float, float, str]:
-    """The standard deviation of the weights, the gain, the standard deviation of the biases, a note."""
+    """The standard deviation of the weights, the gain, the standard deviation of the biases, a note.
+    share: the power of the gain that this layer gets; a gated unit is a product, of two layers' results."""
     fan_in, fan_out = (max(n, 1) for n in _fans(weight, "initialize_"))
     factor, spread, note = 1.0, 0.0, ""
     if known is not None and scheme != "lecun":
@@ -305,10 +319,10 @@ def _scale(
                 point = _edge_of_chaos(known.definition, known.choices, bias_std=bias_std, **known.values)
                 factor, spread = point.gain, bias_std
             else:
-                factor = float(_moments(known).gain)
+                factor = float(_moments(known).gain) ** share
         except (TypeError, ValueError) as error:  # a parameter without a value; no edge of chaos
             note = f"gain 1: {error}"
-        if not (math.isfinite(factor) and factor > 0):
+        if not 0 < factor < math.inf:
             factor, note = 1.0, f"gain 1: {known} has none (E f^2 is 0 or infinite)"
     if scheme == "xavier":
         return factor * math.sqrt(2 / (fan_in + fan_out)), factor, spread, note

@@ -18,7 +18,7 @@ from torch import Tensor
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
 
-__all__ = ["Known", "called_by", "chosen", "class_of", "function", "module", "table"]
+__all__ = ["Known", "called_by", "chosen", "class_of", "function", "module", "table", "with_values"]
 
 _THEIRS = ("timm", "transformers")
 _SUFFIXES = ("Activation", "JitAutoFn", "Jit", "Me")  # GELUActivation, SwishJit, SwishMe
@@ -73,7 +73,7 @@ def _elsewhere(name: str) -> Definition | None:
 def module(given: torch.nn.Module) -> Known | None:
     """The activation a module is; None where it is something else, or not known."""
     definition = class_of(type(given))
-    return None if definition is None else _with(definition, lambda n: getattr(given, n, None))
+    return None if definition is None else with_values(definition, lambda n: getattr(given, n, None))
 
 
 def function(
@@ -84,7 +84,7 @@ def function(
     if definition is None:
         return None
     given = dict(zip(definition.positional, args, strict=False)) | dict(kwargs or {})
-    known = _with(definition, given.get)
+    known = with_values(definition, given.get)
     return replace(known, inplace=in_place or known.inplace)
 
 
@@ -99,7 +99,8 @@ def called_by(called: Any) -> tuple[Definition | None, bool]:
         return None, False
 
 
-def _with(definition: Definition, find: Callable[[str], Any]) -> Known:
+def with_values(definition: Definition, find: Callable[[str], Any]) -> Known:
+    """A definition with the parameters and choices that are found by their names."""
     values, choices = {}, {}
     for p in definition.parameters:
         value = find(p.name)

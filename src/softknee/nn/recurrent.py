@@ -273,7 +273,9 @@ class _Cells(_AnyFunction, torch.nn.RNNCellBase):
         if input.dim() not in (1, 2):
             raise ValueError(f"{name}: expected an input of 1 or 2 dimensions, got {input.dim()}")
         if input.shape[-1] != self.input_size:
-            raise RuntimeError(f"{name}: expected an input of {self.input_size} values, got {input.shape[-1]}")
+            raise RuntimeError(
+                f"{name}: expected an input of {self.input_size} values, got {input.shape[-1]}"
+            )
         want = (*input.shape[:-1], self.hidden_size)
         given = (hx,) if isinstance(hx, Tensor) else hx
         if given is None:
