@@ -74,6 +74,7 @@ bench-gpu: $(VENV)/dev.stamp ## measure on a GPU; eight minutes; the results go 
 
 exhaustive: $(VENV)/dev.stamp ## run the tests that take hours, too
 	@$(PY) tests/exhaustive.py
+	@$(PY) tests/exhaustive32.py
 	@SOFTKNEE_TESTS=exhaustive $(PY) -m pytest --numprocesses $(WORKERS) --deselect tests/laws/test_exhaustive.py::test_every_16_bit_input
 
 clean: ## remove what was built and measured here, .venv included; runs/ stays

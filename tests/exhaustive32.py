@@ -52,7 +52,10 @@ class Sweep:
 
     @property
     def what(self) -> str:
-        return f"{self.case} {ORDERS[self.order]}"
+        d, choices = self.case.definition, self.case.choices
+        chosen = [f"{n}={v}" for n, v in choices.items() if v != d.choices[n][0]]
+        name = f"{d.name}({', '.join(chosen)})" if chosen else d.name
+        return f"{name} {ORDERS[self.order]}"
 
     @cached_property
     def operator(self) -> Pointwise | None:
@@ -92,7 +95,7 @@ class Comparison:
         self.ones = {"float32": np.ones(1, "f4"), "float64": np.ones(1)}
         self.x, self.right = np.empty(size), np.empty(size)
         self.got = {p: np.empty(size, "f4") for p in plans}
-        self.unit, self.error = np.empty(size), {p: np.empty(size) for p in plans}
+        self.unit, self.error = np.empty(size), {p: np.empty(size) for p in plans}  # unit: its reciprocal
         self.calls = {p: self._call(plan, "float32", self.got[p]) for p, plan in plans.items()}
         self.reference = self._call(sweep.plan("float64", "default"), "float64", self.right)
         self.near = sweep.case._regions(1) if sweep.order else []
@@ -130,7 +133,8 @@ class Comparison:
         odd = ~(error < np.inf)
         g, r = got[odd].astype(np.float64), self.right[odd]
         beyond = np.where(np.isinf(g), np.copysign(2.0**128, g), g)
-        found = np.abs(beyond - np.clip(r, -(2.0**128), 2.0**128)) / 2.0**104
+        units = np.maximum(self.unit[odd], 2.0**-104)
+        found = np.abs(beyond - np.clip(r, -(2.0**128), 2.0**128)) * units
         found[np.isnan(g) | np.isnan(r)] = np.inf
         found[(g == r.astype(np.float32)) | (np.isnan(g) & np.isnan(r))] = 0.0
         error[odd] = found
@@ -145,7 +149,7 @@ def numbers() -> Iterator[Any]:
 def sweep(sweep: Sweep, chunks: Any = None) -> dict[str, Any]:
     """The largest error of each precision, and where it is"""
     torch.set_num_threads(1)
-    worst = {p: (0.0, 0.0) for p in PRECISIONS}
+    worst = dict.fromkeys(PRECISIONS, (0.0, 0.0))
     compare = Comparison(sweep, CHUNK)
     for x in numbers() if chunks is None else chunks:
         for p, errors in compare(x).items():
@@ -197,7 +201,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no activation is called {unknown[0]!r}")
     work, done = sweeps(given.names), known(given.out)
     left = [s for what, s in work.items() if done.get(what, {}).get("kernels") != s.key]
-    print(f"{len(work)} functions and derivatives, 4,294,967,296 numbers each; {len(work) - len(left)} are done")
+    print(
+        f"{len(work)} functions and derivatives, 4,294,967,296 numbers each; {len(work) - len(left)} are done"
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
                TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
     given.out.parent.mkdir(parents=True, exist_ok=True)

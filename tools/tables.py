@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,36 @@ def memory() -> str:
     return "\n".join(lines)
 
 
+def accuracy() -> str:
+    """The float32 errors of the newest sweep: a row a function"""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for entry in records("exhaustive-float32"):
+        name, _, order = entry["what"].rpartition(" ")
+        found.setdefault(name, {})[order] = entry
+    rows = ["| | value | at x = | exact | derivative | at x = | exact |", "| --- |" + " ---: |" * 6]
+    for name, orders in sorted(found.items()):
+        cells = []
+        for order in ("value", "derivative"):
+            entry = orders.get(order)
+            cells += ["", "", ""] if entry is None else [
+                f"{entry['default']['ulp']:.2f}", f"{float.fromhex(entry['default']['at']):.6g}",
+                f"{entry['exact']['ulp']:.3f}",
+            ]  # fmt: skip
+        rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def defects() -> str:
+    sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+    from defects import markdown
+
+    return markdown()
+
+
 #: what may stand in a page as `<!-- generated: NAME -->`
 TABLES: dict[str, Callable[[], str]] = {
+    "accuracy": accuracy,
+    "defects": defects,
     "memory": memory,
     "performance": performance,
     "claims": claims_pages.index,
