@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import softknee.compare
-from softknee.compare import engine
+from softknee.compare import backends, engine
 from softknee.compare.errors import CompareError, DataError, SpecificationError
 from softknee.compare.experiment import compare
 from softknee.compare.records import Comparison
@@ -102,9 +102,28 @@ def test_several_learning_rates_are_chosen_by_validation(tmp_path: Path) -> None
     assert "--lr 1e-05,0.01" in found.command
 
 
+def test_optuna_gives_every_activation_the_same_number_of_rates(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    settings = SMALL | {"lr": (1e-4, 0.1), "search": "optuna", "trials": 3, "epochs": 3}
+    seen: list[Progress] = []
+    found = compare(**settings, out=tmp_path, progress=seen.append)
+    assert found.trained == 3 * 36
+    assert seen[-1].done == pytest.approx(seen[-1].total)
+    rates = {(v.depth, s.label): [rate for rate, _ in s.by_rate] for v in found.levels for s in v.standings}
+    assert all(len(r) == 3 and 1e-4 <= min(r) <= max(r) <= 0.1 for r in rates.values())
+    assert all(0.00316 in r for r in rates.values())  # the first is the same for all: the middle
+    assert len({tuple(r) for r in rates.values()}) > 1
+    again = eval(found.call, {"softknee": softknee})
+    assert again.found == 3 * 36
+    assert scores(again) == scores(found)
+
+
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
+    seen = set()
+
     def stop(event: Progress) -> None:
-        if event.text.startswith("sigmoid"):
+        seen.add(event.text)
+        if len(seen - {""}) == 3:  # the third activation
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match=r"12 of 18 runs are kept in .*; the same call continues"):
@@ -136,14 +155,15 @@ def test_ctrl_c_in_the_middle_of_several_jobs_keeps_whole_batches(tmp_path: Path
 def test_an_error_in_a_run_is_raised_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from softknee.compare import schedule
+    seen = set()
 
     def fail(runs, activation, *rest):
-        if activation.label == "sigmoid":
+        seen.add(activation.label)
+        if len(seen) == 3:
             raise MemoryError("no memory left")
         return engine.train(runs, activation, *rest)
 
-    monkeypatch.setattr(schedule, "train", fail)
+    monkeypatch.setattr(backends, "train", fail)
     with pytest.raises(MemoryError, match="no memory left"):
         compare(**(SMALL | {"depth": 1}), out=tmp_path)
     monkeypatch.undo()

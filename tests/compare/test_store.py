@@ -74,16 +74,16 @@ def test_two_processes_write_one_store(tmp_path: Path) -> None:
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         store.save(batch("a"))
-        assert store._file is not None
-        pages = store._file.execute("PRAGMA page_count").fetchone()[0]
-        store._file.execute(f"PRAGMA max_page_count = {pages}")
+        assert store._table._file is not None
+        pages = store._table._file.execute("PRAGMA page_count").fetchone()[0]
+        store._table._file.execute(f"PRAGMA max_page_count = {pages}")
         many = [f"{i:064d}" for i in range(100)]
         store.save(batch(*many))
         assert "disk is full" in store.warnings[0]
         assert store.unsaved == 100
         assert store.place is None
         assert len(store.find(many)) == 100
-        store._file.execute("PRAGMA max_page_count = 100000")  # someone makes room
+        store._table._file.execute("PRAGMA max_page_count = 100000")  # someone makes room
         store.save(batch("z"))
         assert store.unsaved == 0
     with Store(tmp_path) as store:
@@ -153,9 +153,9 @@ def test_a_read_only_store_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_damaged_row_is_reported(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         store.save(batch("a"))
-        assert store._file is not None
-        with store._file:
-            store._file.execute("UPDATE runs SET outcome = '{'")
+        assert store._table._file is not None
+        with store._table._file:
+            store._table._file.execute("UPDATE runs SET outcome = '{'")
     with Store(tmp_path) as store:
         with pytest.raises(StoreError, match="cannot be read"):
             store.find(["a"])

@@ -171,6 +171,12 @@ class Definition:
             raise self._error(f"has no expression for the default choice {default!r}")
         return MappingProxyType(keyed)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: dict(v) if isinstance(v, MappingProxyType) else v for k, v in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({k: MappingProxyType(v) if isinstance(v, dict) else v for k, v in state.items()})
+
     def _error(self, text: str) -> DefinitionError:
         return DefinitionError(f"definition of {self.name!r} {text}")
 

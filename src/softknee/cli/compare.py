@@ -81,8 +81,26 @@ def compare(
         Path | None,
         typer.Option(help="A folder for the report and the runs; called again, it continues there."),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="postgresql://user@host/database keeps the runs there, for several machines."),
+    ] = None,
+    search: Annotated[
+        str, typer.Option(help="grid: the rates of --lr; optuna: --trials rates between its ends.")
+    ] = "grid",
+    trials: Annotated[
+        int | None,
+        typer.Option(help="Learning rates that optuna tries for each activation.", show_default="6"),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Batches trained side by side.", show_default="threads")
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(help="threads, joblib (processes of this machine) or ray (a cluster).")
+    ] = "threads",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster: auto, or host:port.", show_default="one is started here"),
     ] = None,
     recommend: Annotated[
         bool, typer.Option("--recommend", help="Narrow the catalogue down to one, within --minutes.")
@@ -99,7 +117,8 @@ def compare(
             data, **chosen, network=network, seeds=_seeds(seeds), depth=depth, width=width, epochs=epochs, lr=lr,
             batch_size=batch_size, optimiser=optimiser, init=init, noise=noise, scale=scale, bias=bias,
             samples=samples, weight_penalty=weight_penalty, activation_penalty=activation_penalty,
-            batch_norm=batch_norm, dropout=dropout, layers=layers, patience=patience, kind=kind, out=out, jobs=jobs,
+            batch_norm=batch_norm, dropout=dropout, layers=layers, patience=patience, kind=kind, out=out, store=store, search=search,
+            trials=trials, jobs=jobs, backend=backend, address=address,
         )  # fmt: skip
         console().print(comparison.render(result))
         if recommend:

@@ -37,6 +37,14 @@ class Activation:
     steepest: float
     fingerprint: str
     learnable: tuple[tuple[str, float], ...] = ()
+    specification: Specification | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is made again; one of the caller's own takes its definition along."""
+        if self.specification is None:
+            raise TypeError(f"{self.label} was not made from a specification: it cannot be sent")
+        definition = catalogue.get(self.specification.name)
+        return _again, (self.specification, definition if definition.family == "user" else None)
 
     @functools.cached_property
     def other(self) -> Activation:
@@ -84,7 +92,21 @@ def activation(specification: Specification) -> Activation:
     if values.shape != _GRID.shape:
         raise CompareError(f"{label} is not pointwise: it maps shape {(*_GRID.shape,)} to {(*values.shape,)}")
     steepest = float(slopes.abs().nan_to_num().max())
-    return Activation(label, function, gain(start), steepest, _fingerprint(values), tuple(learnable.items()))
+    return Activation(
+        label, function, gain(start), steepest, _fingerprint(values), tuple(learnable.items()), specification
+    )
+
+
+def _again(specification: Specification, own: Definition | None) -> Activation:
+    if own is None:
+        return _made(specification)
+    catalogue.add(own, replace=True)
+    return activation(specification)
+
+
+@functools.lru_cache(maxsize=256)
+def _made(specification: Specification) -> Activation:
+    return activation(specification)
 
 
 def slope(function: Function, z: Tensor) -> Tensor:

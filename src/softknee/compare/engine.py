@@ -6,7 +6,6 @@ leaves the others alone. `plain.py` does the same one run at a time; the tests h
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from torch import Tensor
 from softknee.compare import user
 from softknee.compare.activations import Activation, slope
 from softknee.compare.errors import CompareError
-from softknee.compare.networks import NETWORKS, Builder
+from softknee.compare.networks import NETWORKS, Builder, places
 from softknee.compare.protocol import Protocol, Run, order, partition
 from softknee.compare.tasks import Task
 
@@ -33,6 +32,7 @@ STUCK = {"classification": 0.15}  # of the way from guessing to a perfect score,
 _STUCK = 0.05  # for the other tasks, where a perfect score may be out of reach
 
 _ELEMENTS = 1 << 22  # evaluate in chunks of at most so many numbers a layer
+_KEPT = 1 << 24  # keep the standardised inputs of all seeds, if they are so many numbers at most
 _PROBED = 2_000  # training samples of each run on which health is measured, at most
 
 
@@ -88,6 +88,7 @@ class Batched:
             for name in ("train", "validation", "test")
         )
         self.inputs, self.targets = torch.from_numpy(task.inputs), torch.from_numpy(task.targets)
+        self.first_row = torch.tensor(self.builder.which).unsqueeze(1) * len(self.inputs)
         each = self._each_seed
         if task.kind != "next_token":
             self.mean, self.scale = each(
@@ -95,6 +96,7 @@ class Batched:
             )
             self.scale *= protocol.scale
             self.inputs = self.inputs.to(self.dtype)
+        self.rows = self._standardised_once()
         if task.kind == "regression":
             self.target_mean, self.target_scale = each(
                 lambda seed: _standard(self.targets[parts[seed].train], whole=False)
@@ -126,17 +128,28 @@ class Batched:
             groups.append({"params": views, "lr": rate})
         return groups
 
+    def _standardised_once(self) -> Tensor | None:
+        """All samples as each seed standardises them, one seed after the other, (seeds * samples, features), where
+        that is not too much to keep."""
+        seeds = self.builder.seeds
+        if self.task.kind == "next_token" or len(seeds) * self.inputs.numel() > _KEPT:
+            return None
+        first = [self.builder.which.index(i) for i in range(len(seeds))]  # a run of each seed
+        return ((self.inputs - self.mean[first]) * self.scale[first]).flatten(0, 1)
+
     def standardised(self, samples: Tensor) -> Tensor:
         """Inputs of the samples, (runs, samples, features), by mean and deviation of each run's training data; of
         a text its tokens."""
-        x = self.inputs[samples]
+        if self.rows is not None:
+            return _taken(self.rows, samples + self.first_row)
+        x = _taken(self.inputs, samples)
         return x if self.task.kind == "next_token" else (x - self.mean) * self.scale
 
     def wanted(self, samples: Tensor) -> Tensor:
         """What the outputs are compared with."""
         if self.kind == "reconstruction":
             return self.standardised(samples)
-        targets = self.targets[samples]
+        targets = _taken(self.targets, samples)
         return (targets - self.target_mean) * self.target_scale if self.kind == "regression" else targets
 
     def forward(self, samples: Tensor) -> Tensor:
@@ -234,16 +247,15 @@ class Batched:
         return [*(p.detach() for p in self.parameters), *self.builder.buffers]
 
     def _chunks(self, samples: Tensor) -> tuple[Tensor, ...]:
-        time = self.task.inputs.shape[1] if self.kind == "next_token" else math.prod(self.task.shape[1:])
-        widest = max(4 * self.protocol.width * time, self.inputs.shape[1])
+        widest = max(4 * self.protocol.width * places(self.task, self.protocol), self.task.inputs.shape[1])
         return samples.split(max(1, _ELEMENTS // (len(self.runs) * widest)), dim=1)
 
 
 def losses(kind: str, out: Tensor, wanted: Tensor) -> Tensor:
     """The loss of each run and sample, (runs, samples): of a text the mean over its positions."""
     if kind in ("classification", "next_token"):
-        each = F.cross_entropy(out.flatten(0, -2), wanted.flatten(), reduction="none").view(wanted.shape)
-        return each if each.dim() == 2 else each.mean(2)
+        each = F.cross_entropy(out.transpose(1, -1), wanted.transpose(1, -1), reduction="none")
+        return each if each.dim() == 2 else each.mean(1)
     if kind == "multilabel":
         return F.binary_cross_entropy_with_logits(out, wanted.to(out.dtype), reduction="none").mean(2)
     return (out - wanted).square().mean(2)
@@ -349,6 +361,11 @@ def _train(
             failure=_failure(train_loss + validation_loss, float(fitted[i]), model),
         )
     return outcomes
+
+
+def _taken(rows: Tensor, numbers: Tensor) -> Tensor:
+    """rows[numbers]; five times as fast for small rows."""
+    return rows.index_select(0, numbers.flatten()).view(*numbers.shape, *rows.shape[1:])
 
 
 def _standard(values: Tensor, whole: bool) -> tuple[Tensor, Tensor]:

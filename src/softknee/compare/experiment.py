@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import importlib.metadata
+import itertools
 import math
 import platform
 import shlex
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from softknee.compare import backends
 from softknee.compare.activations import DEFAULT, Activation, activation
 from softknee.compare.conditions import Condition, conditions, many
 from softknee.compare.data import load
@@ -27,9 +30,10 @@ from softknee.compare.networks import NETWORKS, work
 from softknee.compare.protocol import Init, Optimiser, Protocol, Run, key, partition
 from softknee.compare.records import Comparison, DataSummary
 from softknee.compare.schedule import Batch, Listener, Schedule
+from softknee.compare.search import Round, Search, checked, rounds
 from softknee.compare.specification import Specification, specifications
 from softknee.compare.statistics import seeds_for, seeds_needed, smallest_p
-from softknee.compare.store import Store
+from softknee.compare.store import Store, is_url, masked
 from softknee.compare.tasks import Kind, Task
 
 #: a value, several, or a text of values and ranges: 2, (2, 12), "2,12", "0..1", "0..1:5"
@@ -64,7 +68,12 @@ def compare(
     patience: int | Values = 0,
     kind: Kind | None = None,
     out: str | Path | None = None,
+    store: str | None = None,
+    search: Search = "grid",
+    trials: int | None = None,
     jobs: int | None = None,
+    backend: backends.Name = "threads",
+    address: str | None = None,
     progress: Listener = lambda event: None,
 ) -> Comparison:
     """Trains networks that differ in the activation alone, and says which differences are real.
@@ -102,7 +111,13 @@ def compare(
         patience: epochs without a lower validation loss until a run stops, with its best weights; 0: never.
         kind: classification, regression or multilabel, where a file does not show it.
         out: a folder that keeps the finished runs: the next call continues there.
+        store: postgresql://user@host/database keeps them there instead, for several machines.
+        search: "grid": the learning rates are those of `lr`; "optuna": they are searched for between its ends.
+        trials: how many rates "optuna" tries for each activation and condition; default: 6.
         jobs: how many batches are trained side by side, each on one core; default: `torch.get_num_threads()`.
+        backend: "threads" of this process; "joblib": processes, which start in seconds and use many cores better;
+            "ray": a cluster.
+        address: of a Ray cluster: "auto" for one that runs here, or "host:port"; None: one is started here.
         progress: gets `Progress` events.
 
     Raises:
@@ -131,23 +146,36 @@ def compare(
     cells = conditions(tasks, given)
     for cell in cells:
         _fits(cell, seeds[0])
-    with Store(out) as store:
-        batches = _batches(cells, contestants, rates, seeds, jobs)
-        own = any(cell.protocol.network not in NETWORKS for cell in cells)
-        schedule = Schedule(
-            batches, store, progress, 1 if own else jobs
-        )  # theirs may draw from torch's generator
-        keys = [name for batch in batches for name in batch.runs]
-        before = len(store.find(keys))
-        schedule.tell("", f"{len(keys):,} runs" + f", {before:,} of them finished before" * (before > 0))
-        schedule.tell("", announcement(len(seeds), len(contestants)))
-        for warning in store.warnings:
-            schedule.tell("", warning)
-        outcomes = schedule.run()
-        notes = tuple(store.warnings)
-        if store.unsaved:
-            notes += (f"{store.unsaved} finished runs could not be kept in {out}",)
-    levels = judge(outcomes, [c.label for c in contestants], rates, seeds)
+    each = checked(search, rates, trials)
+    own = any(cell.protocol.network not in NETWORKS for cell in cells)
+    if own and backend == "threads":
+        jobs = 1  # theirs may draw from torch's generator
+    if store is not None and not is_url(store):
+        raise CompareError(
+            f"store={masked(store)!r}: a URL such as postgresql://user@host/database is needed"
+        )
+    labels = [c.label for c in contestants]
+    with Store(store or out) as kept, contextlib.closing(backends.backend(backend, jobs, address)) as workers:
+        cut = functools.partial(_batches, cells, contestants, seeds=seeds, jobs=workers.slots)
+        usual = cut(
+            rates=dict.fromkeys(itertools.product(cells, labels), tuple(range(each)))
+        )  # in number alone
+        runs = sum(len(batch.runs) for batch in usual)
+        schedule = Schedule(kept, progress, workers, sum(batch.work for batch in usual), runs)
+        for number, some in enumerate(rounds(search, rates, each, cells, labels, schedule.outcomes)):
+            batches = cut(rates=some)
+            if number == 0:
+                before = len(kept.find([name for batch in batches for name in batch.runs]))
+                there = f", {before:,} of them finished before" * (before > 0)
+                schedule.tell("", f"{runs:,} runs{there}")
+                schedule.tell("", announcement(len(seeds), len(contestants)))
+                for warning in kept.warnings:
+                    schedule.tell("", warning)
+            schedule.run(batches)
+        notes = tuple(kept.warnings)
+        if kept.unsaved:
+            notes += (f"{kept.unsaved} finished runs could not be kept in {masked(str(store or out))}",)
+    levels = judge({cell: schedule.outcomes[cell] for cell in cells}, labels, seeds)
     settings: dict[str, Any] = {
         "data": names,
         "activations": ",".join(c.label for c in contestants),
@@ -165,8 +193,12 @@ def compare(
         settings = {name: value for name, value in settings.items() if name not in ("depth", "width")}
     if kind is not None:
         settings["kind"] = kind
+    if search != "grid":
+        settings |= {"search": search, "trials": each}
     if out is not None:
         settings["out"] = str(out)
+    if store is not None:
+        settings["store"] = masked(store)
     return Comparison(
         answer=answer(levels, len(seeds)),
         levels=levels,
@@ -222,7 +254,8 @@ def _fits(cell: Condition, seed: int) -> None:
 def _batches(
     cells: Sequence[Condition],
     contestants: Sequence[Activation],
-    rates: Sequence[float],
+    *,
+    rates: Round,
     seeds: Sequence[int],
     jobs: int,
 ) -> list[Batch]:
@@ -230,23 +263,28 @@ def _batches(
     found = []
     for cell in cells:
         size, cost = work(cell.task, cell.protocol, contestants[0])
-        seeds_at_once = max(1, _NUMBERS // size // len(rates))
-        if len(cells) * len(contestants) < jobs:
-            seeds_at_once = min(seeds_at_once, math.ceil(len(seeds) * len(cells) * len(contestants) / jobs))
         samples = len(partition(cell.task, cell.protocol, seeds[0]).train)
         for contestant in contestants:
-            for first in range(0, len(seeds), seeds_at_once):
-                runs = [
-                    Run(contestant.label, rate, seed)
-                    for rate in rates
-                    for seed in seeds[first : first + seeds_at_once]
-                ]
+            tried = rates[cell, contestant.label]
+            seeds_at_once, rates_at_once = max(1, _NUMBERS // size // len(tried)), len(tried)
+            if len(cells) * len(contestants) < jobs:
+                seeds_at_once = min(
+                    seeds_at_once, math.ceil(len(seeds) * len(cells) * len(contestants) / jobs)
+                )
+            if cell.protocol.network not in NETWORKS:  # one run at a time: each is kept when it is finished
+                seeds_at_once = rates_at_once = 1
+            for part in itertools.product(_parts(tried, rates_at_once), _parts(seeds, seeds_at_once)):
+                runs = [Run(contestant.label, rate, seed) for rate, seed in itertools.product(*part)]
                 keyed = {
                     key(run, cell.protocol, cell.task, contestant.fingerprint, versions()): run
                     for run in runs
                 }
                 found.append(Batch(contestant, cell, keyed, samples * cost))
     return found
+
+
+def _parts(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [values[first : first + size] for first in range(0, len(values), size)]
 
 
 def _summary(task: Task, cell: Condition, seed: int) -> DataSummary:

@@ -29,13 +29,12 @@ Outcomes = Mapping[Run, Outcome]
 def judge(
     outcomes: Mapping[Condition, Outcomes],
     labels: Sequence[str],
-    rates: Sequence[float],
     seeds: Sequence[int],
 ) -> tuple[Level, ...]:
     """Standings and pairs in every condition, all pairs of all conditions in one family of tests."""
     chosen = {
         condition: [
-            [chosen_run(found, [Run(label, rate, seed) for rate in rates]) for seed in seeds]
+            [chosen_run(found, [Run(label, rate, seed) for rate in _rates(found, label)]) for seed in seeds]
             for label in labels
         ]
         for condition, found in outcomes.items()
@@ -46,7 +45,7 @@ def judge(
     ]
     levels = []
     for condition, scores, pairs in zip(chosen, groups, compare_pairs(groups), strict=True):
-        levels.append(_level(condition, outcomes[condition], chosen[condition], scores, pairs, rates))
+        levels.append(_level(condition, outcomes[condition], chosen[condition], scores, pairs))
     return tuple(levels)
 
 
@@ -56,7 +55,6 @@ def _level(
     chosen: Sequence[Sequence[Run]],
     scores: np.ndarray,
     pairs: Sequence[Pair],
-    rates: Sequence[float],
 ) -> Level:
     task, protocol = condition.task, condition.protocol
     kind = "reconstruction" if protocol.network == "autoencoder" else task.kind
@@ -75,11 +73,14 @@ def _level(
         varies=condition.varies,
         guess=guess,
         target=target,
-        standings=tuple(
-            _standing(outcomes, chosen[i], rates, target, found[i], versus[best][i]) for i in ranking
-        ),
+        standings=tuple(_standing(outcomes, chosen[i], target, found[i], versus[best][i]) for i in ranking),
         versus=tuple(tuple(versus[i][j] for j in ranking) for i in ranking),
     )
+
+
+def _rates(outcomes: Outcomes, label: str) -> list[float]:
+    """The learning rates that an activation was given."""
+    return sorted({run.learning_rate for run in outcomes if run.activation == label})
 
 
 def chosen_run(outcomes: Outcomes, candidates: Sequence[Run]) -> Run:
@@ -127,7 +128,6 @@ def _matrix(pairs: Sequence[Pair], count: int) -> list[list[Versus | None]]:
 def _standing(
     outcomes: Outcomes,
     runs: Sequence[Run],
-    rates: Sequence[float],
     target: float,
     score: Interval,
     behind: Versus | None,
@@ -138,7 +138,7 @@ def _standing(
     seconds = [o.step_seconds for o in found]
     by_rate = {
         rate: np.mean([outcomes[Run(label, rate, run.seed)].validation_score for run in runs])
-        for rate in rates
+        for rate in _rates(outcomes, label)
     }
     learned = {
         name: tuple(

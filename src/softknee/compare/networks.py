@@ -480,6 +480,11 @@ def work(task: Task, protocol: Protocol, activation: Activation) -> tuple[int, i
     b = Builder([Run("", 1.0, 0)], activation, task, protocol)
     NETWORKS[protocol.network][0](b)
     size = sum(p.numel() for p in b.parameters)
-    places = _steps(task) if task.kind == "next_token" else math.prod(task.shape[1:])
-    reused = 1 if protocol.network in ("mlp", "autoencoder") else places
-    return size, (size + 10_000 * (len(b.sites) + 1)) * reused
+    return size, (size + 10_000 * (len(b.sites) + 1)) * places(task, protocol)
+
+
+def places(task: Task, protocol: Protocol) -> int:
+    """How often a layer is applied to one sample: once, or at every step of a sequence or pixel of an image."""
+    if protocol.network in ("mlp", "autoencoder"):
+        return 1
+    return task.inputs.shape[1] if task.kind == "next_token" else math.prod(task.shape[1:])

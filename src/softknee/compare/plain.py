@@ -45,7 +45,7 @@ class Network(nn.Module):
             norm.bias.data.fill_(protocol.bias)
 
     def forward(self, x: Tensor, dropped: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """The outputs, and the mean squares of the activations' outputs, summed over layers."""
+        """The outputs, and the mean squares of the activations' outputs, summed over layers, where they count."""
         *hidden, last = self.layers
         names = [name for name, _ in self.activation.learnable]
         learned = iter(self.learned)
@@ -53,7 +53,8 @@ class Network(nn.Module):
         for layer, norm in zip(hidden, self.norms, strict=True):
             z = norm(layer(x)) if self.protocol.batch_norm else layer(x)
             x = self.activation.function(z, **{name: next(learned) for name in names})
-            activity = activity + x.square().mean()
+            if self.protocol.activation_penalty:
+                activity = activity + x.square().mean()
             if self.protocol.dropout:
                 keep = torch.rand(x.shape, generator=dropped) >= self.protocol.dropout
                 x = x * keep / (1 - self.protocol.dropout)
@@ -88,9 +89,12 @@ def train_plain(
             if protocol.noise:
                 inputs = inputs + protocol.noise * torch.randn(inputs.shape, generator=drawn)
             out, activity = network(inputs, drawn)
-            loss = nn.functional.cross_entropy(out, y[batch]) + protocol.activation_penalty * activity
-            weights = sum(layer.weight.square().sum() for layer in network.layers)
-            (loss + protocol.weight_penalty * weights).backward()
+            loss = nn.functional.cross_entropy(out, y[batch])
+            if protocol.activation_penalty:
+                loss = loss + protocol.activation_penalty * activity
+            if protocol.weight_penalty:
+                loss = loss + protocol.weight_penalty * sum(v.weight.square().sum() for v in network.layers)
+            loss.backward()
             optimiser.step()
             done += 1
     return network

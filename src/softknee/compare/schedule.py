@@ -1,26 +1,28 @@
 """Trains the batches of a comparison that are not in the store yet, several side by side.
 
-A batch is trained by one thread that computes on one core: for networks this small that is faster than sharing
-each operation among cores, and it does not suffer when other programs keep the cores busy. The store and the
-listener are used by the calling thread alone.
+The backend trains; the store and the listener are used by the calling thread alone.
 """
 
 from __future__ import annotations
 
+import collections
 import queue
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
-import torch
-
 from softknee.compare.activations import Activation
+from softknee.compare.backends import Backend, Outcomes
 from softknee.compare.conditions import Condition
-from softknee.compare.engine import Outcome, train
+from softknee.compare.engine import Outcome
+from softknee.compare.errors import CompareError
 from softknee.compare.networks import NETWORKS
 from softknee.compare.protocol import Run
 from softknee.compare.store import Store
+
+_ATTEMPTS = 3  # for a batch whose worker dies
+_WAIT = 0.25  # seconds between two looks at the epochs that ended elsewhere
 
 
 @dataclass(frozen=True)
@@ -55,106 +57,127 @@ class Batch:
         return f"{self.activation.label}, {self.condition.title}"
 
 
-class _Stopped(Exception):  # noqa: N818
-    """Ends a worker after its current epoch."""
+@dataclass
+class _Flight:
+    """A batch on its way: the runs that are being trained, how often they were begun, the work told so far."""
+
+    batch: Batch
+    runs: dict[str, Run]
+    attempts: int = 1
+    told: float = 0.0
 
 
 class Schedule:
-    """The batches, the longest first; `trained` and `found` count runs."""
+    """Takes batches, the longest first; `trained` and `found` count runs, of `expected` that all calls will need.
+
+    Batches of equal length are in an order of chance where the store is kept: processes that share one seldom meet.
+    """
 
     def __init__(
-        self,
-        batches: Sequence[Batch],
-        store: Store,
-        listener: Listener,
-        jobs: int,
+        self, store: Store, listener: Listener, backend: Backend, work: float, expected: int
     ) -> None:
-        self.batches = sorted(batches, key=lambda batch: -batch.work)
-        self.store, self.listener, self.jobs = store, listener, jobs
+        self.store, self.listener, self.backend = store, listener, backend
         self.trained = self.found = 0
-        self.outcomes: dict[Condition, dict[Run, Outcome]] = {batch.condition: {} for batch in batches}
-        self._done = 0.0
-        self._total = sum(batch.work for batch in batches)
-        self._stop = threading.Event()
-        self._finished_epochs: queue.SimpleQueue[tuple[Batch, float] | Future[dict[Run, Outcome]]] = (
-            queue.SimpleQueue()
-        )
-        self._flying: dict[Future[dict[Run, Outcome]], tuple[Batch, dict[str, Run]]] = {}
+        self.expected = expected
+        self.outcomes: dict[Condition, dict[Run, Outcome]] = collections.defaultdict(dict)
+        self._done, self._total = 0.0, work
+        self._events: queue.SimpleQueue[_Flight | Future[Outcomes]] = queue.SimpleQueue()
+        self._flying: dict[Future[Outcomes], _Flight] = {}
 
     def tell(self, text: str, note: str = "") -> None:
         self.listener(Progress(self._done, self._total, text, note))
 
-    def run(self) -> dict[Condition, dict[Run, Outcome]]:
-        """Every condition's outcomes, found or trained. Ctrl-C keeps what is finished, and says where."""
-        threads = torch.get_num_threads()
-        waiting = iter(self.batches)
-        # the number of threads is a thread's own, but its default for new ones is not: it is put back below
-        with ThreadPoolExecutor(self.jobs, "compare", torch.set_num_threads, (1,)) as pool:
-            try:
-                while len(self._flying) < self.jobs and self._launch_next(pool, waiting):
-                    pass
-                while self._flying:
-                    event = self._finished_epochs.get()
-                    if isinstance(event, Future):
-                        self._collect(event)
-                        self._launch_next(pool, waiting)
-                    else:
-                        batch, work = event
-                        self._done += work
-                        self.tell(str(batch))
-            except BaseException as error:
-                self._stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                for future in [f for f in self._flying if not f.cancelled() and f.exception() is None]:
+    def run(self, batches: Sequence[Batch]) -> None:
+        """Adds to `outcomes`, what is found and what is trained. Ctrl-C keeps what is finished, and says where."""
+        shuffled = list(batches)
+        if self.store.place is not None:
+            random.shuffle(shuffled)
+        waiting = iter(sorted(shuffled, key=lambda batch: -batch.work))
+        try:
+            while len(self._flying) < self.backend.slots and self._launch_next(waiting):
+                pass
+            while self._flying:
+                try:
+                    event = self._events.get(timeout=_WAIT)
+                except queue.Empty:
+                    self.backend.poll()
+                    continue
+                if isinstance(event, Future):
+                    self.backend.poll()
+                    if self._collect(event):
+                        self._launch_next(waiting)
+                else:
+                    self._advance(event, self._epoch(event))
+        except BaseException as error:
+            self.backend.close()
+            for future in list(self._flying):
+                if future.done() and not future.cancelled() and future.exception() is None:
                     self._collect(future)
-                if isinstance(error, KeyboardInterrupt):
-                    raise KeyboardInterrupt(self._kept()) from None
-                raise
-            finally:
-                torch.set_num_threads(threads)
-        return self.outcomes
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(self._kept()) from None
+            raise
 
-    def _launch_next(self, pool: ThreadPoolExecutor, waiting: object) -> bool:
+    def _launch_next(self, waiting: Iterator[Batch]) -> bool:
         """Starts the next batch with something to train; the runs that are there already are taken."""
-        for batch in waiting:  # type: ignore[attr-defined]
-            finished = self.store.find(batch.runs)  # asked at the last moment: others may share the folder
+        for batch in waiting:
+            finished = self.store.find(batch.runs)  # asked at the last moment: others may share the store
             self.outcomes[batch.condition] |= {batch.runs[key]: outcome for key, outcome in finished.items()}
             self.found += len(finished)
             self._done += len(finished) * batch.work / len(batch.runs)
             self.tell(str(batch))
             missing = {key: run for key, run in batch.runs.items() if key not in finished}
             if missing:
-                future = pool.submit(self._train, batch, list(missing.values()))
-                self._flying[future] = (batch, missing)
-                future.add_done_callback(self._finished_epochs.put)
+                self._launch(_Flight(batch, missing))
                 return True
         return False
 
-    def _train(self, batch: Batch, runs: list[Run]) -> dict[Run, Outcome]:
-        """In a worker thread."""
+    def _launch(self, flight: _Flight) -> None:
+        batch, condition = flight.batch, flight.batch.condition
+        future = self.backend.start(
+            list(flight.runs.values()),
+            batch.activation,
+            condition.task,
+            condition.protocol,
+            lambda: self._events.put(flight),
+        )
+        self._flying[future] = flight
+        future.add_done_callback(self._events.put)
 
-        def on_epoch(epoch: int) -> None:
-            if self._stop.is_set():
-                raise _Stopped
-            self._finished_epochs.put((batch, together * batch.cost))
+    def _epoch(self, flight: _Flight) -> float:
+        together = len(flight.runs) if flight.batch.condition.protocol.network in NETWORKS else 1
+        return together * flight.batch.cost
 
-        condition = batch.condition
-        together = len(runs) if condition.protocol.network in NETWORKS else 1  # trained at once
-        return train(runs, batch.activation, condition.task, condition.protocol, on_epoch)
+    def _advance(self, flight: _Flight, work: float) -> None:
+        """So much more of the flight is done, but no more than there is of it."""
+        most = len(flight.runs) * flight.batch.cost * flight.batch.condition.protocol.epochs
+        work = min(work, most - flight.told)
+        flight.told += work
+        self._done += work
+        self.tell(str(flight.batch))
 
-    def _collect(self, future: Future[dict[Run, Outcome]]) -> None:
-        """Keeps a finished batch; an error in it is raised here."""
-        batch, runs = self._flying.pop(future)
+    def _collect(self, future: Future[Outcomes]) -> bool:
+        """Keeps a finished batch; an error in it is raised here. False: its worker died, and it is begun again."""
+        flight = self._flying.pop(future)
+        error = future.exception()
+        if error is not None and self.backend.lost(error):
+            if flight.attempts == _ATTEMPTS:
+                raise CompareError(
+                    f"{flight.batch}: its worker died {_ATTEMPTS} times, perhaps for want of memory; try fewer jobs"
+                ) from error
+            self.tell(str(flight.batch), f"a worker died; {flight.batch} is trained again")
+            self._launch(_Flight(flight.batch, flight.runs, flight.attempts + 1, flight.told))
+            return False
         new = future.result()
         warned = len(self.store.warnings)
-        self.store.save({key: (run, new[run]) for key, run in runs.items()})
-        self.outcomes[batch.condition] |= new
+        self.store.save({key: (run, new[run]) for key, run in flight.runs.items()})
+        self.outcomes[flight.batch.condition] |= new
         self.trained += len(new)
+        self._advance(flight, float("inf"))
         for warning in self.store.warnings[warned:]:
-            self.tell(str(batch), warning)
+            self.tell(str(flight.batch), warning)
+        return True
 
     def _kept(self) -> str:
-        runs = sum(len(batch.runs) for batch in self.batches)
         place = self.store.place
         kept = f"kept in {place}; the same call continues" if place else "lost: they were in memory only"
-        return f"stopped: {self.found + self.trained} of {runs} runs are {kept}"
+        return f"stopped: {self.found + self.trained} of {self.expected} runs are {kept}"

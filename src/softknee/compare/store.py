@@ -1,18 +1,19 @@
-"""Finished runs, kept in `runs.sqlite` in a folder, so that none is done twice and none is lost.
+"""Finished runs, so that none is done twice and none is lost: in `runs.sqlite` in a folder, or in PostgreSQL.
 
 One row a run, under a key made of everything that defines it. A batch of runs is one transaction: whatever ends
-the process, the file holds all of a batch or nothing of it. Several processes may share a folder.
+the process, the store holds all of a batch or nothing of it. Several processes may share a store.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from softknee.compare.engine import Outcome
 from softknee.compare.errors import StoreError
@@ -23,46 +24,62 @@ if TYPE_CHECKING:
 
 FILE = "runs.sqlite"
 SCHEMA = 2
-_APPLICATION = 0x6B6E6565  # "knee": marks the file as ours
+_APPLICATION = 0x6B6E6565  # "knee": marks a file as ours
 _WAIT = 60.0  # seconds for another process to finish its transaction
 
-_CREATE = """CREATE TABLE IF NOT EXISTS runs (
-    key TEXT PRIMARY KEY, run TEXT NOT NULL, outcome TEXT NOT NULL, finished TEXT NOT NULL) WITHOUT ROWID"""
+Row = tuple[str, str, str, str]  # key, run, outcome, when it was finished
+
+_CREATE = "(key TEXT PRIMARY KEY, run TEXT NOT NULL, outcome TEXT NOT NULL, finished TEXT NOT NULL)"
+
+
+class WriteError(Exception):
+    """A store could not be written, and may be later."""
+
+
+class Table(Protocol):
+    """Rows that outlive the process; `place` is what the user calls it."""
+
+    place: str
+
+    def select(self, keys: list[str]) -> dict[str, str]:
+        """The outcomes that are there. StoreError: it cannot be read."""
+
+    def insert(self, rows: list[Row]) -> None:
+        """Adds the rows in one transaction; a key that is there stays as it is. WriteError: nothing was added."""
+
+    def close(self) -> None: ...
 
 
 class Store:
-    """Outcomes by key, in a folder or (`folder=None`) in memory only.
+    """Outcomes by key: in a folder, at a URL of PostgreSQL, or (`None`) in memory only.
 
-    When the file can no longer be written (disk full, taken away) the outcomes stay in memory, `warnings` says
-    so, and every later save tries again: a comparison never fails because of its store.
+    When it can no longer be written (disk full, taken away) the outcomes stay in memory, `warnings` says so, and every
+    later save tries again: a comparison never fails because of its store.
     """
 
-    def __init__(self, folder: str | Path | None) -> None:
+    def __init__(self, place: str | Path | None) -> None:
         self.warnings: list[str] = []
         self._memory: dict[str, Outcome] = {}
         self._pending: dict[str, Run] = {}
-        self._file: sqlite3.Connection | None = None
-        if folder is not None:
-            self._path = Path(folder) / FILE
-            self._open()
+        self._table: Table | None = None
+        if place is not None:
+            self._table = _Postgres(str(place)) if is_url(place) else _Sqlite(Path(place), self.warnings)
 
     def find(self, keys: Iterable[str]) -> dict[str, Outcome]:
         """The outcomes that are there, whoever wrote them."""
         found = {key: self._memory[key] for key in keys if key in self._memory}
-        if self._file is not None:
-            try:
-                for key in keys:
-                    row = self._file.execute("SELECT outcome FROM runs WHERE key = ?", (key,)).fetchone()
-                    if row and key not in found:
-                        found[key] = _outcome(row[0])
-            except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-                raise self._unusable(f"cannot be read ({error})") from None
+        if self._table is not None and (asked := [key for key in keys if key not in found]):
+            for key, text in self._table.select(asked).items():
+                try:
+                    found[key] = _outcome(text)
+                except (ValueError, TypeError) as error:
+                    raise _unusable(self._table, f"cannot be read ({error})") from None
         return found
 
     def save(self, outcomes: Mapping[str, tuple[Run, Outcome]]) -> None:
         """Adds a batch in one transaction; a run that another process has finished meanwhile stays as it is."""
         self._memory |= {key: outcome for key, (_, outcome) in outcomes.items()}
-        if self._file is None:
+        if self._table is None:
             return
         self._pending |= {key: run for key, (run, _) in outcomes.items()}
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -71,28 +88,27 @@ class Store:
             for key, run in self._pending.items()
         ]
         try:
-            with self._file:
-                self._file.executemany("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?)", rows)
+            self._table.insert(rows)
             self._pending.clear()
-        except sqlite3.DatabaseError as error:
-            self._warn(
-                f"{self._path} cannot be written ({error}): runs stay in memory, each batch tries again"
-            )
+        except WriteError as error:
+            text = f"{self._table.place} cannot be written ({error}): runs stay in memory, each batch tries again"
+            if text not in self.warnings:
+                self.warnings.append(text)
 
     @property
-    def place(self) -> Path | None:
-        """The file, if outcomes are written to one."""
-        return self._path if self._file is not None and not self._pending else None
+    def place(self) -> str | None:
+        """Where outcomes are written, if they are."""
+        return self._table.place if self._table is not None and not self._pending else None
 
     @property
     def unsaved(self) -> int:
-        """How many finished runs are in memory only although a folder was given."""
+        """How many finished runs are in memory only although a place was given."""
         return len(self._pending)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._table is not None:
+            self._table.close()
+            self._table = None
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +116,46 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self) -> None:
+
+def is_url(place: str | Path) -> bool:
+    return isinstance(place, str) and place.startswith(("postgres://", "postgresql://"))
+
+
+def masked(place: str) -> str:
+    """A URL without its password."""
+    return re.sub(
+        r"(?<=://)([^:/@]*):[^@/]*@", r"\1@", re.sub(r"(?<=[?&])password=[^&]*", "password=***", place)
+    )
+
+
+class _Sqlite:
+    def __init__(self, folder: Path, warnings: list[str]) -> None:
+        self._path = folder / FILE
+        self.place = str(self._path)
+        self._open(warnings)
+
+    def select(self, keys: list[str]) -> dict[str, str]:
+        found = {}
+        try:
+            for key in keys:
+                row = self._file.execute("SELECT outcome FROM runs WHERE key = ?", (key,)).fetchone()
+                if row:
+                    found[key] = row[0]
+        except sqlite3.DatabaseError as error:
+            raise _unusable(self, f"cannot be read ({error})") from None
+        return found
+
+    def insert(self, rows: list[Row]) -> None:
+        try:
+            with self._file:
+                self._file.executemany("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?)", rows)
+        except sqlite3.DatabaseError as error:
+            raise WriteError(error) from None
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _open(self, warnings: list[str]) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch()
@@ -109,20 +164,19 @@ class Store:
                 raise StoreError(
                     f"cannot write to {self._path.parent} ({error.strerror}); choose another folder"
                 ) from None
-            self._warn(
+            warnings.append(
                 f"{self._path} is read-only ({error.strerror}): finished runs are used, new ones not kept"
             )
             self._connect(f"{self._path.absolute().as_uri()}?mode=ro&immutable=1")
             self._check()
             return
         self._connect(self._path.absolute().as_uri())
-        assert self._file is not None
         try:
             self._file.execute("PRAGMA journal_mode = WAL")  # readers never wait for a writer
         except sqlite3.OperationalError:
             pass  # another process is just opening it, or the file system cannot: the default is safe, too
         except sqlite3.DatabaseError as error:
-            raise self._unusable(f"is not a run store ({error})") from None
+            raise _unusable(self, f"is not a run store ({error})") from None
         self._check()
 
     def _connect(self, uri: str) -> None:
@@ -130,7 +184,6 @@ class Store:
 
     def _check(self) -> None:
         """Refuses what is not ours, another version's or damaged; makes the table in a new file."""
-        assert self._file is not None
         try:
             with self._file:
                 application, version, tables = (
@@ -143,31 +196,89 @@ class Store:
                 )
                 if tables == 0 and application in (0, _APPLICATION):
                     self._file.execute("BEGIN IMMEDIATE")
-                    self._file.execute(_CREATE)
+                    self._file.execute(f"CREATE TABLE IF NOT EXISTS runs {_CREATE} WITHOUT ROWID")
                     self._file.execute(f"PRAGMA application_id = {_APPLICATION}")
                     self._file.execute(f"PRAGMA user_version = {SCHEMA}")
                     return
             damage = self._file.execute("PRAGMA quick_check(1)").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            raise self._unusable(f"cannot be opened ({error})") from None
+            raise _unusable(self, f"cannot be opened ({error})") from None
         if application != _APPLICATION:
-            raise self._unusable("is another program's database")
+            raise _unusable(self, "is another program's database")
         if version != SCHEMA:
-            raise self._unusable(
-                f"was written by another softknee (its version {version}, this one's {SCHEMA})"
-            )
+            raise _unusable(self, _of_version(version))
         if damage != "ok":
-            raise self._unusable(f"is damaged ({damage.splitlines()[0]})")
+            raise _unusable(self, f"is damaged ({damage.splitlines()[0]})")
 
-    def _unusable(self, why: str) -> StoreError:
-        self.close()
-        return StoreError(
-            f"{self._path} {why}; move it away or choose another folder. Nothing in it was changed"
-        )
 
-    def _warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
+class _Postgres:
+    """The tables `softknee_runs` and `softknee_version` of a database; a lost connection is made again."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            import psycopg
+        except ImportError:
+            raise StoreError(f"{masked(url)} needs psycopg: pip install 'softknee[postgres]'") from None
+        self._psycopg, self._url, self.place = psycopg, url, masked(url)
+        try:
+            version = self._made()
+        except psycopg.Error as error:
+            raise StoreError(f"{self.place} cannot be used ({_line(error)})") from None
+        if version != SCHEMA:
+            raise _unusable(self, _of_version(version))
+
+    def select(self, keys: list[str]) -> dict[str, str]:
+        try:
+            query = "SELECT key, outcome FROM softknee_runs WHERE key = ANY(%s)"
+            return dict(self._connected().execute(query, (keys,)).fetchall())
+        except self._psycopg.OperationalError:
+            return {}  # away: what cannot be found is trained
+        except self._psycopg.Error as error:
+            raise _unusable(self, f"cannot be read ({_line(error)})") from None
+
+    def insert(self, rows: list[Row]) -> None:
+        try:
+            connection = self._connected()
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.executemany(
+                    "INSERT INTO softknee_runs VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING", rows
+                )
+        except self._psycopg.Error as error:
+            raise WriteError(_line(error)) from None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _connected(self) -> Any:
+        if not hasattr(self, "_connection") or self._connection.closed:
+            self._connection = self._psycopg.connect(self._url, autocommit=True, connect_timeout=10)
+        return self._connection
+
+    def _made(self) -> int:
+        """The version of the tables, made where they are not there."""
+        execute = self._connected().execute
+        with self._connection.transaction():
+            execute("SELECT pg_advisory_xact_lock(%s)", (_APPLICATION,))  # one at a time makes them
+            execute(f"CREATE TABLE IF NOT EXISTS softknee_runs {_CREATE}")
+            execute("CREATE TABLE IF NOT EXISTS softknee_version (version INTEGER NOT NULL)")
+            found = execute("SELECT version FROM softknee_version").fetchone()
+            if found is None:
+                execute("INSERT INTO softknee_version VALUES (%s)", (SCHEMA,))
+            return SCHEMA if found is None else int(found[0])
+
+
+def _of_version(version: int) -> str:
+    return f"was written by another softknee (its version {version}, this one's {SCHEMA})"
+
+
+def _unusable(table: Table, why: str) -> StoreError:
+    table.close()
+    remedy = "give another database" if is_url(table.place) else "move it away or choose another folder"
+    return StoreError(f"{table.place} {why}; {remedy}. Nothing in it was changed")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _outcome(text: str) -> Outcome:

@@ -50,6 +50,15 @@ def register(network: str | Build | nn.Module) -> str:
     return key
 
 
+def known(name: str) -> Build | nn.Module | None:
+    """What is registered under the name, for another process; None: it finds it by the name, as built-in ones."""
+    return None if ":" in name else _known.get(name)
+
+
+def know(name: str, network: Build | nn.Module) -> None:
+    _known[name] = network
+
+
 def architecture(name: str) -> Callable[[Builder], Layer]:
     """The way from input to output of a registered network, for one run."""
     if name not in _known:

@@ -197,7 +197,9 @@ _numbers = itertools.count()  # of kernels; counting is atomic, threads compile 
 
 @cache
 def _jit() -> Any:
-    return _llvm().create_lljit_compiler(_target_machine())
+    """JITLink lays the parts of an object side by side; the older linker may map them farther apart than their
+    references reach, where much address space is taken, and then ends the process."""
+    return _llvm().create_lljit_compiler(_target_machine(), use_jit_link=True)
 
 
 def load(key: str, ir: Callable[[], str]) -> NativeCall:
