@@ -70,7 +70,7 @@ class Sweep:
         op = self.operator
         assert op is not None
         inputs = [(n, Operand(storage, "row" if n == "x" else "splat")) for n in op.tensors if n in op.used]
-        return Plan(((op.expressions[0], Operand(storage)),), tuple(inputs), precision)
+        return Plan(((op.expressions[0], Operand(storage)),), tuple(inputs), precision, op.factors)
 
     @property
     def key(self) -> str:
@@ -201,6 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no activation is called {unknown[0]!r}")
     work, done = sweeps(given.names), known(given.out)
     left = [s for what, s in work.items() if done.get(what, {}).get("kernels") != s.key]
+    left.sort(key=lambda s: "=" in s.what)  # the usual forms first
     print(
         f"{len(work)} functions and derivatives, 4,294,967,296 numbers each; {len(work) - len(left)} are done"
     )

@@ -73,6 +73,7 @@ _FAR = 200.0  # e^-_FAR, even times the largest f32, is 0 as an f32
 _LN2 = math.log(2)
 _LOG2E = 1 / math.log(2)
 _LARGEST = 709.782712893384  # the largest argument with a finite exponential
+_SINGLE_LARGEST = 2.0**128 - 2.0**104  # the largest f32
 _LEAST = -1020 * _LN2  # of exp's arguments: the smallest result, 2^-1020, stands for 0
 
 
@@ -1191,7 +1192,7 @@ class Single(_Common):
         cross = None
         for x, y, other in ((a, b, None), (b, a, a.low)):
             if x.low is not None:  # an infinite y makes the product infinite, not its correction
-                small = self._clamp(y.value, -3e38, 3e38)
+                small = self._clamp(y.value, -_SINGLE_LARGEST, _SINGLE_LARGEST)
                 if other is not None:  # the product of the low parts counts, too: they may be a hundredth
                     small = p.add(small, other)
                 cross = p.mul(x.low, small) if cross is None else p.fma(x.low, small, cross)

@@ -93,9 +93,8 @@ class _Compiled:
         self.places = tuple(k for k, name in enumerate(op.tensors) if name in op.used)
         inputs = [(op.tensors[k], Operand(storages[k])) for k in self.places]  # type: ignore[arg-type]
         scalars = [(name, Scalar()) for name in op.scalars]
-        factors = frozenset(f for o in op.outputs for term in o.terms for f in term.factors)
         expressions = tuple(zip(op.expressions, results, strict=True))
-        plan = Plan(expressions, (*inputs, *scalars), precision, factors)
+        plan = Plan(expressions, (*inputs, *scalars), precision, op.factors)
         kernel = kernel_of(plan, "gpu")
         self.function = _function(to_triton(kernel, layout))
         self.tables = tables(kernel)

@@ -216,7 +216,7 @@ def _compile(
     places = tuple(k for k, name in enumerate(op.tensors) if name in op.used)
     inputs = [(op.tensors[k], Operand(storages[k], accesses[k])) for k in places]
     scalars = [(name, Scalar()) for name in op.scalars]
-    plan = Plan(tuple(zip(op.expressions, results, strict=True)), (*inputs, *scalars), precision)
+    plan = Plan(tuple(zip(op.expressions, results, strict=True)), (*inputs, *scalars), precision, op.factors)
     return _Compiled(compile_plan(plan), places, len(op.tensors))
 
 

@@ -213,6 +213,11 @@ class Pointwise:
         return frozenset(symbols_in(*self.expressions))
 
     @cached_property
+    def factors(self) -> frozenset[str]:
+        """The incoming gradients and tangents"""
+        return frozenset(f for output in self.outputs for term in output.terms for f in term.factors)
+
+    @cached_property
     def reads_all(self) -> bool:
         return self.used == frozenset(self.tensors)
 
