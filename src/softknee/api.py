@@ -106,8 +106,13 @@ class Activation:
             raise TypeError(
                 f"{self.name} takes a tensor, a numpy array or a float, got {type(x).__name__}: {x!r:.60}"
             )
-        if array.dtype.kind != "f":
-            array = array.astype(np.float64)
+        if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            raise TypeError(
+                f"{self.name} has no kernels for {array.dtype}, whose digits would be lost; "
+                "convert the array with .astype(numpy.float64) first"
+            )
+        native = array.dtype.newbyteorder("=")
+        array = array.astype(native if array.dtype.kind == "f" else np.float64, copy=False)
         given = {n: torch.from_numpy(np.ascontiguousarray(v)) if isinstance(v, np.ndarray) else v
                  for n, v in values.items()}  # fmt: skip
         with torch.no_grad():

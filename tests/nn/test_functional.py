@@ -193,3 +193,29 @@ def test_a_report_says_what_is_not_proven() -> None:
     )
     assert isinstance(str(report), str)
     assert "odd_for_tests" in str(report)
+
+
+def test_submodules_of_torch_nn_are_found_under_our_name() -> None:
+    """`from softknee import nn` in place of `from torch import nn`, whatever stands behind the dot."""
+    scope: dict[str, Any] = {}
+    exec(
+        "import softknee.nn.functional\nfrom softknee.nn.utils.rnn import pad_sequence\n"
+        "from softknee.nn.parameter import Parameter\nfrom softknee.nn import init",
+        scope,
+    )
+    assert scope["pad_sequence"] is torch.nn.utils.rnn.pad_sequence
+    assert scope["Parameter"] is torch.nn.Parameter
+    assert scope["init"] is nn.init is torch.nn.init
+    assert torch.nn.utils.__spec__.name == "torch.nn.utils"  # theirs is not changed
+    with pytest.raises(ModuleNotFoundError, match=r"softknee\.nn\.nothing"):
+        exec("import softknee.nn.nothing", scope)
+    with pytest.raises(AttributeError, match="did you mean 'ReLU'"):
+        _ = nn.Relu
+
+
+def test_arrays_of_other_kinds() -> None:
+    swapped = np.linspace(-1, 1, 5).astype(">f4")
+    assert sk.get("silu")(swapped).dtype == np.float32
+    np.testing.assert_array_equal(sk.get("silu")(swapped), sk.get("silu")(swapped.astype("f4")))
+    with pytest.raises(TypeError, match=r"astype\(numpy\.float64\)"):
+        sk.get("silu")(np.ones(2, np.longdouble))

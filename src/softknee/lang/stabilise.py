@@ -108,6 +108,23 @@ def _log_of_one_plus_exp(n: Node) -> Node | None:
     return None
 
 
+@_rule(log(exp(_x) + exp(-_x)))
+def _log_of_two_exponentials(n: Node) -> Node | None:
+    """log(c (e^u + e^v)) = v + softplus(u - v) + log c: no overflow"""
+    if n.op != "log":
+        return None
+    total, factor = n.args[0], number(1)
+    if total.op in ("mul", "div"):
+        for k, a in enumerate(total.args):
+            if a.op == "number" and a.payload > 0 and (k or total.op == "mul"):
+                total, factor = total.args[1 - k], a if total.op == "mul" else 1 / a
+                break
+    if total.op != "add" or any(a.op != "exp" for a in total.args):
+        return None
+    u, v = (a.args[0] for a in total.args)
+    return v + softplus(u - v) + log(factor)
+
+
 @_rule(1 / (1 + exp(-_x)))
 def _logistic(n: Node) -> Node | None:
     """a / (1 + e^u) = a s(-u) and e^u / (1 + e^u) = s(u), with the sigmoid s: no overflow"""

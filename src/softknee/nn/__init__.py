@@ -5,9 +5,28 @@ The names torch.nn has are here under the same name, signature, `repr` and state
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.abc import Loader, MetaPathFinder
+from importlib.util import find_spec, spec_from_loader
 from typing import Any
+
+
+class _Theirs(MetaPathFinder, Loader):
+    """`from softknee.nn.utils import ...`: a submodule that torch.nn has and this package has not."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        ours, _, rest = name.partition(f"{__name__}.")
+        if ours or not rest or find_spec(f"torch.nn.{rest}") is None:
+            return None
+        return spec_from_loader(name, self)
+
+    def exec_module(self, module: Any) -> None:
+        # what stands in sys.modules is what the import gives
+        sys.modules[module.__name__] = import_module("torch." + module.__name__.partition(".")[2])
+
+
+sys.meta_path.append(_Theirs())
 
 
 def __getattr__(name: str) -> Any:

@@ -219,10 +219,8 @@ def find(name: str) -> Any:
 def _advice(name: str) -> str:
     from difflib import get_close_matches
 
-    every = (
-        [d.module for d in catalogue.all_definitions()]
-        + [*beyond.MODULES]
-        + [n for n in dir(torch.nn) if n[:1].isupper()]
-    )
-    near = get_close_matches(name, every, n=3, cutoff=0.6)
+    every = [*(d.module for d in catalogue.all_definitions()), *beyond.MODULES]
+    every += [n for n in dir(torch.nn) if n[:1].isupper()]
+    names = {n.lower(): n for n in every}
+    near = [names[n] for n in get_close_matches(name.lower(), names, n=3, cutoff=0.6)]
     return "; did you mean " + " or ".join(map(repr, near)) + "?" if near else ""
