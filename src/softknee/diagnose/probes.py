@@ -33,8 +33,7 @@ def slope_at(definition: Definition, x: Tensor, values: dict[str, Any], choices:
 
 
 class Moments:
-    """Per unit, over all samples seen: sums of z, z^2, f, f^2, the extremes of z and f, how often the
-    slope was alive, flat, and the output 0. Sums are float64, whatever the dtype."""
+    """Per unit, over all samples seen: sums of z, z^2, f, f^2, the extremes of f, how often the slope was alive, flat, and the output 0. Sums are float64, whatever the dtype."""
 
     SUMS = ("z", "zz", "f", "ff", "alive", "flat", "zero")
 
@@ -43,8 +42,6 @@ class Moments:
         self.values = 0
         self.bad = 0
         self.sums: Tensor | None = None
-        self.z_low: Tensor
-        self.z_high: Tensor
         self.f_low: Tensor
         self.f_high: Tensor
 
@@ -60,16 +57,14 @@ class Moments:
             (slope >= STILL * steepest).sum(0, dtype=wide), (slope < FLAT * steepest).sum(0, dtype=wide),
             (f == 0).sum(0, dtype=wide),
         ])  # fmt: skip
-        extremes = (z.amin(0), z.amax(0), f.amin(0), f.amax(0))
+        low, high = f.amin(0), f.amax(0)
         if self.sums is None:
             self.sums = sums
-            self.z_low, self.z_high, self.f_low, self.f_high = extremes
+            self.f_low, self.f_high = low, high
         else:
             self.sums += sums
-            self.z_low = torch.minimum(self.z_low, extremes[0])
-            self.z_high = torch.maximum(self.z_high, extremes[1])
-            self.f_low = torch.minimum(self.f_low, extremes[2])
-            self.f_high = torch.maximum(self.f_high, extremes[3])
+            self.f_low = torch.minimum(self.f_low, low)
+            self.f_high = torch.maximum(self.f_high, high)
 
     def per_unit(self, name: str) -> Tensor:
         """The mean over samples, one value a unit."""

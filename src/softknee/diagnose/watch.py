@@ -1,7 +1,7 @@
 """`softknee.watch`: what happens to the activations of a model while it is trained.
 
 Between the steps that are observed nothing is attached to the model but one hook that counts. In an
-observed step the statistics of an activation take a few passes over its input and output; they stay
+observed step the statistics of an activation take one pass over its input and output; they stay
 on the device, and nothing waits for them before `report()`.
 """
 
@@ -27,7 +27,9 @@ from softknee.diagnose.session import Measured, judged, name_sites
 from softknee.diagnose.theory import FLAT, STILL, expected
 from softknee.diagnose.timeline import History, Timeline
 from softknee.diagnose.trace import Recorder, tensors_in
+from softknee.lang.nodes import number, symbol, where
 from softknee.nn import recognise
+from softknee.nn.pointwise import Call, Output, Pointwise, Term
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -82,13 +84,18 @@ def _living(function: Function, share: float) -> tuple[float, float]:
     return low, math.inf if last == len(z) - 1 else edge(z[last], z[last + 1])
 
 
-@lru_cache(maxsize=256)
-def _silent_where_flat(function: Function) -> bool:
-    """f is exactly 0 where it is flat, and only there, as rectifiers are."""
-    z = np.linspace(-20, 20, 4002)
-    low, high = _living(function, FLAT)
-    with np.errstate(all="ignore"):
-        return bool(np.array_equal(function.numpy(0)(z)[0] == 0, (z < low) | (z > high)))
+def _sums() -> Pointwise:
+    """The sums of `Moments.SUMS` over everything but the units: one pass over z and f."""
+    z, f, first, last, low, high = map(symbol, ("z", "f", "first", "last", "low", "high"))
+    one, none = number(1), number(0)
+    alive = where((z >= first) & (z <= last), one, none)
+    flat = where((z < low) | (z > high), one, none)
+    zero = where(f == 0, one, none)
+    outputs = tuple(Output((Term(e),), target=2) for e in (z, z * z, f, f * f, alive, flat, zero))
+    return Pointwise(outputs, ("z", "f", "unit"), ("first", "last", "low", "high"))
+
+
+_SUMS = _sums()
 
 
 class _Watched:
@@ -105,33 +112,31 @@ class _Watched:
         self.extremes: list[Tensor | None] = [None, None]
         self.counts = [0, 0]
         self.samples = [0, 0]
-        self._scratch: Tensor | None = None
 
     @torch.no_grad()
     def observe(self, z: Tensor, f: Tensor, step: int, window: int) -> None:
         site = self.site
         function = site.function
         self.samples[1] += z.shape[0]
-        z, f = by_unit(z, site.dim), by_unit(f, site.dim)
-        if z.dtype in (torch.float16, torch.bfloat16):  # sums of squares would overflow
-            z, f = z.float(), f.float()
-        n, units = z.shape
-        gate = site.profile.squashing
-        # passes over the data: the cheapest operations that torch has, measured
-        low, high = z.amin(0), z.amax(0)
-        left, right = _living(function, STILL)
-        alive = (high >= left) & (low <= right)
-        flat = self._outside(z, *_living(function, FLAT))
-        zero = flat if _silent_where_flat(function) else n - torch.ne(f, 0, out=self._buffer(f)).sum(0)
-        z_sum = z.sum(0)
-        sums = torch.stack([
-            z_sum, torch.linalg.vecdot(z, z, dim=0), f.sum(0), torch.linalg.vecdot(f, f, dim=0),
-            alive.to(z.dtype) * n, flat, zero,
-        ])  # fmt: skip
-        f_low, f_high = (f.amin(0), f.amax(0)) if gate else (low, high)
-        self._extend(sums, torch.stack([low, -high, f_low, -f_high]), n)
+        units = z.shape[site.dim]
+        n = z.numel() // units
+        wide = z.dtype if z.dtype == torch.float64 else torch.float32  # sums of squares of float16 overflow
+        unit = torch.empty(
+            z.shape[site.dim :][:1] + (1,) * (z.dim() - 1 - site.dim % z.dim()), dtype=wide, device=z.device
+        )
+        limits = (*_living(function, STILL), *_living(function, FLAT))
+        found = _SUMS.evaluate((z, f, unit, Call(limits, (unit.shape,) * 7)))
+        sums = torch.stack([s.reshape(units) for s in found])
+        alive = sums[4] > 0
+        extremes = None
+        if site.profile.squashing:  # it may be a gate
+            columns = by_unit(f, site.dim)
+            extremes = torch.stack([columns.amin(0), -columns.amax(0)])
+        self._extend(sums, extremes, n)
         means = sums.mean(1) / n
-        row = torch.cat([means, (torch.linalg.vector_norm(z_sum).square() / (n * n * units)).reshape(1)])
+        means[4] = alive.to(wide).mean()
+        spread = torch.linalg.vector_norm(sums[0]).square() / (n * n * units)
+        row = torch.cat([means, spread.reshape(1)])
         if self.steps and self.steps[-1] == step:  # another forward pass of the same step
             self.rows[-1] = (self.rows[-1] + row) / 2
         else:
@@ -145,25 +150,12 @@ class _Watched:
             self.revived += (alive & (self.last_alive >= 0) & (self.last_alive < late)).sum()
         self.last_alive = torch.where(alive, step, self.last_alive)
 
-    def _buffer(self, like: Tensor) -> Tensor:
-        if self._scratch is None or self._scratch.shape != like.shape or self._scratch.dtype != like.dtype:
-            self._scratch = torch.empty_like(like)
-        return self._scratch
-
-    def _outside(self, z: Tensor, low: float, high: float) -> Tensor:
-        """How many values of each unit lie outside of the interval."""
-        count = torch.zeros(z.shape[1], dtype=z.dtype, device=z.device)
-        if low > -math.inf:
-            count = torch.lt(z, low, out=self._buffer(z)).sum(0)
-        if high < math.inf:
-            count = count + torch.gt(z, high, out=self._buffer(z)).sum(0)
-        return count
-
-    def _extend(self, sums: Tensor, extremes: Tensor, n: int) -> None:
+    def _extend(self, sums: Tensor, extremes: Tensor | None, n: int) -> None:
         sums = sums.double() if sums.device.type != "mps" else sums
         self.windows[1] = [self.windows[1][0].add_(sums)] if self.windows[1] else [sums]
         before = self.extremes[1]
-        self.extremes[1] = extremes if before is None else torch.minimum(before, extremes)
+        if extremes is not None:
+            self.extremes[1] = extremes if before is None else torch.minimum(before, extremes)
         self.counts[1] += n
 
     def one_step(self) -> None:
@@ -191,13 +183,9 @@ class _Watched:
         if parts:
             made.sums = sum(parts[1:], parts[0]).clone()
             kept = [e for e in self.extremes if e is not None]
-            extremes = kept[0] if len(kept) == 1 else torch.minimum(*kept)
-            made.z_low, made.z_high, made.f_low, made.f_high = (
-                extremes[0],
-                -extremes[1],
-                extremes[2],
-                -extremes[3],
-            )
+            if kept:
+                extremes = kept[0] if len(kept) == 1 else torch.minimum(*kept)
+                made.f_low, made.f_high = extremes[0], -extremes[1]
             made.values, made.samples = sum(self.counts), sum(self.samples)
         return made
 
@@ -555,11 +543,12 @@ def _added_up(watched: _Watched) -> Moments:
     if _distributed() and moments.sums is not None:
         total = moments.sums.clone()
         torch.distributed.all_reduce(total)
-        low = torch.stack([moments.z_low, moments.f_low, -moments.z_high, -moments.f_high])
-        torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MIN)
+        if watched.site.profile.squashing:
+            low = torch.stack([moments.f_low, -moments.f_high])
+            torch.distributed.all_reduce(low, torch.distributed.ReduceOp.MIN)
+            moments.f_low, moments.f_high = low[0], -low[1]
         counts = torch.tensor([moments.values, moments.samples], device=total.device)
         torch.distributed.all_reduce(counts)
         moments.sums = total
-        moments.z_low, moments.f_low, moments.z_high, moments.f_high = low[0], low[1], -low[2], -low[3]
         moments.values, moments.samples = (int(c) for c in counts)
     return moments
