@@ -86,7 +86,7 @@ def page(one: Entry, record: Record) -> str:
     parts += [
         "## Do it again\n",
         f"```bash\nsoftknee claims run {one.name}\n```\n",
-        f"Recorded in {record.seconds:.0f} s with {where}.\n",
+        f"Recorded in {record.seconds:.0f} s on one core with {where}.\n",
         f'??? example "examples/claims/{one.script.name}"\n\n    ```python\n    {_indented(source.rstrip())}\n    ```\n',
     ]
     return "\n".join(parts)

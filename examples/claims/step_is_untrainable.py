@@ -3,13 +3,13 @@
 Taught: lecture notebooks on activation functions: the derivative is 0 wherever it exists.
 
 True of the gradient, not of the step. Rosenblatt's perceptron rule trains one layer of it without any derivative, and
-the straight-through estimator trains deep ones: a step forwards, the slope of a hard sigmoid backwards. All three are
+the straight-through estimator trains deep ones: a step forwards, the slope of clamp(z, -1, 1) backwards. All three are
 tried on digits with one hidden layer of 128 step units.
 
-Practice: For binary units use a straight-through gradient; for one layer, the perceptron rule is enough.
+Practice: For binary units use `nn.StraightThrough`; for one layer, the perceptron rule is enough.
 """
 
-import torch
+import numpy as np
 
 import softknee as sk
 from softknee.claims import Evidence, laboratory, run
@@ -17,28 +17,18 @@ from softknee.claims import Evidence, laboratory, run
 TOPIC, ABOUT = "Derivatives and kinks", ("binary_step", "hardtanh", "relu")
 
 
-class StraightThrough(torch.nn.Module):
-    """A step forwards; backwards the slope of clamp(z, -1, 1)."""
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        soft = sk.functional.hardtanh(z)
-        return soft + (sk.functional.binary_step(z) - soft).detach()
-
-
 def perceptron(split: laboratory.Split, seed: int) -> float:
     """One layer of steps on the pixels, by Rosenblatt's rule."""
-    weight = torch.zeros(64, 10)
-    for epoch in range(3):
-        for i in torch.randperm(len(split.y), generator=torch.Generator().manual_seed(31 * seed + epoch)):
-            fired, wanted = (split.x[i] @ weight >= 0).float(), torch.eye(10)[split.y[i]]
-            weight += torch.outer(split.x[i], wanted - fired)
-    return float(((split.test_x @ weight).argmax(1) == split.test_y).float().mean())
+    x, wanted, weight = split.x.numpy(), np.eye(10)[split.y.numpy()], np.zeros((64, 10))
+    for i in np.random.default_rng(seed).permuted(np.tile(np.arange(len(x)), (3, 1)), axis=1).ravel():
+        weight += np.outer(x[i], wanted[i] - (x[i] @ weight >= 0))
+    return float(((split.test_x.numpy() @ weight).argmax(1) == split.test_y.numpy()).mean())
 
 
 def measure(e: Evidence) -> str:
     conditions = {
         "step, its own gradient": {"act": sk.nn.BinaryStep},
-        "step, straight-through": {"act": StraightThrough},
+        "step, straight-through": {"act": lambda: sk.nn.StraightThrough("binary_step")},
     }
     conditions |= {"relu": {"act": "relu"}}
     found = laboratory.trials(8, conditions, hidden=[128], epochs=8)

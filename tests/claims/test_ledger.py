@@ -13,11 +13,22 @@ import torch
 from typer.testing import CliRunner
 
 from softknee import catalogue
-from softknee.claims import Entry, Evidence, Record, entries, laboratory, measured, records, run_all
+from softknee.claims import (
+    Entry,
+    Evidence,
+    Record,
+    entries,
+    laboratory,
+    measured,
+    overall,
+    records,
+    run_all,
+)
 from softknee.claims.entry import entry
 from softknee.claims.record import kind, load, save
 from softknee.claims.together import fit_together
 from softknee.cli import app
+from softknee.show.claims import picture
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = entries()
@@ -104,6 +115,46 @@ def test_a_difference_needs_interval_and_test() -> None:
     assert (found["b"], found["c"]) == ("higher", "same")
     few = Evidence().tests("t", {"a": base[:4], "b": base[:4] + random.normal(0.05, 0.001, 4)})
     assert few["b"] == "same"  # four seeds cannot show it: the smallest p is 1/8
+
+
+def test_one_verdict_out_of_several() -> None:
+    assert overall(["holds", "holds"], "x") == "holds"
+    assert (
+        overall(["holds", "refuted"], "x")
+        == overall(["holds", "not distinguishable"], "x")
+        == "holds only if x"
+    )
+    assert overall(["refuted", "not distinguishable"], "x") == "refuted"
+
+
+def test_published_numbers_stand_beside() -> None:
+    e = Evidence()
+    base = np.linspace(0.8, 0.9, 8)
+    test = e.tests(None, {"relu": base, "elu": base + 0.02})
+    assert e.tables == e.figures == []
+    assert (test.verdict("elu", "higher"), test.verdict("elu", "lower")) == ("holds", "refuted")
+    e.beside("t", {"relu": 90.0, "elu": 91.5}, test)
+    (first, second) = e.tables[0]["rows"]
+    assert first[:3] == ["relu", "90.00", ""]
+    assert second[:3] == ["elu", "91.50", "+1.50"]
+    assert second[4].startswith("+2.0")
+
+
+def test_networks_of_compare_are_chosen_by_validation_data() -> None:
+    ((_, found),) = laboratory.compared(
+        "iris", "relu,prelu", seeds=2, lr=(1e-6, 1e-2), epochs=4, depth=2, width=8
+    ).items()
+    assert list(found) == ["relu", "prelu"]
+    assert all(score > 0.5 for score in laboratory.scores(found)["relu"])  # the small rate learns nothing
+    assert len(found["prelu"][0].learned["weight"]) == 5
+
+
+def test_a_moving_picture_shows_one_frame_at_a_time() -> None:
+    e = Evidence()
+    e.frames("t", [0.0, 1.0], {f"epoch {i}": {"a": [0.0, i]} for i in range(3)})
+    drawn = picture(e.figures[0])
+    assert drawn.count("<animate ") == 6
+    assert drawn.count('visibility="visible"') == 2  # what is seen where nothing moves: the last
 
 
 def _script(folder: Path, name: str, verdict: str) -> Entry:

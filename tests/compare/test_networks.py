@@ -45,6 +45,7 @@ def named(text: str):
         ("transformer", TOKENS),
         ("gated_transformer", TOKENS),
         ("gru", SIGNALS),
+        ("lstm", SIGNALS),
         ("rnn", TOKENS),
     ],
     ids=lambda v: v if isinstance(v, str) else v.name,

@@ -12,7 +12,7 @@ which the pages, pictures and lists are made. `laboratory` has what the scripts 
 from __future__ import annotations
 
 from softknee.claims.entry import TOPICS, Entry, entries, folder
-from softknee.claims.evidence import Evidence
+from softknee.claims.evidence import Evidence, overall
 from softknee.claims.record import Record, records
 from softknee.claims.run import measured, run, run_all
 
@@ -24,6 +24,7 @@ __all__ = [
     "entries",
     "folder",
     "measured",
+    "overall",
     "records",
     "run",
     "run_all",

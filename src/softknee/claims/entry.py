@@ -23,6 +23,7 @@ TOPICS = (
     "Maxout, gates and shrinkage",
     "Speed and precision",
     "Choosing",
+    "Published comparisons, repeated",
 )
 _LABELS = ("Taught", "Right", "Effect", "Practice")
 

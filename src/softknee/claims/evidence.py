@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from softknee.claims.record import kind
 from softknee.compare.statistics import Interval, Pair, flips, intervals, max_t, smallest_p, typical
 
-__all__ = ["Evidence", "Tests"]
+__all__ = ["Evidence", "Tests", "overall"]
 
 Numbers = Sequence[float] | np.ndarray
 
@@ -65,6 +65,18 @@ class Evidence:
              "y_label": y_label, "log": log}
         )  # fmt: skip
 
+    def frames(
+        self, title: str, x: Numbers, frames: Mapping[str, Mapping[str, Numbers]], x_label: str = "x"
+    ) -> None:
+        """A figure that moves: in each frame, which has a name, the same curves over x."""
+        rows = [
+            {"label": name, "series": [{"label": k, "y": np.asarray(y, float).tolist()} for k, y in curves.items()]}
+            for name, curves in frames.items()
+        ]  # fmt: skip
+        self.figures.append(
+            {"kind": "frames", "title": title, "x": np.asarray(x, float).tolist(), "frames": rows, "x_label": x_label}
+        )  # fmt: skip
+
     def histogram(self, title: str, samples: Mapping[str, Numbers], x_label: str, bins: int = 60) -> None:
         """Densities of samples, on common bins that leave out the outermost 0.1 % on either side."""
         pooled = np.concatenate([np.asarray(v, float).ravel() for v in samples.values()])
@@ -78,14 +90,14 @@ class Evidence:
 
     def tests(
         self,
-        title: str,
+        title: str | None,
         scores: Mapping[str, Numbers],
         against: str | None = None,
         unit: str = "%",
         scale: float = 100.0,
     ) -> Tests:
         """Paired scores, one a seed: means with 95 % BCa intervals, and every other one tested against `against` (the
-        first) by sign flips, p corrected for their number by max-T. A table and a figure."""
+        first) by sign flips, p corrected for their number by max-T. A table and a figure, unless the title is None."""
         labels = list(scores)
         against = against or labels[0]
         matrix = scale * np.array([np.asarray(scores[label], float) for label in labels]).T
@@ -98,13 +110,29 @@ class Evidence:
         for i, interval, value, column in zip(others, intervals(differences), p, differences.T, strict=True):
             wins = float((np.sign(column) / 2 + 0.5).mean())
             found[labels[i]] = Pair(i, base, interval, float(value), wins)
+        if title is None:
+            return Tests(against, means, found)
         rows = [[label, _interval(means[label]), *_versus(found.get(label))] for label in labels]
-        columns = ["", f"mean, {unit} [95 %]", f"minus {against} [95 %]", "p", "better on"]
+        mean = f"mean, {unit} [95 %]" if unit else "mean [95 %]"
+        columns = ["", mean, f"minus {against} [95 %]", "p", "better on"]
         self.table(
             f"{title}; {len(matrix)} paired seeds, smallest p {smallest_p(len(matrix)):.2g}", columns, rows
         )
         self._points(title, means, unit)
         return Tests(against, means, found)
+
+    def beside(
+        self, title: str, published: Mapping[str, float], tests: Tests, unit: str = "%", digits: int = 2
+    ) -> None:
+        """Published numbers beside the tests' own, each with its difference from what it was tested against."""
+        base, rows = published[tests.against], []
+        for label, value in published.items():
+            pair = tests.pairs.get(label)
+            theirs = [f"{value:.{digits}f}", f"{value - base:+.{digits}f}" if pair else ""]
+            rows.append([label, *theirs, tests.mean(label), _interval(pair.difference, "+") if pair else ""])
+        minus = f"minus {tests.against}"
+        columns = ["", f"published, {unit}", minus, f"here, {unit} [95 %]", f"{minus} [95 %]"]
+        self.table(title, columns, rows)
 
     def _points(self, title: str, points: Mapping[str, Interval], x_label: str, log: str = "") -> None:
         rows = [{"label": k, "mean": i.mean, "low": i.low, "high": i.high} for k, i in points.items()]
@@ -124,6 +152,11 @@ class Tests:
         pair = self.pairs[label]
         return "same" if not pair.distinguishable else "higher" if pair.difference.mean > 0 else "lower"
 
+    def verdict(self, label: str, claimed: str) -> str:
+        """On the claim that it is "higher" or "lower"."""
+        found = self[label]
+        return "not distinguishable" if found == "same" else "holds" if found == claimed else "refuted"
+
     def mean(self, label: str) -> str:
         return _interval(self.means[label])
 
@@ -131,6 +164,17 @@ class Tests:
         """The difference with its interval and p, to be quoted."""
         pair = self.pairs[label]
         return f"{_interval(pair.difference, sign='+')}, p = {pair.p:.2g}"
+
+
+def overall(verdicts: Iterable[str], condition: str) -> str:
+    """One verdict out of several: theirs where they agree; where some hold, only if the condition is met; and else
+    refuted if any is."""
+    kinds = {kind(verdict) for verdict in verdicts}
+    if len(kinds) == 1 and kinds != {"holds only if"}:
+        return kinds.pop()
+    if kinds & {"holds", "holds only if"}:
+        return f"holds only if {condition}"
+    return "refuted" if "refuted" in kinds else "not distinguishable"
 
 
 def _versus(pair: Pair | None) -> list[str]:

@@ -7,24 +7,32 @@ activation), the order of the samples. So seeds are paired across whatever else 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from softknee.claims.together import OPTIMISERS, ORDER, fit_together
+from softknee.compare import activations, conditions
 from softknee.compare.data import load
+from softknee.compare.engine import Outcome, train
+from softknee.compare.experiment import RATES
+from softknee.compare.protocol import Protocol, Run
 from softknee.compare.specification import parse
 
 __all__ = [
-    "Split", "Trial", "accuracies", "accuracy", "activation", "data", "fit", "gain", "in_turns", "inside", "mlp",
-    "per_layer_gradients", "trials",
+    "Split", "Trial", "accuracies", "accuracy", "activation", "compared", "data", "fit", "gain", "in_turns", "inside",
+    "mlp", "per_layer_gradients", "scores", "trials",
 ]  # fmt: skip
+
+
+_loaded = functools.cache(load)
 
 
 class Split(NamedTuple):
@@ -39,7 +47,7 @@ class Split(NamedTuple):
 def data(name: str = "digits", seed: int = 0, scaling: str = "standard", samples: int | None = None) -> Split:
     """A data set of `softknee compare`, two thirds to train on, or `samples`. scaling: "standard" (mean 0, variance 1
     of each feature in the training data), "unit" (0 to 1) or "raw"."""
-    task = load(name)
+    task = _loaded(name)
     inputs, labels = torch.from_numpy(task.inputs).float(), torch.from_numpy(task.targets).long()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     cut = 2 * len(labels) // 3
@@ -83,7 +91,7 @@ def gain(text: str) -> float:
 
 def mlp(
     sizes: Sequence[int],
-    act: str | Callable[[], nn.Module],
+    act: str | Callable[[], nn.Module] = nn.ReLU,
     seed: int = 0,
     *,
     scale: float | None = None,
@@ -93,8 +101,8 @@ def mlp(
     dropout: Callable[[], nn.Module] | None = None,
 ) -> nn.Sequential:
     """Linear layers with an activation between them. Weights are N(0, scale^2 / fan_in); `scale`: the activation's own
-    gain, and 1 in the first layer, which reads the data. `norm`: batch norm before each activation. `pieces`: that many linear units for one
-    output, for activations that reduce them (maxout)."""
+    gain, and 1 in the first layer, which reads the data. `norm`: batch norm before each activation. `pieces`: instead of
+    the activation the largest of so many linear units (maxout), whose `scale` must be given."""
     random = torch.Generator().manual_seed(seed)
     own = scale if scale is not None else gain(act) if isinstance(act, str) else 2**0.5
     layers: list[nn.Module] = []
@@ -108,7 +116,8 @@ def mlp(
         layers.append(linear)
         if i < len(sizes) - 2:
             layers += [nn.BatchNorm1d(units)] if norm else []
-            layers.append(activation(act) if isinstance(act, str) else act())
+            own_act = _Largest(pieces) if pieces > 1 else activation(act) if isinstance(act, str) else act()
+            layers.append(own_act)
             layers += [dropout()] if dropout else []
     return nn.Sequential(*layers)
 
@@ -124,6 +133,7 @@ def fit(
     optimiser: str = "adam",
     weight_decay: float = 0.0,
     loss: Callable[..., Tensor] = nn.functional.cross_entropy,
+    after_step: Callable[[], object] = lambda: None,
 ) -> list[float]:
     """Trains any model; the mean loss of every epoch. optimiser: "adam" or "sgd"."""
     torch.manual_seed(seed)  # dropout and the like
@@ -138,6 +148,7 @@ def fit(
             made.zero_grad()
             value.backward()
             made.step()
+            after_step()
             total += float(value.detach()) * len(chosen)
         losses.append(total / len(split.y))
     return losses
@@ -150,6 +161,17 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     outputs = model(x)
     right = (outputs.argmax(-1) == y) & outputs.isfinite().all(-1)
     return float(right.float().mean())
+
+
+class _Largest(nn.Module):
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, z: Tensor) -> Tensor:
+        from softknee.nn.maxout import maxout
+
+        return maxout(z, self.pieces)
 
 
 @dataclass(frozen=True)
@@ -167,6 +189,14 @@ class Trial:
     @property
     def train_accuracy(self) -> float:
         return accuracy(self.model, self.split.x, self.split.y)
+
+    @property
+    def explained(self) -> float:
+        """R² on the test data, of networks whose targets are numbers."""
+        self.model.eval()
+        with torch.no_grad():
+            wrong = (self.model(self.split.test_x) - self.split.test_y).square().sum()
+        return float(1 - wrong / (self.split.test_y - self.split.test_y.mean(0)).square().sum())
 
 
 def trials(
@@ -206,6 +236,30 @@ def _trials(
 def accuracies(found: Mapping[str, Sequence[Trial]]) -> dict[str, list[float]]:
     """Test accuracies."""
     return {label: [one.accuracy for one in each] for label, each in found.items()}
+
+
+def compared(
+    data: str, names: str, *, seeds: int = 8, lr: Sequence[float] = RATES, **settings: Any
+) -> dict[str, dict[str, list[Outcome]]]:
+    """The networks and tasks of `softknee compare`: condition -> activation -> one outcome a seed, of the learning rate
+    that the seed's validation data choose. `settings`: those of `softknee.compare`, one value or several."""
+    usual = asdict(Protocol()) | dict.fromkeys(("network", "depth", "width", "init"))
+    for fixed in ("validation", "test", "dtype"):
+        del usual[fixed]
+    found: dict[str, dict[str, list[Outcome]]] = {}
+    for cell in conditions.conditions([_loaded(data)], usual | settings):
+        for contestant in map(activations.activation, parse(names)):
+            runs = [Run(contestant.label, rate, seed) for seed in range(seeds) for rate in lr]
+            done = train(runs, contestant, cell.task, cell.protocol)
+            of_seed = [[done[run] for run in runs if run.seed == seed] for seed in range(seeds)]
+            best = [max(each, key=lambda one: one.validation_score) for each in of_seed]
+            found.setdefault(cell.title, {})[contestant.label] = best
+    return found
+
+
+def scores(found: Mapping[str, Sequence[Outcome]]) -> dict[str, list[float]]:
+    """Test scores: accuracy, or R²."""
+    return {label: [one.test_score for one in each] for label, each in found.items()}
 
 
 def inside(model: nn.Sequential, x: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -20,7 +20,8 @@ _RECORDED = Path(__file__).parent / "records"
 @dataclass(frozen=True)
 class Record:
     """`said`: the result in sentences; `parts`: (statement, verdict) where a claim says several things; `tables` and
-    `figures`: as `Evidence` made them; `environment`: versions and machine; `digest`: of the script that measured."""
+    `figures`: as `Evidence` made them; `environment`: versions and machine; `seconds`: of one core; `digest`: of the script
+    that measured."""
 
     name: str
     claim: str

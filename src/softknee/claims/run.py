@@ -25,10 +25,11 @@ def measured(one: Entry) -> Record:
     from softknee.compare.experiment import environment
 
     space = runpy.run_path(str(one.script), run_name="claim")
-    evidence, start = Evidence(), time.perf_counter()
+    evidence, start = Evidence(), time.process_time()
     with one_thread():
         verdict = space["measure"](evidence)
         where = environment()
+    where.pop("commit", None)  # a record is part of the next one
     kind(verdict)
     if not evidence.said or not evidence.figures:
         raise ValueError(f"{one.script.name}: measure() must say what it found and draw it")
@@ -42,7 +43,7 @@ def measured(one: Entry) -> Record:
         tables=evidence.tables,
         figures=evidence.figures,
         environment=where,
-        seconds=round(time.perf_counter() - start, 1),
+        seconds=round(time.process_time() - start, 1),
         digest=one.digest,
     )
 

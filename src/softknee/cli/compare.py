@@ -37,7 +37,7 @@ def compare(
     network: Annotated[
         str | None,
         typer.Option(
-            help="mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru, rnn, or module:function.",
+            help="mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru, lstm, rnn, or module:function.",
             show_default="what fits the data",
         ),
     ] = None,

@@ -86,7 +86,7 @@ def compare(
             inputs and targets, a `Task`; or a list of such, or names with commas between them.
         activations: `"relu,leaky_relu(negative_slope=0.3),elu(alpha=0.1..2)"` or a list of such. A parameter that
             is learned, as prelu's, is learned layer by layer unless it is given.
-        network: mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru or rnn (default: what fits);
+        network: mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru, lstm or rnn (default: what fits);
             or one's own: `module:function` or the function, which gets a maker of activation modules
             (`activation()`) and returns a model; or a finished model, or a function without arguments that returns
             one, in which `softknee.swap` exchanges the activations.

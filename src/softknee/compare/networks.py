@@ -376,30 +376,37 @@ def gated_transformer(b: Builder) -> Layer:
     return _transformer(b, gated=True)
 
 
-def _recurrent(b: Builder, gated: bool) -> Layer:
-    """`depth` layers h' = f(W x + U h + b), or gated recurrent units (Cho et al. 2014, arXiv 1406.1078) with f in
-    tanh's place: h' = z h + (1 - z) f(W x + r U h + b). Read out: every step of a text, else the last."""
+def _recurrent(b: Builder, gates: int) -> Layer:
+    """`depth` layers h' = f(W x + U h + b); with two gates gated recurrent units (Cho et al. 2014, arXiv 1406.1078)
+    with f in tanh's place, h' = z h + (1 - z) f(W x + r U h + b); with three long short-term memory, c' = r c +
+    i f(W x + U h + b), h' = o f(c'), the forget gate r starting at sigmoid(1) (Gers et al. 2000,
+    doi:10.1162/089976600300015015). Read out: every step of a text, else the last."""
     depth, width = b.protocol.depth, b.protocol.width
     b.total = depth
     embed = _sequence(b)
 
     def layer(after: Site | None) -> Layer:
         read = b.linear(width, width, after, b.protocol.bias, factor=0.5**0.5)
-        gates = b.linear(width, 2 * width) if gated else None
+        opens = b.linear(width, gates * width) if gates else None
         f = b.site()
         u = b.weight(width, width, width, after=f, factor=0.5**0.5)
-        v = b.weight(width, width, 2 * width) if gated else None
+        v = b.weight(width, width, gates * width) if gates else None
 
         def forward(x: Tensor) -> Tensor:
             inputs = read(x).unbind(2)
-            opened = gates(x).unbind(2) if gates else inputs
+            opened = opens(x).unbind(2) if opens else inputs
             h, states = x.new_zeros(len(x), x.shape[1], width), []
+            c = h
             for a, g in zip(inputs, opened, strict=True):
                 if v is None:
                     h = f(torch.baddbmm(a, h, u))
-                else:
+                elif gates == 2:
                     z, r = torch.sigmoid(torch.baddbmm(g, h, v)).chunk(2, 2)
                     h = torch.lerp(f(a + r * torch.bmm(h, u)), h, z)
+                else:
+                    i, r, o = torch.baddbmm(g, h, v).chunk(3, 2)
+                    c = torch.sigmoid(r + 1) * c + torch.sigmoid(i) * f(torch.baddbmm(a, h, u))
+                    h = torch.sigmoid(o) * f(c)
                 states.append(h)
             return torch.stack(states, 2)
 
@@ -418,12 +425,16 @@ def _recurrent(b: Builder, gated: bool) -> Layer:
     return forward
 
 
-def gru(b: Builder) -> Layer:
-    return _recurrent(b, gated=True)
-
-
 def rnn(b: Builder) -> Layer:
-    return _recurrent(b, gated=False)
+    return _recurrent(b, 0)
+
+
+def gru(b: Builder) -> Layer:
+    return _recurrent(b, 2)
+
+
+def lstm(b: Builder) -> Layer:
+    return _recurrent(b, 3)
 
 
 #: name -> (architecture, its usual depths and width)
@@ -435,6 +446,7 @@ NETWORKS: dict[str, tuple[Callable[[Builder], Layer], tuple[int, ...], int]] = {
     "transformer": (transformer, (2,), 32),
     "gated_transformer": (gated_transformer, (2,), 32),
     "gru": (gru, (1,), 32),
+    "lstm": (lstm, (1,), 32),
     "rnn": (rnn, (1,), 32),
 }
 
@@ -462,8 +474,10 @@ def check(task: Task, protocol: Protocol) -> None:
             f"{network} reads images or signals, and {task.name} has none: use mlp or another network"
         )
     if network in ("mlp", "autoencoder") and tokens:
-        raise CompareError(f"{network} cannot read text: use transformer, gated_transformer, gru or rnn")
-    if network in ("transformer", "gated_transformer", "gru", "rnn"):
+        raise CompareError(
+            f"{network} cannot read text: use transformer, gated_transformer, gru, lstm or rnn"
+        )
+    if network in ("transformer", "gated_transformer", "gru", "lstm", "rnn"):
         if not tokens and not task.shape:
             raise CompareError(f"{network} reads sequences, and {task.name} is a table: use mlp")
         if protocol.batch_norm:

@@ -27,8 +27,8 @@ class Protocol:
     """One condition: everything that defines a training but the data, the activation, learning rate and seed.
 
     Attributes:
-        network: "mlp", "cnn", "resnet", "autoencoder", "transformer", "gated_transformer", "gru", "rnn", or the
-            name of the caller's own.
+        network: "mlp", "cnn", "resnet", "autoencoder", "transformer", "gated_transformer", "gru", "lstm", "rnn", or
+            the name of the caller's own.
         depth: hidden layers; of a transformer or residual network: blocks.
         width: units, channels or features of each.
         optimiser: "adam": Kingma & Ba 2015, arXiv 1412.6980 (betas 0.9, 0.999, eps 1e-8); "sgd": momentum 0.9.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -114,11 +115,43 @@ def picture(figure: Mapping[str, Any]) -> str:
         axes = made.add_subplot()
         axes.set_facecolor("none")
         axes.set_title(figure["title"], fontsize=10.5, loc="left")
-        (_lines if figure["kind"] == "lines" else _points)(axes, figure)
+        {"lines": _lines, "points": _points, "frames": _frames}[figure["kind"]](axes, figure)
         axes.set_xlabel(figure["x_label"])
         out = io.StringIO()
         made.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    text = "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    return _moving(text, len(figure["frames"])) if figure["kind"] == "frames" else text
+
+
+def _frames(axes: Axes, figure: Mapping[str, Any]) -> None:
+    """All frames, one over the other; each knows its number."""
+    last = len(figure["frames"]) - 1
+    for number, frame in enumerate(figure["frames"]):
+        named = axes.text(0.02, 0.92, frame["label"], transform=axes.transAxes)
+        named.set_gid(f"frame-{number}-name")
+        for i, one in enumerate(frame["series"]):
+            (line,) = axes.plot(
+                figure["x"], one["y"], color=_LIGHT.curves[i % len(_LIGHT.curves)], linewidth=1.7,
+                label=one["label"] if number == last else None,
+            )  # fmt: skip
+            line.set_gid(f"frame-{number}-{i}")
+    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.6)
+
+
+def _moving(svg: str, count: int) -> str:
+    """Shows frame after frame, the last one longest; without animation, the last one."""
+    turns = [*range(count), *[count - 1] * 4]
+
+    def shown(found: re.Match[str]) -> str:
+        number = int(found[2])
+        values = ";".join("visible" if turn == number else "hidden" for turn in turns)
+        state = "visible" if number == count - 1 else "hidden"
+        return (
+            f'{found[1]} visibility="{state}"><animate attributeName="visibility" calcMode="discrete" '
+            f'dur="{0.6 * len(turns):g}s" repeatCount="indefinite" values="{values}"/>'
+        )
+
+    return re.sub(r'(<g id="frame-(\d+)-\w+")>', shown, svg)
 
 
 def _lines(axes: Axes, figure: Mapping[str, Any]) -> None:
