@@ -118,25 +118,20 @@ class _Watched:
         site = self.site
         function = site.function
         self.samples[1] += z.shape[0]
-        units = z.shape[site.dim]
+        dim = site.dim % z.dim()
+        units = z.shape[dim]
         n = z.numel() // units
-        wide = z.dtype if z.dtype == torch.float64 else torch.float32  # sums of squares of float16 overflow
-        unit = torch.empty(
-            z.shape[site.dim :][:1] + (1,) * (z.dim() - 1 - site.dim % z.dim()), dtype=wide, device=z.device
-        )
+        wide = torch.float64 if z.device.type != "mps" else torch.float32
+        unit = torch.empty((units,) + (1,) * (z.dim() - 1 - dim), dtype=wide, device=z.device)
         limits = (*_living(function, STILL), *_living(function, FLAT))
-        found = _SUMS.evaluate((z, f, unit, Call(limits, (unit.shape,) * 7)))
-        sums = torch.stack([s.reshape(units) for s in found])
+        sums = torch.stack(_SUMS.evaluate((z, f, unit, Call(limits, (unit.shape,) * 7)))).view(7, units)
         alive = sums[4] > 0
         extremes = None
         if site.profile.squashing:  # it may be a gate
             columns = by_unit(f, site.dim)
             extremes = torch.stack([columns.amin(0), -columns.amax(0)])
         self._extend(sums, extremes, n)
-        means = sums.mean(1) / n
-        means[4] = alive.to(wide).mean()
-        spread = torch.linalg.vector_norm(sums[0]).square() / (n * n * units)
-        row = torch.cat([means, spread.reshape(1)])
+        row = self._row(sums, alive, n)
         if self.steps and self.steps[-1] == step:  # another forward pass of the same step
             self.rows[-1] = (self.rows[-1] + row) / 2
         else:
@@ -150,8 +145,19 @@ class _Watched:
             self.revived += (alive & (self.last_alive >= 0) & (self.last_alive < late)).sum()
         self.last_alive = torch.where(alive, step, self.last_alive)
 
+    @staticmethod
+    def _row(sums: Tensor, alive: Tensor, n: int) -> Tensor:
+        """The means over the layer, the share of units alive, and the mean square of the units' means"""
+        units = sums.shape[1]
+        row = torch.empty(8, dtype=sums.dtype, device=sums.device)
+        torch.mean(sums, 1, out=row[:7])
+        row /= n
+        torch.mean(alive.to(sums.dtype), 0, out=row[4])
+        torch.linalg.vecdot(sums[0], sums[0], out=row[7])
+        row[7] /= n * n * units
+        return row
+
     def _extend(self, sums: Tensor, extremes: Tensor | None, n: int) -> None:
-        sums = sums.double() if sums.device.type != "mps" else sums
         self.windows[1] = [self.windows[1][0].add_(sums)] if self.windows[1] else [sums]
         before = self.extremes[1]
         if extremes is not None:

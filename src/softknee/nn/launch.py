@@ -44,6 +44,7 @@ _exact = (Tensor, torch.nn.Parameter)
 _strided_layout = torch.strided
 _empty_like = torch.empty_like
 _grad_enabled = torch.is_grad_enabled
+_broadcast = lru_cache(maxsize=1024)(torch.broadcast_shapes)
 
 
 def _connect() -> bool:
@@ -337,7 +338,7 @@ def results_of(
     """The broadcast shape, a tensor for each result, the shapes that results are summed to (None: they
     are not; else the tensor stands for its type), and the strides in whose order to pass through."""
     shapes = {t.shape for t in tensors}
-    full = tuple(tensors[0].shape if len(shapes) == 1 else torch.broadcast_shapes(*shapes))
+    full = tuple(tensors[0].shape if len(shapes) == 1 else _broadcast(*shapes))
     dtypes = tuple(t.dtype for t in tensors)
     leader = next((t for t in tensors if tuple(t.shape) == full), None)
     ranked = [t for t in tensors if t.dim()] or tensors  # a 0-dimensional tensor counts as a number
@@ -406,7 +407,8 @@ def _strided(
     groups = threads
     if sums:  # fixed by the shapes alone, so that the sums do not depend on the number of threads
         largest = max(map(_count, sums))
-        groups = max(1, min(geometry.units, 64, max(2, (1 << 20) // max(largest, 1)), -(-size // 2048)))
+        few = max(2, min(1 << 20, size // 16) // max(largest, 1))  # partial sums are few beside the data
+        groups = max(1, min(geometry.units, 64, few, -(-size // 2048)))
     key = (dtypes, tuple(geometry.accesses), tuple(o.dtype for o in outputs), call.precision)
     kernel = op.kernels.get(key)
     if kernel is None:
@@ -419,18 +421,20 @@ def _strided(
         kernel = op.kernels[key] = _compile(
             op, tuple(STORAGE[d] for d in dtypes), every, results, call.precision
         )
-    buffers = [
-        torch.zeros((groups, *t), dtype=torch.float64, device="cpu") if t is not None else o
-        for o, t in zip(outputs, targets, strict=True)
-    ]
+    partial = {  # those of one shape together
+        t: torch.zeros((targets.count(t), groups, *t), dtype=torch.float64, device="cpu") for t in set(sums)
+    }
+    rows = {t: iter(p.unbind()) for t, p in partial.items()}
+    buffers = [o if t is None else next(rows[t]) for o, t in zip(outputs, targets, strict=True)]
     for o, t, given in zip(outputs, targets, outs, strict=True):
         if given is None and t is None and o.numel() * o.element_size() >= HUGE:
             _advise(o)
     if size:
         addresses = [t.data_ptr() for t in (*inputs, *buffers)]
         launch(kernel.call, -geometry.address, groups, threads, *addresses, *call.scalars)
+    totals = {t: iter(p.sum(1).unbind()) for t, p in partial.items()}
     results_ = [
-        b if t is None else b.sum(0).to(o.dtype) for b, o, t in zip(buffers, outputs, targets, strict=True)
+        o if t is None else next(totals[t]).to(o.dtype) for o, t in zip(outputs, targets, strict=True)
     ]
     return results_[0] if op.single else tuple(results_)
 
