@@ -14,7 +14,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,20 @@ from mkdocs.structure.pages import Page
 
 import softknee
 from softknee import catalogue, explorer
-from softknee.analysis.facts import facts
+from softknee.analysis.facts import Facts, facts
 from softknee.catalogue import Definition, Parameter, Reference
+from softknee.catalogue.elsewhere import ELSEWHERE, called_elsewhere
+from softknee.catalogue.translations import LANGUAGES
 from softknee.diagnose.rules import RULES, Rule
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
 from softknee.lang.mathml import latex_to_mathml
 from softknee.lang.nodes import Node, rebuild, substitute
 from softknee.show import words
+from softknee.testing import BOUNDS
 
 sys.path.insert(0, str(Path(__file__).parent))
+import chapters
 import claims_pages
 import exercises
 import picture
@@ -140,7 +144,6 @@ def page(d: Definition) -> str:
         f"# {d.name}\n",
         f"{also}Family: [{d.family}](index.md#{slug(d.family)}).\n",
         formulas(d, "f(x)", lambda e: e),
-        f"{d.use}\n",
         '<div class="sk-plot" markdown>\n'
         f"![{d.name} and its derivative]({d.name}-light.svg#only-light)\n"
         f"![{d.name} and its derivative]({d.name}-dark.svg#only-dark)\n</div>\n",
@@ -168,15 +171,19 @@ def page(d: Definition) -> str:
         parts += ["## In training\n"]
         parts += [displayed(f"f(x) = {to_latex(e)}") for e in list(d.training.values())[:1]]
         parts.append(f"with {noise}, drawn anew for every element.\n" if noise else "")
-    parts += [facts_table(d), speed(d), claims_pages.tested(d.name)]
+    parts += [facts_table(d), not_for(d), accuracy(d), speed(d), elsewhere(d), claims_pages.tested(d.name)]
     if d.reference is not None:
         parts += ["## Source\n", link(d.reference) + "\n", f"```bibtex\n{bibtex(d.reference)}\n```\n"]
     return "\n".join(parts)
 
 
-def facts_table(d: Definition) -> str:
+def known(d: Definition) -> Facts:
     """What is known of it with its defaults (or its example values, where it has none)."""
-    f = facts(d, None, **{p.name: p.example for p in d.parameters if p.default is None})
+    return facts(d, None, **{p.name: p.example for p in d.parameters if p.default is None})
+
+
+def facts_table(d: Definition) -> str:
+    f = known(d)
     parts = [
         f"## Facts\n\n{words.precision(f).capitalize()}{settings_of(f.parameters)}.\n",
         rows(words.shape_rows(f)),
@@ -185,12 +192,67 @@ def facts_table(d: Definition) -> str:
     return "\n".join([*parts, *(f'!!! warning ""\n    {remark}\n' for remark in f.remarks)])
 
 
+def not_for(d: Definition) -> str:
+    found = list(words.cautions(known(d)))
+    if d.training is not None:
+        found.append("Where training and evaluation must agree: in training it draws at random.")
+    parts = ["## When to use it, and when not\n", f"{d.use}\n"]
+    if found:
+        parts += ["Not, as its facts say:\n", *(f"- {caution}" for caution in found), ""]
+    return "\n".join(parts)
+
+
+def accuracy(d: Definition) -> str:
+    """The largest errors of all inputs where these were tried, and the bounds that the tests hold it to."""
+    lines = [
+        "## Accuracy\n",
+        "| type | order | largest error, in ULP | over |\n| --- | --- | ---: | --- |",
+    ]
+    tried = tables.largest_errors()
+    for dtype, bounds in BOUNDS.items():
+        for order, bound in zip(("value", "derivative"), bounds, strict=True):
+            measured = tried.get((d.name, dtype, order))
+            if measured is None:
+                within = "correctly rounded" if bound == 0.5 else f"≤ {bound:g}"
+                lines.append(f"| {dtype} | {order} | {within} | the tests' points |")
+            else:
+                lines.append(f"| {dtype} | {order} | {measured:.3g} | every {dtype} number |")
+    return "\n".join([*lines, "", "Units, points and exceptions: [accuracy](../accuracy.md).\n"])
+
+
+def elsewhere(d: Definition) -> str:
+    """What it is called in other libraries."""
+    lines = ["## Elsewhere\n", "| library | its name | here |\n| --- | --- | --- |"]
+    if d.torch:
+        lines.append(f"| torch.nn.functional, torch.nn | `{d.torch}`, `{d.module}` | `{d.name}` |")
+    for library, names in called_elsewhere(d.name).items():
+        lines += [f"| {library} | `{theirs}` | `{ours}` |" for theirs, ours in names]
+    for theirs in d.elsewhere:
+        lines.append(f"| modules that `softknee.swap` recognises | `{theirs}` | `{d.name}` |")
+    if len(lines) == 2:
+        return ""
+    return "\n".join([*lines, ""])
+
+
+def elsewhere_table() -> str:
+    """Every name that other libraries have, beside the name here."""
+    ours = sorted({o.partition("(")[0] for names in ELSEWHERE.values() for o in names.values()})
+    lines = ["| here | " + " | ".join(ELSEWHERE) + " |", "| --- |" + " --- |" * len(ELSEWHERE)]
+    for name in ours:
+        cells = []
+        for names in ELSEWHERE.values():
+            mine = [(t, o) for t, o in names.items() if o.partition("(")[0] == name]
+            cells.append("<br>".join(f"`{t}`" + (f": `{o}`" if "(" in o else "") for t, o in mine))
+        lines.append(f"| [{name}](activations/{name}.md) | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def speed(d: Definition) -> str:
     """What was measured of it against torch, at the largest size."""
     run, *measured = tables.records("forward-cpu") or [{}]
     mine = [r for r in measured if r["function"] == d.name]
     if not mine:
-        return ""
+        return f"## Speed\n\nNot among those measured for [performance](../performance.md); `softknee bench {d.name}` measures it here.\n"
     largest = max(r["size"] for r in mine)
     shown = [
         (f"{r['passes'].replace('+', ' and ')}, {r['dtype']}", f"{r['ratio']:.2f} ({r['ratio_low']:.2f} to {r['ratio_high']:.2f})")
@@ -404,10 +466,11 @@ def pages() -> dict[str, str]:
     found["rules/index.md"] = rules_overview()
     found |= {f"rules/{r.name}.md": rule_page(r) for r in RULES.values()}
     found |= claims_pages.pages()
+    found |= chapters.pages()
     found["reference/python.md"] = python_reference()
     if COMMAND_LINE:
         found["reference/command-line.md"] = command_line_reference()
-    found["explorer.html"] = explorer.page()
+    found["explorer.html"] = explorer.page(site="")
     return found
 
 
@@ -426,6 +489,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     references = ["reference/python.md", *(["reference/command-line.md"] if COMMAND_LINE else [])]
     filled["rules"] = {"Rules": ["rules/index.md", *(f"rules/{r.name}.md" for r in RULES.values())]}
     filled["reference"] = {"Reference": references}
+    for entry in config.nav or []:
+        if isinstance(entry, dict) and "Learn" in entry:
+            entry["Learn"].append(chapters.navigation())
     config.nav = [
         filled.get(next(iter(entry.values())), entry)
         if isinstance(next(iter(entry.values())), str)
@@ -437,6 +503,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, content in pages().items():
+        if (translated := files.get_file_from_path(path)) is not None:
+            files.remove(translated)  # a chapter, whose blocks are filled in now
         files.append(File.generated(config, path, content=content))
     return files
 
@@ -450,8 +518,23 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         address = f"{'../' * page.url.count('/')}explorer.html#{match[2]}&embed=1"
         return f'<iframe class="sk-live" style="height: {match[1]}" src="{address}" title="A live picture" loading="lazy"></iframe>'
 
+    if page.file.src_uri.startswith("learn/"):
+        markdown = chapters.languages_of(page.file.src_uri) + markdown
     markdown = re.sub(r"<!-- live ([0-9]+rem): (\S+) -->", live, markdown)
     return re.sub(r"<!-- generated: ([a-z-]+) -->", fill, markdown)
 
 
-GENERATED = {**tables.TABLES, "exercises": exercises.by_function, "backward-step": exercises.backward_step}
+def on_post_page(output: str, page: Page, **_: object) -> str:
+    """The language of a translated chapter, for browsers and screen readers."""
+    language = re.match(r"learn/([a-z]{2})/", page.file.src_uri)
+    return output.replace('<html lang="en"', f'<html lang="{language[1]}"', 1) if language else output
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    **tables.TABLES,
+    "elsewhere": elsewhere_table,
+    "exercises": exercises.by_function,
+    "backward-step": exercises.backward_step,
+    **{f"exercises-{code}": partial(exercises.by_function, code) for code in LANGUAGES},
+    **{f"backward-step-{code}": partial(exercises.backward_step, code) for code in LANGUAGES},
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,17 @@ def ratios(dtype: str, passes: str, device: str = "cpu", sizes: tuple[int, ...] 
         ]
         lines.append(f"| {function} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+@cache
+def largest_errors() -> dict[tuple[str, str, str], float]:
+    """(activation, dtype, "value" or "derivative") -> the largest error in ULP over every number of the dtype."""
+    found = {}
+    for line in records("exhaustive-float32"):
+        name, _, order = line.get("what", "").rpartition(" ")
+        if "default" in line and "ulp" in line["default"]:
+            found[name, "float32", order] = line["default"]["ulp"]
+    return found
 
 
 def performance() -> str:

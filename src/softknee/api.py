@@ -27,7 +27,7 @@ class Activation:
     >>> import softknee as sk
     >>> mish = sk.get("mish")
     >>> round(mish(1.0), 6), round(mish.derivative(1.0), 6)
-    (0.865098, 1.049005)
+    (0.865098, 1.049036)
     """
 
     __slots__ = ("definition",)

@@ -34,9 +34,15 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page, written by the worker that needs it first."""
     from softknee.explorer import write
 
-    return write(tmp_path_factory.mktemp("explorer") / "explorer.html")
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    where = tmp_path_factory.getbasetemp().parent if run else tmp_path_factory.getbasetemp()
+    path = where / f"explorer-{run}.html"
+    if not path.exists():
+        write(tmp_path_factory.mktemp("explorer") / "explorer.html").replace(path)
+    return path
 
 
 @pytest.fixture
@@ -61,4 +67,34 @@ def visit(browser: Any, page_file: Path) -> Iterator[Callable[..., Any]]:
     yield go
     for context in contexts:
         context.close()
+    assert not said
+
+
+@pytest.fixture(scope="module")
+def loaded(browser: Any, page_file: Path) -> Iterator[tuple[Any, list[str]]]:
+    """The page in a tab that stays, and what its console says."""
+    said: list[str] = []
+    context = browser.new_context(offline=True)
+    context.set_default_timeout(PATIENCE)
+    tab = context.new_page()
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.goto(page_file.as_uri())
+    yield tab, said
+    context.close()
+
+
+@pytest.fixture
+def look(loaded: tuple[Any, list[str]], page_file: Path) -> Iterator[Callable[..., Any]]:
+    """As `visit`, in a tab that is loaded once for all tests: its address changes, and what it shows with it."""
+    tab, said = loaded
+
+    def go(fragment: str = "#f=relu", width: int = 1280, dark: bool = False) -> Any:
+        tab.set_viewport_size({"width": width, "height": 800})
+        tab.emulate_media(color_scheme="dark" if dark else "light")
+        for address in ("#", fragment):
+            tab.goto(page_file.as_uri() + address)
+        return tab
+
+    yield go
     assert not said

@@ -20,6 +20,7 @@ from softknee import catalogue
 from softknee.analysis import facts, function_of
 from softknee.analysis.gaussian import gaussian
 from softknee.catalogue.translations import translations
+from softknee.claims import records
 from softknee.cli import app
 from softknee.explorer.data import record
 from softknee.lang.evaluate import evaluate
@@ -41,21 +42,22 @@ def _settings(definition: catalogue.Definition, draw: random.Random) -> list[dic
 
 VALUES = """cases => cases.map(([name, k, values, points]) => {
     const rows = points.map(x => softknee.functions[name].v[k](x, ...values.map(Number)));
-    return [0, 1].map(order => rows.map(row => String(row[order])));
+    const bends = points.map(x => softknee.functions[name].w[k](x, ...values.map(Number))[0]);
+    return [...[0, 1].map(order => rows.map(row => row[order])), bends].map(row => row.map(String));
 })"""
 
 
-def _values(visit: Visit, cases: list[Any]) -> list[Any]:
-    """What the page computes: for each case the values and the derivatives."""
+def _values(look: Visit, cases: list[Any]) -> list[Any]:
+    """What the page computes: for each case the values, the derivatives and the second derivatives."""
     ready = [
         (name, k, [repr(float(v)).replace("inf", "Infinity") for v in values.values()], points)
         for name, k, values, points in cases
     ]
-    found = visit().evaluate(VALUES, ready)
+    found = look().evaluate(VALUES, ready)
     return [[[float(v.replace("Infinity", "inf")) for v in row] for row in rows] for rows in found]
 
 
-def test_values_and_derivatives_of_the_whole_catalogue(visit: Visit) -> None:
+def test_values_and_derivatives_of_the_whole_catalogue(look: Visit) -> None:
     """At random points, for the defaults and random parameters, against the definitions in mpmath."""
     draw = random.Random(8)
     cases, functions = [], []
@@ -70,9 +72,10 @@ def test_values_and_derivatives_of_the_whole_catalogue(visit: Visit) -> None:
                 cases.append((d.name, k, values, points))
                 functions.append(function_of(d, dict(zip(d.choices, key, strict=True)), **values))
     worst = 0.0
-    for case, function, got in zip(cases, functions, _values(visit, cases), strict=True):
+    for case, function, got in zip(cases, functions, _values(look, cases), strict=True):
         for order, row in enumerate(got):
-            for x, ours in zip(case[3], row, strict=True):
+            points = case[3] if order < 2 else case[3][1:4]  # at a kink there is no second derivative
+            for x, ours in zip(points, row if order < 2 else row[1:4], strict=True):
                 want = float(function.exact(x, order, 20))
                 # a slope is relative to 1/1000 near its roots; subnormals have fewer digits
                 allowed = 1e-12 * max(abs(want), 1e-3 if order else 1e-290)
@@ -82,19 +85,19 @@ def test_values_and_derivatives_of_the_whole_catalogue(visit: Visit) -> None:
     assert worst > 0  # else nothing was compared
 
 
-def test_values_are_those_the_library_returns(visit: Visit) -> None:
+def test_values_are_those_the_library_returns(look: Visit) -> None:
     points = np.linspace(-9, 9, 37)
     cases = [(n, 0, {}, points.tolist()) for n in sk.names()[::12] if not sk.get(n).parameters]
-    for (name, *_), (values, slopes) in zip(cases, _values(visit, cases), strict=True):
+    for (name, *_), (values, slopes, _) in zip(cases, _values(look, cases), strict=True):
         np.testing.assert_allclose(values, sk.get(name)(points), rtol=1e-13, atol=1e-15)
         np.testing.assert_allclose(slopes, sk.get(name).derivative(points), rtol=1e-12, atol=1e-15)
 
 
-def test_facts_found_in_the_page(visit: Visit) -> None:
+def test_facts_found_in_the_page(look: Visit) -> None:
     """Its sampling finds what analysis computes."""
     names = [n for n in sk.names()[::3] if all(p.default is not None for p in sk.get(n).parameters)]
     given = {n: [float(p.default) for p in sk.get(n).parameters] for n in names}  # type: ignore[arg-type]
-    found = visit().evaluate(
+    found = look().evaluate(
         """given => Object.fromEntries(Object.entries(given).map(([name, values]) => {
             const k = softknee.factsOf(x => softknee.functions[name].v[0](x, ...values.map(v => v ?? Infinity)));
             return [name, {...k, low: k.low.value, high: k.high.value, kinks: k.kinks.map(e => e.place)}];
@@ -113,9 +116,9 @@ def test_facts_found_in_the_page(visit: Visit) -> None:
         assert sorted(got["kinks"]) == pytest.approx(near, abs=1e-6), name
 
 
-def test_depth_by_theory_and_by_a_network(visit: Visit) -> None:
+def test_depth_by_theory_and_by_a_network(look: Visit) -> None:
     """The map of second moments is that of analysis; a wide network is near the theory."""
-    tab = visit("#f=tanh")
+    tab = look("#f=tanh")
     line = "{depth: 6, gain: 1.3, bias: 0.2}"
     theory = tab.evaluate(f"softknee.meanField(x => softknee.functions.tanh.v[0](x), {line})")
     q = 1.3**2 + 0.2**2
@@ -145,9 +148,9 @@ FORMULAS = {
 }
 
 
-def test_own_formulas_and_the_python_they_become(visit: Visit) -> None:
+def test_own_formulas_and_the_python_they_become(look: Visit) -> None:
     """Values and derivatives in the page are those of what its Python line defines."""
-    tab = visit()
+    tab = look()
     x = np.array([-3.3, -1.2, -0.4, 0.3, 0.9, 2.6])
     for text, values in FORMULAS.items():
         curve = {"text": text, "values": values}
@@ -169,30 +172,33 @@ def test_own_formulas_and_the_python_they_become(visit: Visit) -> None:
         assert got[2]
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "write a formula in x"),
-        ("2 + 3", "does not depend on x"),
-        ("x +", "ends too early"),
-        ("exp x", "exp is a function"),
-        ("foo(x)", "no function is called foo"),
-        ("max(x)", "takes 2 arguments, got 1"),
-        ("where(x, 1, 2)", "needs a condition"),
-        ("x > 0", "this is a condition"),
-        ("x < 1 < 2", "two things at a time"),
-        ("constructor(x)", "no function is called constructor"),
-        ("x['a']", "not part of the language"),
-        ("(" * 300 + "x", "is missing at the end"),
-        ("x" * 500, "at most 400"),
-        ("a+b+c+d+e+f+x", "at most five"),
-    ],
-)
-def test_what_is_wrong_with_a_formula_is_said(visit: Visit, text: str, said: str) -> None:
-    caught = visit().evaluate(
-        "text => { try { softknee.parse(text); return ''; } catch (e) { return e.message; } }", text
+WRONG = {
+    "": "write a formula in x",
+    "2 + 3": "does not depend on x",
+    "x +": "ends too early",
+    "exp x": "exp is a function",
+    "foo(x)": "no function is called foo",
+    "max(x)": "takes 2 arguments, got 1",
+    "where(x, 1, 2)": "needs a condition",
+    "x > 0": "this is a condition",
+    "x < 1 < 2": "two things at a time",
+    "constructor(x)": "no function is called constructor",
+    "x['a']": "not part of the language",
+    "(" * 300 + "x": "is missing at the end",
+    "x" * 500: "at most 400",
+    "a+b+c+d+e+f+x": "at most five",
+}
+
+
+def test_what_is_wrong_with_a_formula_is_said(look: Visit) -> None:
+    caught = look().evaluate(
+        """texts => texts.map(text => {
+            try { softknee.parse(text); return ''; } catch (e) { return e.message; }
+        })""",
+        list(WRONG),
     )
-    assert said in caught
+    for text, said, expected in zip(WRONG, caught, WRONG.values(), strict=True):
+        assert expected in said, text
 
 
 def test_a_formula_is_never_run_as_code(visit: Visit, page_file: Path) -> None:
@@ -233,8 +239,8 @@ def test_choosing_searching_reading_off_and_sharing(visit: Visit) -> None:
     assert again.locator("#readout").inner_text() == tab.locator("#readout").inner_text()
 
 
-def test_parameters_and_approximations(visit: Visit) -> None:
-    tab = visit("#f=swish;gelu")
+def test_parameters_and_approximations(look: Visit) -> None:
+    tab = look("#f=swish;gelu")
     tab.get_by_label("beta, exactly").fill("2.5")
     expect(tab.locator("#chips .name").first).to_have_text("swish(beta=2.5)")
     expect(tab.locator("pre").first).to_contain_text("beta=2.5")  # drawn a moment later
@@ -251,8 +257,8 @@ def test_parameters_and_approximations(visit: Visit) -> None:
     tab.get_by_text("gelu needs sigma > 0").wait_for()
 
 
-def test_by_keyboard(visit: Visit) -> None:
-    tab = visit("#f=relu")
+def test_by_keyboard(look: Visit) -> None:
+    tab = look("#f=relu")
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.className") == "skip"
     slider = tab.get_by_role("slider", name="Place on the x axis")
@@ -282,28 +288,40 @@ FAINT = """() => {
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_every_width_and_colour(visit: Visit, width: int, dark: bool) -> None:
+def test_every_width_and_colour(look: Visit, width: int, dark: bool) -> None:
     """Nothing is cut off, everything has a name, text stands out from its background."""
     for fragment in (
         "#f=gelu;swish(beta=2);!x*tanh(a*x)&show=2",
         "#f=relu;softplus&show=1",
         "#f=selu&tab=depth",
     ):
-        tab = visit(fragment, width=width, dark=dark)
+        tab = look(fragment, width=width, dark=dark)
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.evaluate(NAMELESS) == []
         assert tab.evaluate(FAINT) == []
         assert tab.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
 
 
-@pytest.mark.parametrize(
-    "fragment",
-    ["#", "#f=", "#f=nothing;relu(negative_slope=;!%", "#f=constructor;__proto__", "#x=5,1&at=no&show=99&depth=,,,,",
-     "#f=softplus(threshold=inf,beta=-1)&x=-1e99,1e99", "#tab=depth&f=&depth=9,99,9999,9,9,9,99"],
-)  # fmt: skip
-def test_any_address_opens(visit: Visit, fragment: str) -> None:
-    tab = visit(fragment)
-    assert tab.locator("#chips, .laboratory").first.count() == 1
+def test_any_address_opens(look: Visit) -> None:
+    for fragment in (
+        "#", "#f=", "#f=nothing;relu(negative_slope=;!%", "#f=constructor;__proto__", "#x=5,1&at=no&show=99&depth=,,,,",
+        "#f=softplus(threshold=inf,beta=-1)&x=-1e99,1e99", "#tab=depth&f=&depth=9,99,9999,9,9,9,99",
+    ):  # fmt: skip
+        tab = look(fragment)
+        assert tab.locator("#chips, .laboratory").first.count() == 1
+
+
+def test_second_derivatives_gates_and_claims(look: Visit) -> None:
+    tab = look("#f=swiglu(up=2)&view=second&at=1")
+    row = tab.locator("#readout tbody td").all_inner_texts()
+    silu = sk.get("silu")
+    want = [2 * silu(1.0), 2 * silu.derivative(1.0), 2 * silu.derivative(1.0, order=2)]
+    assert [float(v.replace("−", "-")) for v in row] == pytest.approx(want, rel=1e-5)
+    assert tab.get_by_text("f″(x)").count() == 2  # over the picture and over the column
+    assert "F.swiglu(gate, up" in tab.locator("pre").first.inner_text()
+    tab = look("#f=gelu")
+    about = {r.claim for r in records().values() if "gelu" in r.about}
+    assert set(tab.locator(".claims span").all_inner_texts()) == about
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -323,13 +341,14 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_in_other_languages(visit: Visit) -> None:
     """What is translated is, what is not stays English, and the address says which."""
-    tab = visit("#f=relu;golu&lang=ru")
+    tab = visit("#f=relu;elu(alpha=2)&lang=ru")
     assert tab.locator("html").get_attribute("lang") == "ru"
     assert tab.get_by_role("tab", name="Функции").count() == 1
     words = translations("ru")
     assert tab.get_by_text(words["use"]["relu"]).count() == 1
+    assert tab.get_by_text(words["names"]["relu"]).count() == 1
     tab.locator("#chips .name").nth(1).click()
-    assert tab.get_by_text(catalogue.get("golu").use).count() == 1
+    assert tab.get_by_text(catalogue.get("elu").parameters[0].doc).count() == 1
     tab.get_by_label("Language").select_option("ko")
     tab.get_by_role("tab", name="함수").wait_for()
     assert visit("#f=relu&lang=xx").locator("html").get_attribute("lang") == "en"

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "claims": _TORCH | {"compare"},
     "show": _RECORDS | {"claims"},
     "api": _RECORDS | {"functional", "testing", "show"},
-    "explorer": _RECORDS | {"functional", "testing", "show", "api"},
+    "explorer": _RECORDS | {"functional", "testing", "claims", "show", "api"},
     "cli": _RECORDS | {"functional", "testing", "claims", "show", "api", "explorer"},
     "__main__": {"cli"},
 }

@@ -5,8 +5,8 @@ its `measure(e)` measures into an `Evidence` and returns the verdict. What a run
 which the pages, pictures and lists are made. `laboratory` has what the scripts share: data, networks, training.
 
 >>> from softknee.claims import records
->>> records()["relu-of-relu"].verdict  # doctest: +SKIP
-'holds'
+>>> records()["gelu-range"].verdict
+'refuted'
 """
 
 from __future__ import annotations

@@ -51,13 +51,15 @@ def list_(
 @commands.command(epilog='Example: softknee show "elu(alpha=0.5)"')
 def show(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="One activation or several.")],
+    language: Annotated[str, typer.Option(help="en, ru, zh or ko: names, uses, labels.")] = "en",
 ) -> None:
     """Show what an activation is: formula, picture, facts, source, when to use it."""
     with plain_errors():
         from softknee.show.facts import render
+        from softknee.show.language import reader
 
         for activation, settings in [given(name) for name in names]:
-            console().print(render(activation.definition, activation.facts(**settings)))
+            console().print(render(activation.definition, activation.facts(**settings), reader(language)))
 
 
 @commands.command(epilog="Example: softknee source mish --backend cpu --order 1")
@@ -101,14 +103,17 @@ def plot(
     ulp: Annotated[
         str | None, typer.Option(help="The measured error in this type instead, e.g. float32.")
     ] = None,
+    language: Annotated[str, typer.Option(help="en, ru, zh or ko.")] = "en",
 ) -> None:
     """Draw activations and their derivatives, for a paper or a slide."""
     with plain_errors():
         from softknee.show import plot as drawing
+        from softknee.show.language import reader
 
         chosen = [given(name) for name in names]
         path = out or Path("-".join(a.name for a, _ in chosen) + ".png")
-        x_range, look = pair(x, "--x"), {"size": size, "style": "dark" if dark else "light", "title": title}
+        x_range, look = pair(x, "--x"), {"size": size, "style": "dark" if dark else "light"}
+        look |= {"title": title, "language": language}
         if sum((vary is not None, error, ulp is not None)) > 1:
             raise ValueError("--vary, --error and --ulp are three different pictures: give one of them")
         if (error or ulp is not None) and (asymptotes or saturation or y is not None):
@@ -129,7 +134,7 @@ def plot(
                     raise ValueError("--vary draws one activation for several values: name one")
                 parameter, values = assignment(vary, "--vary")
                 curves = drawing.family(activation.definition, parameter, values, **settings)
-                look["title"] = title or activation.name
+                look["title"] = title or reader(language).curve(activation.name)
             made = drawing.figure(
                 curves, derivative=derivative, x=x_range, y=pair(y, "--y"), asymptotes=asymptotes,
                 saturation=saturation, ordered=vary is not None, **look,
@@ -194,6 +199,7 @@ def gallery(
     ),
     columns: Annotated[int, typer.Option(min=1, max=40, help="Pictures in a row.")] = 10,
     dark: Annotated[bool, typer.Option("--dark", help="For a dark background.")] = False,
+    language: Annotated[str, typer.Option(help="en, ru, zh or ko.")] = "en",
 ) -> None:
     """Draw the whole catalogue in one picture."""
     with plain_errors():
@@ -202,7 +208,7 @@ def gallery(
         from softknee.show.plot import save
 
         made = draw(
-            catalogue.all_definitions(), style="dark" if dark else "light", columns=columns,
+            catalogue.all_definitions(), style="dark" if dark else "light", columns=columns, language=language,
             tell=progress("drawing functions"),
         )  # fmt: skip
         save(made, out)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from softknee.analysis import Facts, facts
-from softknee.catalogue import Definition, Parameter
+from softknee.catalogue import Definition, Parameter, x
+from softknee.catalogue.gates import GATES, Gate
+from softknee.claims import records
+from softknee.claims.record import kind
 from softknee.lang.differentiate import RULES, derivative
 from softknee.lang.evaluate import evaluate
 from softknee.lang.javascript import to_javascript
@@ -26,6 +30,7 @@ from softknee.lang.nodes import (
     silu,
     sinh,
     square,
+    substitute,
     symbol,
 )  # fmt: skip
 from softknee.lang.stabilise import rewrite, stabilise
@@ -33,7 +38,10 @@ from softknee.lang.text import to_text, to_torch
 from softknee.show.facts import printed
 from softknee.show.words import normal_rows, precision, shape_rows
 
-__all__ = ["functions", "language", "record"]
+__all__ = ["GATED", "claims", "functions", "gates", "language", "record"]
+
+#: the family of the gates, which have two inputs
+GATED = "gated units"
 
 
 def record(definition: Definition) -> dict[str, Any]:
@@ -58,7 +66,75 @@ def record(definition: Definition) -> dict[str, Any]:
         "training": definition.training is not None,
         "module": definition.module,
         "torch": _torch_name(definition),
+        "inputs": ["x"],
+        "call": "",
     }
+
+
+def gates() -> list[tuple[dict[str, Any], Definition]]:
+    """The gated units, as functions of their gate: the other input is a parameter, with a slider. Nothing is
+    computed of them here but their formulas."""
+    return [(_gate(gate), _sliced(gate)) for gate in GATES]
+
+
+def _sliced(gate: Gate) -> Definition:
+    made = gate.definition
+    first, second = made.inputs
+    return replace(
+        made,
+        inputs=("x",),
+        expression={key: substitute(e, {first: x}) for key, e in made.expression.items()},
+        training=None,
+        noise=(),
+        parameters=(Parameter(second, 1.0, doc="the other input"), *made.parameters),
+    )
+
+
+def _gate(gate: Gate) -> dict[str, Any]:
+    made, sliced = gate.definition, _sliced(gate)
+    inputs = list(made.inputs if gate.gate_first else reversed(made.inputs))
+    joined = f"torch.cat(({', '.join(inputs)}), dim=-1)" if gate.torch else ", ".join(inputs)
+    return {
+        "name": gate.name,
+        "family": GATED,
+        "aliases": [],
+        "use": gate.use,
+        "note": made.note,
+        "source": _source(made),
+        "parameters": [_parameter(sliced, p) for p in sliced.parameters],
+        "choices": {name: list(values) for name, values in made.choices.items()},
+        "needs": [to_text(c) for c in made.constraints],
+        "variants": [_gate_variant(made, key) for key in made.expression],
+        "facts": [],
+        "normal": [],
+        "precision": "",
+        "remarks": [],
+        "traits": [],
+        "training": False,
+        "module": made.module,
+        "torch": None,
+        "inputs": list(made.inputs),
+        "call": joined,
+    }
+
+
+def _gate_variant(made: Definition, key: tuple[Any, ...]) -> dict[str, Any]:
+    shown = printed(made, dict(zip(made.choices, key, strict=True)), made.defaults)
+    slopes = (
+        to_mathml(derivative(shown, name), name=rf"\frac{{\partial f}}{{\partial {name_to_latex(name)}}}")
+        for name in made.inputs
+    )
+    return {
+        "choices": list(key),
+        "formula": to_mathml(shown, name=f"f({', '.join(map(name_to_latex, made.inputs))})"),
+        "derivative": "".join(slopes),
+        "code": to_torch(shown),
+    }
+
+
+def claims() -> list[list[Any]]:
+    """What is claimed of activations and was measured: name, claim, verdict, the activations it is about."""
+    return [[r.name, r.claim, kind(r.verdict), r.about] for r in records().values()]
 
 
 def traits(definition: Definition, known: Facts) -> list[str]:
@@ -79,19 +155,20 @@ def traits(definition: Definition, known: Facts) -> list[str]:
 
 
 def functions(definition: Definition) -> str:
-    """JavaScript: {v: [(x, parameters...) => [f, f'], ... one for each variant], c: constraints}."""
+    """JavaScript: {v: [(x, parameters...) => [f, f'], ... one for each variant], w: [... => [f''], ...], c: constraints}."""
     names = ("x", *(p.name for p in definition.parameters))
     samples = {
         name: (float(v), -float(v), 0.5) if math.isfinite(v) else (20.0, 1.0, 0.5)
         for name, v in _values(definition).items()
     }
-    variants = []
+    variants, bends = [], []
     for expression in definition.expression.values():
         stable = rewrite(expression)
-        roots = tuple(stabilise(r, ("x",), samples) for r in (stable, derivative(stable, "x")))
-        variants.append(to_javascript(roots, names))
+        roots = [stabilise(derivative(stable, "x", order), ("x",), samples) for order in range(3)]
+        variants.append(to_javascript(tuple(roots[:2]), names))
+        bends.append(to_javascript((roots[2],), names))
     conditions = to_javascript(tuple(definition.constraints), names[1:]) if definition.constraints else "null"
-    return f"{{v:[{','.join(variants)}],c:{conditions}}}"
+    return f"{{v:[{','.join(variants)}],w:[{','.join(bends)}],c:{conditions}}}"
 
 
 def language() -> dict[str, Any]:

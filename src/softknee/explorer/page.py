@@ -10,7 +10,7 @@ from pathlib import Path
 import softknee
 from softknee import catalogue
 from softknee.catalogue.translations import LANGUAGES, translations
-from softknee.explorer.data import functions, language, record
+from softknee.explorer.data import GATED, claims, functions, gates, language, record
 from softknee.lang.javascript import operations, runtime
 from softknee.show.plot import STYLES
 
@@ -20,19 +20,27 @@ __all__ = ["page", "write"]
 _SCRIPTS = ("mathematics.js", "formula.js", "drawing.js", "functions.js", "laboratory.js", "app.js")
 
 
-def page(tell: Callable[[int, int], None] = lambda done, total: None) -> str:
-    """The page as text. Facts are computed anew, some 50 ms an activation; `tell` hears how far it is."""
+def page(tell: Callable[[int, int], None] = lambda done, total: None, site: str | None = None) -> str:
+    """The page as text. Facts are computed anew, some 50 ms an activation; `tell` hears how far it is.
+
+    site: where the documentation stands, seen from the page: then it links to the activations' and the claims' pages.
+    """
     definitions = catalogue.all_definitions()
     records, code = [], []
     for done, definition in enumerate(definitions):
         tell(done, len(definitions))
         records.append(record(definition))
         code.append(f"{json.dumps(definition.name)}:{functions(definition)}")
+    for one, definition in gates():
+        records.append(one)
+        code.append(f"{json.dumps(definition.name)}:{functions(definition)}")
     data = {
         "version": softknee.__version__,
         "families": [[name, about] for name, about in _families(records).items()],
         "records": records,
         "language": language(),
+        "claims": claims(),
+        "site": site,
         "translations": {name: translations(name) for name in LANGUAGES},
     }
     script = "\n".join(
@@ -67,10 +75,12 @@ def write(path: Path, tell: Callable[[int, int], None] = lambda done, total: Non
 
 
 def _families(records: list[dict[str, object]]) -> dict[str, str]:
-    used = {str(r["family"]): "" for r in records}
-    return {name: about for name, about in {**catalogue.FAMILIES, **used}.items() if name in used} | {
-        name: catalogue.FAMILIES[name] for name in catalogue.FAMILIES if name in used
+    known = {
+        **catalogue.FAMILIES,
+        GATED: "Two inputs: one, passed through an activation, multiplies the other.",
     }
+    used = [str(r["family"]) for r in records]
+    return {name: known.get(name, "") for name in dict.fromkeys([*known, *used]) if name in used}
 
 
 def _json(data: object) -> str:

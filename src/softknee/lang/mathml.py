@@ -31,7 +31,7 @@ _LETTERS = {
     r"\infty": "∞", r"\pi": "π", r"\alpha": "α", r"\beta": "β", r"\gamma": "γ", r"\delta": "δ",
     r"\epsilon": "ϵ", r"\zeta": "ζ", r"\eta": "η", r"\theta": "θ", r"\iota": "ι", r"\kappa": "κ",
     r"\lambda": "λ", r"\mu": "μ", r"\nu": "ν", r"\xi": "ξ", r"\rho": "ρ", r"\sigma": "σ", r"\tau": "τ",
-    r"\phi": "ϕ", r"\varphi": "φ", r"\chi": "χ", r"\psi": "ψ", r"\omega": "ω", r"\Phi": "Φ",
+    r"\phi": "ϕ", r"\varphi": "φ", r"\chi": "χ", r"\psi": "ψ", r"\omega": "ω", r"\Phi": "Φ", r"\partial": "∂",
 }  # fmt: skip
 _FUNCTIONS = {rf"\{name}": name for name in ["ln", "tanh", "sin", "cos", "arctan", "min", "max", "exp"]}
 _NAMED_FUNCTION = {r"\sigma", r"\Phi", r"\varphi"}  # letters that are functions where a parenthesis follows

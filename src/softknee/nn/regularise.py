@@ -21,7 +21,7 @@ def parameter_groups(model: torch.nn.Module, *, weight_decay: float) -> list[dic
     Decay would pull a slope, a beta or a threshold towards 0, that is, towards another function
     (PReLU towards ReLU). All other parameters are in the first group.
 
-    >>> optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay=0.01))  # doctest: +SKIP
+    >>> optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay=0.01))
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"parameter_groups takes a torch.nn.Module, got {type(model).__name__}")
@@ -62,8 +62,8 @@ class WeightRegularizer(_Regularizer):
     """l1 sum |w| + l2 sum w^2 over the weights of a model: all parameters of two dimensions or more, of
     layers that `where` chooses (a pattern of their names, or a predicate of name and module).
 
-    >>> penalty = WeightRegularizer(model, l1=1e-5)  # doctest: +SKIP
-    >>> loss = cross_entropy(model(x), y) + penalty()  # doctest: +SKIP
+    >>> penalty = WeightRegularizer(model, l1=1e-5)
+    >>> loss = cross_entropy(model(x), y) + penalty()
     """
 
     def __init__(self, model: torch.nn.Module, l1: float = 0.0, l2: float = 0.0, where: Any = None) -> None:
@@ -91,8 +91,8 @@ class ActivityRegularizer(_Regularizer):
     their names, or a predicate of name and module), while they train. Calling it returns the penalty of
     what was computed since the last call; `remove()` ends it.
 
-    >>> penalty = ActivityRegularizer(model, l1=1e-4)  # doctest: +SKIP
-    >>> loss = cross_entropy(model(x), y) + penalty()  # doctest: +SKIP
+    >>> penalty = ActivityRegularizer(model, l1=1e-4)
+    >>> loss = cross_entropy(model(x), y) + penalty()
     """
 
     def __init__(self, model: torch.nn.Module, l1: float = 0.0, l2: float = 0.0, where: Any = None) -> None:

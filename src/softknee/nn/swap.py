@@ -55,8 +55,8 @@ def swap(
     x.relu(); where is asked about the module whose forward makes the call, and a slice counts modules
     only), and at the end undoes both:
 
-    >>> with swap(model, {"relu": "mish"}):  # doctest: +SKIP
-    ...     loss = train(model)
+    >>> with swap(model, {"relu": "mish"}, quiet=True):
+    ...     loss = cross_entropy(model(x), y)
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"swap takes a torch.nn.Module, got {type(model).__name__}")

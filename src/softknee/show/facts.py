@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from html import escape as escaped
 
 import numpy as np
+from rich.cells import cell_len
 from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -23,6 +24,7 @@ from softknee.lang.nodes import Node, Number, rebuild, substitute
 from softknee.lang.simplify import simplify
 from softknee.show.braille import Canvas
 from softknee.show.formula import set_lines
+from softknee.show.language import ENGLISH, Reader
 from softknee.show.window import samples, x_window, y_window
 from softknee.show.words import Row, normal_rows, precision, shape_rows, signature
 
@@ -36,15 +38,15 @@ _WIDE = 104  # characters from which picture and facts stand side by side
 class _Page:
     """Renders for the width it is given."""
 
-    def __init__(self, definition: Definition, facts: Facts) -> None:
-        self.definition, self.facts = definition, facts
+    def __init__(self, definition: Definition, facts: Facts, reader: Reader) -> None:
+        self.definition, self.facts, self.reader = definition, facts, reader
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        definition, facts = self.definition, self.facts
-        yield Padding(_title(definition, facts), (1, 0, 0, 2))
-        yield Padding(Text(definition.use), (0, 2, 1, 2))
+        definition, facts, reader = self.definition, self.facts, self.reader
+        yield Padding(_title(definition, facts, reader), (1, 0, 0, 2))
+        yield Padding(Text(reader.word("use", definition.name, definition.use)), (0, 2, 1, 2))
         yield Padding(_formulas(printed(definition, facts.choices, facts.parameters)), (0, 2, 1, 4))
-        picture, known = _picture(definition, facts), _facts(facts)
+        picture, known = _picture(definition, facts), _facts(facts, reader)
         if options.max_width >= _WIDE:
             side = Table.grid(padding=(0, 3))
             side.add_row(picture, known)
@@ -55,16 +57,18 @@ class _Page:
         yield Padding(_about(definition), (1, 2, 1, 2))
 
 
-def render(definition: Definition, facts: Facts) -> RenderableType:
+def render(definition: Definition, facts: Facts, reader: Reader = ENGLISH) -> RenderableType:
     """What `softknee show` prints."""
-    return _Page(definition, facts)
+    return _Page(definition, facts, reader)
 
 
-def _title(definition: Definition, facts: Facts) -> Text:
+def _title(definition: Definition, facts: Facts, reader: Reader) -> Text:
     title = Text(signature(definition, facts), style="bold")
-    title.append(f"   {definition.family}", style="dim")
+    if name := reader.word("names", definition.name, ""):
+        title.append(f"   {name}")
+    title.append(f"   {reader.word('families', definition.family)}", style="dim")
     if definition.aliases:
-        title.append(f"   also {', '.join(definition.aliases)}", style="dim")
+        title.append(f"   {reader.label('also')} {', '.join(definition.aliases)}", style="dim")
     return title
 
 
@@ -120,11 +124,14 @@ def _table(rows: Iterable[Row], least: int = 0) -> Table:
     return table
 
 
-def _facts(facts: Facts) -> Group:
-    shape, normal = list(shape_rows(facts)), list(normal_rows(facts))
-    least = max(len(label) for label, _ in (*shape, *normal))
+def _facts(facts: Facts, reader: Reader) -> Group:
+    shape, normal = (
+        [(reader.label(label), text) for label, text in rows]
+        for rows in (shape_rows(facts), normal_rows(facts))
+    )
+    least = max(cell_len(label) for label, _ in (*shape, *normal))
     parts: list[RenderableType] = [_table(shape, least), Text("")]
-    parts += [Text("for a standard normal input, z ~ N(0, 1)", style="bold"), _table(normal, least)]
+    parts += [Text(reader.label("For a standard normal input z"), style="bold"), _table(normal, least)]
     parts += [Text(f"! {remark}", style="magenta") for remark in facts.remarks]
     parts.append(Text(precision(facts), style="dim"))
     return Group(*parts)

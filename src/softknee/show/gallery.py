@@ -11,7 +11,8 @@ import numpy as np
 from softknee.analysis.function import function_of
 from softknee.analysis.kinks import breaks_of
 from softknee.catalogue import FAMILIES, Definition
-from softknee.show.plot import STYLES
+from softknee.show.language import reader_of_pictures
+from softknee.show.plot import STYLES, fonts
 from softknee.show.window import samples, y_window
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def gallery(
     *,
     style: str = "light",
     columns: int = 10,
+    language: str = "en",
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Figure:
     """A small picture of each function and, thin, its derivative, family by family."""
@@ -36,7 +38,7 @@ def gallery(
 
     if style not in STYLES:
         raise ValueError(f"style must be one of {', '.join(STYLES)}, got {style!r}")
-    look = STYLES[style]
+    look, reader = STYLES[style], reader_of_pictures(language)
     ordered = [*FAMILIES, *sorted({d.family for d in definitions} - set(FAMILIES))]
     groups = [(f, [d for d in definitions if d.family == f]) for f in ordered]
     groups = [(f, members) for f, members in groups if members]
@@ -45,11 +47,18 @@ def gallery(
     height = rows * _CELL + head * len(groups) + 0.1
     width = columns * _CELL + 0.2
     total, done = sum(len(members) for _, members in groups), 0
-    with rc_context({"font.size": 7.5, "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"]}):
+    with rc_context({"font.size": 7.5, "font.sans-serif": fonts(reader)}):
         made = Figure(figsize=(width, height), facecolor=look.paper)
         top = height - 0.05
         for family, members in groups:
-            made.text(0.15 / width, (top - 0.2) / height, family, color=look.ink, fontsize=9.5, weight="bold")
+            made.text(
+                0.15 / width,
+                (top - 0.2) / height,
+                reader.word("families", family),
+                color=look.ink,
+                fontsize=9.5,
+                weight="bold",
+            )
             top -= head
             for i, definition in enumerate(members):
                 tell(done, total)
@@ -76,9 +85,10 @@ def gallery(
                 panel.axvline(0, color=look.faint, linewidth=0.6, zorder=0)
                 panel.plot(x, slope, color=look.curves[1], linewidth=0.8, alpha=0.9)
                 panel.plot(x, f, color=look.curves[0], linewidth=1.6, solid_capstyle="round")
-                size = 7.5 if len(definition.name) < 14 else 7.5 * 14 / len(definition.name)
+                name = reader.curve(definition.name)
+                size = 7.5 if len(name) < 14 else 7.5 * 14 / len(name)
                 panel.text(
-                    0.5, -0.06, definition.name, transform=panel.transAxes, ha="center", va="top",
+                    0.5, -0.06, name, transform=panel.transAxes, ha="center", va="top",
                     color=look.ink, fontsize=size,
                 )  # fmt: skip
             top -= math.ceil(len(members) / columns) * _CELL

@@ -12,6 +12,7 @@ import numpy as np
 
 from softknee.analysis import Facts, Function, facts, function_of
 from softknee.catalogue import Definition
+from softknee.show.language import ENGLISH, Reader, reader_of_pictures
 from softknee.show.window import samples, x_window, y_window
 from softknee.show.words import signature
 
@@ -28,6 +29,7 @@ __all__ = [
     "error_figure",
     "family",
     "figure",
+    "fonts",
     "save",
     "ulp_figure",
 ]
@@ -103,18 +105,21 @@ def figure(
     asymptotes: bool = False,
     saturation: bool = False,
     ordered: bool = False,
+    language: str = "en",
 ) -> Figure:
     """The curves in one panel, their derivatives in a second beside it (below it, in a column of a paper).
 
     At a kink the derivative's one-sided values are open circles and the one that is used is filled;
     a jump of the function is drawn so too. size: "paper", "wide" or "slide". asymptotes: the lines
     that the curves approach, dashed. saturation: shaded where the slope is below 1/100 of the
-    steepest. ordered: colours that form a scale, for the members of a family.
+    steepest. ordered: colours that form a scale, for the members of a family. language: "ru", "zh" or
+    "ko" for names as they are said there.
     """
     drawn = [c if isinstance(c, Curve) else curve(c) for c in curves]
     if not drawn:
         raise ValueError("nothing to draw: name at least one activation")
-    look = _chosen(STYLES, style, "style")
+    look, reader = _chosen(STYLES, style, "style"), reader_of_pictures(language)
+    drawn = [replace(c, label=reader.curve(c.label)) for c in drawn]
     if ordered:
         look = replace(look, curves=_scale(len(drawn), look))
     x_range = x_window(c.facts for c in drawn)
@@ -130,18 +135,19 @@ def figure(
             _saturation(panel, drawn, x_range, look)
         return ends if len(drawn) > 1 or not order else []
 
-    return _laid_out(draw, 2 if derivative else 1, look, size, title)
+    return _laid_out(draw, 2 if derivative else 1, look, size, title, reader)
 
 
 def _laid_out(
-    draw: Callable[[Axes, int, Size], list[End]], count: int, look: Style, size: str, title: str | None
-) -> Figure:
+    draw: Callable[[Axes, int, Size], list[End]], count: int, look: Style, size: str, title: str | None,
+    reader: Reader = ENGLISH,
+) -> Figure:  # fmt: skip
     """One panel or two, with the labels of their curves beside them."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     form = _chosen(SIZES, size, "size")
-    with rc_context(_settings(look, form)):  # type: ignore[arg-type]
+    with rc_context(_settings(look, form, reader)):  # type: ignore[arg-type]
         below = size == "paper"
         shape = (form.width, form.height * count) if below else (form.width, form.height)
         made = Figure(figsize=shape, facecolor=look.paper)
@@ -235,12 +241,14 @@ def error_figure(
     size: str = "paper",
     style: str = "light",
     title: str | None = None,
+    language: str = "en",
 ) -> Figure:
     """How far the curves are from the first: its approximations, say. With the derivatives', in a second panel."""
     first, *others = [c if isinstance(c, Curve) else curve(c) for c in curves] or [None]
     if first is None or not others:
         raise ValueError("an error takes two: name the function first, then what approximates it")
-    look = _chosen(STYLES, style, "style")
+    look, reader = _chosen(STYLES, style, "style"), reader_of_pictures(language)
+    first, *others = (replace(c, label=reader.curve(c.label)) for c in (first, *others))
     x_range = _rising(x or x_window(c.facts for c in (first, *others)))
     places = samples(x_range, [b for c in (first, *others) for b in c.facts.breaks])
 
@@ -259,7 +267,7 @@ def error_figure(
             ends.append((_last(values, (-most, most)), one.label, _colour(i + 1, look)))
         return ends
 
-    return _laid_out(draw, 2 if derivative else 1, look, size, title)
+    return _laid_out(draw, 2 if derivative else 1, look, size, title, reader)
 
 
 @dataclass(frozen=True)
@@ -278,9 +286,10 @@ def ulp_figure(
     size: str = "wide",
     style: str = "light",
     title: str | None = None,
+    language: str = "en",
 ) -> Figure:
     """Errors over x, as points; the axis is linear up to 1 ULP and logarithmic above."""
-    look = _chosen(STYLES, style, "style")
+    look, reader = _chosen(STYLES, style, "style"), reader_of_pictures(language)
 
     def draw(panel: Axes, order: int, form: Size) -> list[End]:
         every = np.concatenate([np.asarray(one.x, dtype=float) for one in measured])
@@ -288,7 +297,7 @@ def ulp_figure(
         panel.set_yscale("symlog", linthresh=1.0)
         highest = max(max(one.ulps, default=0.0) for one in measured)
         panel.set_ylim(0, max(2.0, highest * 1.5))
-        panel.set_ylabel(f"error in ULP, {dtype}")
+        panel.set_ylabel(f"{reader.label('error in ULP')}, {dtype}")
         panel.axhline(0.5, color=look.ink, alpha=0.5, linewidth=form.line * 0.5, linestyle="--")
         ends = []
         for i, one in enumerate(measured):
@@ -303,7 +312,7 @@ def ulp_figure(
             ends.append((float(one.ulps[-1]), f"{one.label} ≤ {max(one.ulps):.3g}", _colour(i, look)))
         return ends
 
-    return _laid_out(draw, 1, look, size, title)
+    return _laid_out(draw, 1, look, size, title, reader)
 
 
 def _chosen(table: dict[str, Any], name: str, what: str) -> Any:
@@ -312,9 +321,9 @@ def _chosen(table: dict[str, Any], name: str, what: str) -> Any:
     return table[name]
 
 
-def _settings(look: Style, form: Size) -> dict[str, Any]:
+def _settings(look: Style, form: Size, reader: Reader) -> dict[str, Any]:
     return {
-        "font.family": "sans-serif", "font.sans-serif": ["Helvetica Neue", "Helvetica", "Arial", "DejaVu Sans"],
+        "font.family": "sans-serif", "font.sans-serif": fonts(reader),
         "mathtext.fontset": "stixsans", "font.size": form.text, "axes.labelsize": form.text,
         "xtick.labelsize": form.text * 0.9, "ytick.labelsize": form.text * 0.9,
         "text.color": look.ink, "axes.labelcolor": look.ink, "xtick.color": look.ink, "ytick.color": look.ink,
@@ -324,6 +333,15 @@ def _settings(look: Style, form: Size) -> dict[str, Any]:
         "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42, "svg.fonttype": "path",
         "axes.unicode_minus": True,
     }  # fmt: skip
+
+
+def fonts(reader: Reader) -> list[str]:
+    """For letters first, then for what these lack. Only installed ones: matplotlib complains of the others."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    usual = ("Helvetica Neue", "Helvetica", "Arial", "DejaVu Sans")
+    return [*(name for name in usual if name in installed), *reader.fonts]
 
 
 def _draw(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from softknee.analysis import Facts, FixedPoint, Kink, Range
 from softknee.catalogue import Definition
 
-__all__ = ["Row", "normal_rows", "number", "precision", "shape_rows", "signature"]
+__all__ = ["Row", "cautions", "normal_rows", "number", "precision", "shape_rows", "signature"]
 
 Row = tuple[str, str]
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -70,6 +70,31 @@ def normal_rows(facts: Facts) -> Iterator[Row]:
         "exactly 0",
         f"{_percent(facts.zero_share)} of the outputs, {_percent(facts.flat_share)} of the slopes",
     )
+
+
+def cautions(facts: Facts) -> Iterator[str]:
+    """Where not to use it, as far as that follows from the facts."""
+    if facts.flat_share >= 1:
+        yield "Where a gradient must pass: its derivative is 0 almost everywhere."
+        return
+    left, right = facts.saturation
+    if "none" not in (left, right):
+        most = f"its slope is at most {number(facts.lipschitz)} and" if facts.lipschitz < 1 else "its slope"
+        yield f"In many layers one after the other: {most} tends to 0 on both sides, so gradients vanish."
+    elif facts.zero_share >= 0.25 and "hard" in (left, right):
+        yield "Where units must not die: a unit whose inputs all lie in the flat part gets no gradient."
+    if facts.mean > 0.25:
+        yield f"Where the mean should stay near 0: it is {number(facts.mean, 3)} for standard normal input, a bias shift for the next layer."
+    if any(limit.value and math.isinf(limit.value) and line.slope is None and facts.slope_limits[i] != 0
+           for i, (limit, line) in enumerate(zip(facts.limit_details, facts.asymptotes, strict=True))):  # fmt: skip
+        yield "On inputs that are not normalised: it grows faster than any line."
+    if math.isfinite(facts.chi) and not 0.5 <= facts.chi <= 2:
+        yield f"In deep plain networks: with its own gain the squared gradient changes {number(facts.chi, 3)}-fold in each layer."
+    if facts.continuity < 1:
+        what = "jumps" if facts.continuity < 0 else "has kinks"
+        yield f"Where second derivatives are used, as in physics-informed networks: it {what}."
+    if facts.zero_share == 0:
+        yield "Where outputs should be exactly 0 for many inputs: it gives no true zeros."
 
 
 def precision(facts: Facts) -> str:

@@ -22,7 +22,7 @@ LANGUAGES = ("ko", "ru", "zh")
 
 @cache
 def translations(language: str) -> dict[str, Any]:
-    """name: of the language, in itself; labels, families, use: English, or the name of a function -> its words there."""
+    """name: of the language, in itself; labels, families: English -> its words there; names, use: of a function."""
     if language not in LANGUAGES:
         raise ValueError(f"language must be one of {', '.join(LANGUAGES)}, got {language!r}")
     text = (files("softknee.catalogue.translations") / f"{language}.toml").read_text(encoding="utf-8")

@@ -57,7 +57,7 @@ function read(hash) {
   const finite = (text) => { const v = Number(text); return text !== undefined && text !== "" && Number.isFinite(v) ? v : null; };
   if (parts.has("f")) state.curves = parts.get("f").split(";").map(curveOf).filter(Boolean).slice(0, MOST);
   state.current = Math.max(0, Math.min(state.curves.length - 1, Math.trunc(finite(parts.get("show")) ?? 0)));
-  state.view = parts.get("view") === "difference" ? "difference" : "values";
+  state.view = ["difference", "second"].includes(parts.get("view")) ? parts.get("view") : "values";
   const [a, b] = (parts.get("x") ?? "").split(",").map(finite);
   state.range = a !== null && b !== null && b !== undefined && a < b ? [Math.max(-1e6, a), Math.min(1e6, b)] : null;
   state.at = finite(parts.get("at"));

@@ -23,9 +23,10 @@ const TONGUE = (() => {
   const asked = /[#&]lang=(\w+)/.exec(location.hash)?.[1], usual = navigator.language.slice(0, 2);
   return [asked, usual].find((l) => l === "en" || Object.hasOwn(DATA.translations, l ?? "")) ?? "en";
 })();
-const WORDS = DATA.translations[TONGUE] ?? { labels: {}, families: {}, use: {} };
+const WORDS = DATA.translations[TONGUE] ?? { labels: {}, families: {}, names: {}, use: {} };
 const t = (text) => own(WORDS.labels, text) ?? text;
 const familyOf = (name) => own(WORDS.families, name) ?? name;
+const nameOf = (record) => own(WORDS.names, record.name) ?? "";
 const useOf = (record) => own(WORDS.use, record.name) ?? record.use;
 
 const numberOf = (value) => (value === "inf" ? Infinity : value);
@@ -38,6 +39,7 @@ function resolved(curve, index) {
     try {
       made = curve.name === OWN ? ownFunction(curve) : catalogued(curve);
       made.kinks = kinksOf(made.f, -12, 12);
+      made.bend = (x) => [made.f(x)[1], made.second(x)]; // as f has them: a value and its slope
     } catch (error) {
       if (!(error instanceof FormulaError)) throw error;
       made = { error, label: "own formula" };
@@ -58,17 +60,19 @@ function catalogued(curve) {
   const said = [...choices.filter((c, i) => wanted[i] !== record.choices[c][0]).map((c) => `${c}=${spelled(curve.choices[c])}`), ...changed.map(([n, v]) => `${n}=${digits(v, 4)}`)];
   const label = said.length ? `${record.name}(${said.join(", ")})` : record.name;
   if (variant < 0) throw new FormulaError(`${record.name} has no formula for ${said.join(", ")}`, 0);
-  const { v, c } = FUNCTIONS[record.name];
+  const { v, w, c } = FUNCTIONS[record.name];
   if (c && !c(...values).every(Boolean)) throw Object.assign(new FormulaError(`${record.name} needs ${record.needs.join(" and ")}`, 0), { label });
-  return { f: (x) => v[variant](x, ...values), label, record, variant: record.variants[variant], values, plain: !said.length };
+  return { f: (x) => v[variant](x, ...values), second: (x) => w[variant](x, ...values)[0], label, record, variant: record.variants[variant], values, plain: !said.length };
 }
 
 function ownFunction(curve) {
   const tree = parse(curve.text), names = symbolsOf(tree).filter((n) => n !== "x");
   const all = ["x", ...names], values = names.map((n) => curve.values[n] ?? 1);
   const slope = differentiated(tree, "x"), [f, g] = [compiled(tree, all), compiled(slope, all)];
+  let bend = null;
+  const second = (x) => (bend ??= compiled(differentiated(slope, "x"), all))([x, ...values]);
   const short = curve.text.length > 26 ? `${curve.text.slice(0, 25)}…` : curve.text;
-  return { f: (x) => { const v = [x, ...values]; return [f(v), g(v)]; }, label: short, tree, slope, names, values, own: true };
+  return { f: (x) => { const v = [x, ...values]; return [f(v), g(v)]; }, second, label: short, tree, slope, names, values, own: true };
 }
 
 const spelled = (choice) => (choice === true ? "True" : choice === false ? "False" : choice);
@@ -101,7 +105,7 @@ function buildList() {
     const members = DATA.records.filter((r) => r.family === name).map((record) => {
       const box = make("input", { type: "checkbox", "data-name": record.name, onchange: (e) => toggle(record.name, e.currentTarget.checked) });
       const row = make("label", { title: useOf(record) }, box, make("span", {}, record.name), spark(record));
-      const text = [record.name, ...record.aliases, record.use, useOf(record), record.note, record.family, familyOf(record.family), record.source?.text, record.source?.title].join(" ").toLowerCase();
+      const text = [record.name, ...record.aliases, record.use, useOf(record), nameOf(record), record.note, record.family, familyOf(record.family), record.source?.text, record.source?.title].join(" ").toLowerCase();
       rows.push({ record, row, text });
       return row;
     });
@@ -118,7 +122,7 @@ function buildList() {
       count += !row.hidden;
     }
     for (const { group, members } of groups) group.hidden = members.every((m) => m.hidden);
-    $("count").textContent = count === rows.length ? `${count} functions` : count ? `${count} of ${rows.length} functions` : "Nothing is like that: use fewer words or filters";
+    $("count").textContent = count === rows.length ? `${count} ${t("functions")}` : count ? `${count} of ${rows.length} ${t("functions")}` : t("Nothing is like that: use fewer words or filters");
   };
   $("search").addEventListener("input", filter);
   filter();
@@ -147,6 +151,8 @@ function toggle(name, on) {
 // The picture
 
 let drawn = []; // the charts, for the cross
+const PRIMED = ["f(x)", "f′(x)", "f″(x)"];
+const orders = () => (state.view === "second" ? [1, 2] : [0, 1]);
 
 function renderChips(found) {
   $("chips").replaceChildren(...found.map((c) => make("li", { class: c.index === state.current ? "current" : null },
@@ -165,9 +171,9 @@ function renderChips(found) {
 
 function shownOf(found) {
   const good = found.filter((c) => !c.error);
-  if (state.view === "values" || good.length < 2) return good;
+  if (state.view !== "difference" || good.length < 2) return good;
   const first = good[0];
-  return good.slice(1).map((c) => ({ ...c, name: c.label, label: `${c.label} − ${first.label}`, f: (x) => { const [a, b] = [c.f(x), first.f(x)]; return [a[0] - b[0], a[1] - b[1]]; }, kinks: mergedKinks(c, first) }));
+  return good.slice(1).map((c) => ({ ...c, name: c.label, label: `${c.label} − ${first.label}`, f: (x) => { const [a, b] = [c.f(x), first.f(x)]; return [a[0] - b[0], a[1] - b[1]]; }, second: (x) => c.second(x) - first.second(x), kinks: mergedKinks(c, first) }));
 }
 
 function mergedKinks(a, b) {
@@ -179,13 +185,14 @@ function mergedKinks(a, b) {
 function renderPictures(found) {
   const range = rangeOf(found), shown = shownOf(found), difference = state.view === "difference" && found.length > 1;
   for (const [id, v] of [["from", range[0]], ["to", range[1]]]) if (document.activeElement !== $(id)) $(id).value = Number(v.toPrecision(6));
-  const data = shown.map((c) => sampled(c.f, range, c.kinks));
-  drawn = [0, 1].map((order) => {
+  const bent = (c) => sampled(c.bend, range, [...kinksOf(c.bend, ...range), ...c.kinks.filter((k) => !k.jump).map((k) => ({ place: k.place, jump: true }))])[1];
+  const data = shown.map((c) => (state.view === "second" ? [null, sampled(c.f, range, c.kinks)[1], bent(c)] : sampled(c.f, range, c.kinks)));
+  drawn = orders().map((order, at) => {
     const series = shown.map((c, i) => ({ colour: c.colour, dash: c.dash, label: c.name ?? c.label, ...data[i][order] }));
     const y = heightsOf(data.flatMap((d) => d[order].lines), range);
-    const yName = ["f(x)", "f′(x)"][order] + (difference ? " − that of the first" : "");
-    const label = `${order ? "Derivatives" : "Values"} of ${shown.map((c) => c.label).join(", ") || "nothing"} for x from ${range[0]} to ${range[1]}`;
-    return chart($(`picture-${order}`), { series, x: range, y, xName: "x", yName, label, labels: shown.length > 1 });
+    const yName = PRIMED[order] + (difference ? " − that of the first" : "");
+    const label = `${["Values", "Derivatives", "Second derivatives"][order]} of ${shown.map((c) => c.label).join(", ") || "nothing"} for x from ${range[0]} to ${range[1]}`;
+    return chart($(`picture-${at}`), { series, x: range, y, xName: "x", yName, label, labels: shown.length > 1 });
   });
   renderCross(found);
 }
@@ -193,15 +200,16 @@ function renderPictures(found) {
 function renderCross(found) {
   const range = rangeOf(found), shown = shownOf(found), at = state.at ?? 1;
   const x = Math.max(range[0], Math.min(range[1], at));
-  drawn.forEach((c, order) => {
+  drawn.forEach((c, i) => {
+    const order = orders()[i];
     c.cross?.remove();
     c.cross = make("g", { class: "crossing" }, make("line", { x1: c.px(x), x2: c.px(x), y1: c.top, y2: c.bottom, class: "cross" }),
-      shown.map((s) => { const y = s.f(x)[order]; return Number.isFinite(y) && c.py(y) >= c.top - 4 && c.py(y) <= c.bottom + 4 ? make("circle", { cx: c.px(x), cy: c.py(y), r: 4.5, style: `fill:${s.colour};stroke:var(--paper)`, class: "mark" }) : null; }));
+      shown.map((s) => { const y = order === 2 ? s.second(x) : s.f(x)[order]; return Number.isFinite(y) && c.py(y) >= c.top - 4 && c.py(y) <= c.bottom + 4 ? make("circle", { cx: c.px(x), cy: c.py(y), r: 4.5, style: `fill:${s.colour};stroke:var(--paper)`, class: "mark" }) : null; }));
     c.root.append(c.cross);
   });
   const place = digits(x, 4), rows = shown.map((s) => [s, s.f(x)]);
-  $("readout").tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, `x = ${place}`), make("th", { scope: "col" }, "f(x)"), make("th", { scope: "col" }, "f′(x)")));
-  $("readout").tBodies[0].replaceChildren(...rows.map(([s, [v, d]]) => make("tr", {}, make("th", { scope: "row" }, make("i", { style: `background:${s.colour}` }), s.label), make("td", {}, digits(v, 7)), make("td", {}, digits(d, 7)))));
+  $("readout").tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, `x = ${place}`), PRIMED.map((name) => make("th", { scope: "col" }, name))));
+  $("readout").tBodies[0].replaceChildren(...rows.map(([s, [v, d]]) => make("tr", {}, make("th", { scope: "row" }, make("i", { style: `background:${s.colour}` }), s.label), make("td", {}, digits(v, 7)), make("td", {}, digits(d, 7)), make("td", {}, digits(s.second(x), 7)))));
   const slider = $("pictures");
   slider.setAttribute("aria-valuemin", range[0]);
   slider.setAttribute("aria-valuemax", range[1]);
@@ -269,7 +277,7 @@ let refresh = () => {}; // what a change of a parameter changes in the details
 function renderDetails(found) {
   const c = found[state.current];
   refresh = () => {};
-  if (!c) return $("details").replaceChildren(make("p", { class: "empty" }, "Choose a function, or write your own formula."));
+  if (!c) return $("details").replaceChildren(make("p", { class: "empty" }, t("Choose a function, or write your own formula.")));
   $("details").replaceChildren(c.curve.name === OWN ? ownDetails(c) : cataloguedDetails(c, RECORDS.get(c.curve.name)));
   refresh(found);
 }
@@ -292,7 +300,7 @@ function cataloguedDetails(c, record) {
     facts.replaceChildren(...factsFor(now, record));
   };
   return make("div", { class: "details" },
-    make("div", { class: "wide" }, make("h2", {}, record.name), make("p", { class: "family" }, [familyOf(record.family), record.aliases.length ? `also ${record.aliases.join(", ")}` : "", record.training ? "random in training" : ""].filter(Boolean).join(" · "))),
+    make("div", { class: "wide" }, make("h2", {}, record.name), make("p", { class: "family" }, [nameOf(record), familyOf(record.family), record.aliases.length ? `${t("also")} ${record.aliases.join(", ")}` : "", record.training ? t("random in training") : ""].filter(Boolean).join(" · "))),
     make("div", {},
       formula, slope, make("p", {}, useOf(record)), record.note ? make("p", { class: "note" }, record.note) : null, record.remarks.map((r) => make("p", { class: "remark" }, r)),
       choose.length || sliders.length ? make("h3", {}, t("Parameters")) : null, choose, make("div", { class: "sliders" }, sliders), error,
@@ -301,8 +309,17 @@ function cataloguedDetails(c, record) {
         sliders.length ? make("button", { onclick: () => again(curve) }, t("One more, to compare")) : null,
         record.variants.length > 1 ? make("button", { onclick: () => compareVariants(record) }, t("Compare its forms")) : null),
       make("h3", {}, t("Code")), codes,
-      record.source ? [make("h3", {}, t("Source")), make("p", { class: "source" }, `${record.source.text}: `, record.source.address ? make("a", { href: record.source.address, rel: "noreferrer" }, record.source.title) : record.source.title, record.source.where)] : null),
+      record.source ? [make("h3", {}, t("Source")), make("p", { class: "source" }, `${record.source.text}: `, record.source.address ? make("a", { href: record.source.address, rel: "noreferrer" }, record.source.title) : record.source.title, record.source.where)] : null,
+      claimsOf(record), DATA.site === null || record.inputs.length > 1 ? null : make("p", {}, make("a", { href: `${DATA.site}activations/${record.name}/`, target: "_top" }, t("Its page in the documentation")))),
     facts, comparison);
+}
+
+/** What is claimed of it and was measured; a link where the documentation stands beside this page. */
+function claimsOf(record) {
+  const rows = DATA.claims.filter(([, , , about]) => about.includes(record.name));
+  if (!rows.length) return null;
+  return [make("h3", {}, t("Claims, tested")), make("ul", { class: "claims" }, rows.map(([name, claim, verdict]) => make("li", {},
+    DATA.site === null ? make("span", { title: `softknee claims show ${name}` }, claim) : make("a", { href: `${DATA.site}claims/${name}/`, target: "_top" }, claim), " ", make("strong", {}, t(verdict)))))];
 }
 
 /** Another choice that goes with the one just made, where not all combinations exist. */
@@ -333,7 +350,7 @@ function slider(name, { symbol, low, high, value, doc, learnable, required }, te
     if (exact.value === "" && endless) set(Infinity, exact);
     else if (exact.value !== "" && Number.isFinite(Number(exact.value))) set(Number(exact.value), exact);
   });
-  const words = [doc, learnable ? "learnable" : ""].filter(Boolean).join("; ");
+  const words = [doc, learnable ? t("learnable") : ""].filter(Boolean).join("; ");
   return make("div", { class: "slider" }, make("label", { for: id, title: doc }, name), place, exact, words ? make("p", {}, symbol ? [maths(symbol), ": "] : null, words) : null);
 }
 
@@ -376,11 +393,11 @@ function factTable(title, rows) {
 }
 
 function factsFor(now, record) {
-  if (record && now.plain) {
+  if (record?.facts.length && now.plain) {
     const required = record.parameters.filter((p) => p.required).map((p) => `${p.name} = ${digits(numberOf(p.default))}`).join(", ");
     return [...factTable(required ? `Facts for ${required}` : "Facts", record.facts), ...factTable("For a standard normal input z", record.normal), make("p", { class: "hint" }, `By softknee: ${record.precision}.`)];
   }
-  const k = factsOf(now.f);
+  const k = factsOf(now.f); // of other values, of a gate, of a formula of one's own
   return [...factTable("Facts", factRows(k)), ...factTable("For a standard normal input z", normalFactRows(k)), make("p", { class: "hint" }, "For these values: found by sampling in this page, without proof.")];
 }
 
@@ -390,15 +407,15 @@ function codeBlock(text, name) {
 }
 
 function codeFor(now, record) {
-  const given = [...Object.entries(now.curve.choices).filter(([n, v]) => v !== record.choices[n][0]).map(([n, v]) => `${n}=${typeof v === "string" ? `"${v}"` : spelled(v)}`),
-    ...record.parameters.filter((p) => p.required || (now.curve.values[p.name] ?? numberOf(p.default)) !== numberOf(p.default)).map((p) => `${p.name}=${pythonNumber(now.curve.values[p.name] ?? numberOf(p.default))}`)];
-  const call = ["x", ...given].join(", ");
+  const call_ = record.call || "x", given = [...Object.entries(now.curve.choices).filter(([n, v]) => v !== record.choices[n][0]).map(([n, v]) => `${n}=${typeof v === "string" ? `"${v}"` : spelled(v)}`),
+    ...record.parameters.filter((p) => !record.inputs.includes(p.name)).filter((p) => p.required || (now.curve.values[p.name] ?? numberOf(p.default)) !== numberOf(p.default)).map((p) => `${p.name}=${pythonNumber(now.curve.values[p.name] ?? numberOf(p.default))}`)];
+  const call = [call_, ...given].join(", ");
   const blocks = [codeBlock(`from softknee import functional as F\n\ny = F.${record.name}(${call})`, "softknee")];
   if (record.torch && !Object.keys(now.curve.choices).length && now.plain) blocks.push(codeBlock(`import torch\n\ny = torch.nn.functional.${record.torch.function}(${call})`, "torch"));
-  const names = record.parameters.filter((p) => new RegExp(`\\b${p.name}\\b`).test(now.variant.code));
+  const names = record.parameters.filter((p) => !record.inputs.includes(p.name) && new RegExp(`\\b${p.name}\\b`).test(now.variant.code));
   const maths_ = /\bmath\./.test(now.variant.code) ? "import math\n" : "", torch_ = /\btorch\./.test(now.variant.code) ? "import torch\n" : "";
   const defaults = names.map((p) => `, ${p.name}=${pythonNumber(now.curve.values[p.name] ?? numberOf(p.default))}`).join("");
-  blocks.push(codeBlock(`# the formula in plain torch\n${maths_}${torch_}${maths_ || torch_ ? "\n" : ""}def ${record.name}(x${defaults}):\n    return ${now.variant.code}`, "the formula in plain torch"));
+  blocks.push(codeBlock(`# the formula in plain torch\n${maths_}${torch_}${maths_ || torch_ ? "\n" : ""}def ${record.name}(${record.inputs.join(", ")}${defaults}):\n    return ${now.variant.code}`, "the formula in plain torch"));
   return blocks;
 }
 

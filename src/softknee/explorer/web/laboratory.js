@@ -17,12 +17,12 @@ function buildLaboratory() {
     place.addEventListener("input", () => set(Number(place.value)));
     exact.addEventListener("change", () => set(Number(exact.value)));
     fields[name] = { place, exact, set };
-    return make("div", { class: "slider" }, make("label", { for: `lab-${name}` }, t(label)), place, exact, note ? make("p", {}, note) : null);
+    return make("div", { class: "slider" }, make("label", { for: `lab-${name}` }, t(label)), place, exact, note ? make("p", {}, t(note)) : null);
   };
   const preset = (label, value) => make("button", { onclick: () => { s.gain = value(); changed(false); } }, t(label));
   let own = 1;
   host.append(make("div", { class: "laboratory" },
-    make("div", { class: "card" }, make("h2", {}, t("A deep network")), make("p", {}, "L layers of n units with random weights, drawn from N(0, gain²/n); standard normal input. The lines are mean-field theory (n → ∞), the points are measured on a network that this page draws and runs."),
+    make("div", { class: "card" }, make("h2", {}, t("A deep network")), make("p", {}, t("L layers of n units with random weights, drawn from N(0, gain²/n); standard normal input. The lines are mean-field theory (n → ∞), the points are measured on a network that this page draws and runs.")),
       make("h3", { class: "unseen" }, "Settings"), make("div", { class: "slider", style: "grid-template-columns: 5.5rem minmax(0, 1fr)" }, make("label", { for: "lab-function" }, t("function")), which),
       control("depth", "depth", 1, 50, 1), control("width", "width", 8, 256, 8), control("gain", "gain", 0.1, 3, 0.005),
       make("div", { class: "row" }, preset("its own gain", () => own), preset("He: √2", () => Math.SQRT2), preset("LeCun: 1", () => 1)),
@@ -32,15 +32,15 @@ function buildLaboratory() {
       make("div", { class: "card" }, verdict, make("p", { class: "legend" }, make("span", {}, make("i", { style: "background:var(--curve-0)" }), t("theory")), make("span", {}, make("i", { class: "point", style: "background:var(--curve-1)" }), t("measured")))),
       make("div", { class: "charts" },
         ...[["mean", "Mean of the outputs", "A mean that is not 0 is the next layer's bias shift."], ["variance", "Variance of the outputs", "Constant: the signal passes. Falling: it dies out. Rising: it explodes."],
-          ["gradient", "Squared gradient, relative to the last layer's", "Read from right to left: how much of it arrives below."], ["q", "Second moment before the function", "Its input in each layer, q."]].map(([n, title, about]) => make("div", { class: "card" }, make("h2", {}, t(title)), panels[n], make("p", {}, about)))),
+          ["gradient", "Squared gradient, relative to the last layer's", "Read from right to left: how much of it arrives below."], ["q", "Second moment before the function", "Its input in each layer, q."]].map(([n, title, about]) => make("div", { class: "card" }, make("h2", {}, t(title)), panels[n], make("p", {}, t(about))))),
       make("div", { class: "card" }, make("h2", {}, t("One layer, measured")), control("layer", "layer", 1, 50, 1),
-        make("div", { class: "charts" }, make("div", {}, panels.before, make("p", {}, "Inputs of the function, with the normal density the theory expects.")), make("div", {}, panels.after, make("p", {}, "Its outputs. A high first bar: units that are off.")))))));
+        make("div", { class: "charts" }, make("div", {}, panels.before, make("p", {}, t("Inputs of the function, with the normal density the theory expects."))), make("div", {}, panels.after, make("p", {}, t("Its outputs. A high first bar: units that are off."))))))));
 
   return () => {
     const found = curves().filter((c) => !c.error);
     which.replaceChildren(...found.map((c) => make("option", {}, c.label)));
     if (!found.length) {
-      verdict.textContent = "Choose a function first, under Functions.";
+      verdict.textContent = t("Choose a function first, under Functions.");
       return;
     }
     s.function = Math.min(s.function, found.length - 1);
