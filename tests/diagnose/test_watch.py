@@ -193,14 +193,18 @@ def test_exporters(tmp_path: Path) -> None:
         def add_scalar(self, *args: Any) -> None:
             self.got.append(args)
 
-        def log(self, values: Any, step: int) -> None:
-            self.got.append((step, values))
+        def define_metric(self, name: str, step_metric: str | None = None) -> None:
+            self.got.append((name, step_metric))
+
+        def log(self, values: Any) -> None:
+            self.got.append(values)
 
     board, run = Fake(), Fake()
     timeline.to_tensorboard(board)
     timeline.to_wandb(run)
     assert ("softknee/1/flat", timeline.of("1").series["flat"][0], 0) in board.got
-    assert [step for step, _ in run.got] == [0, 1, 2]
+    assert run.got[:2] == [("softknee/step", None), ("softknee/*", "softknee/step")]
+    assert [values["softknee/step"] for values in run.got[2:]] == [0, 1, 2]
 
 
 def _process(rank: int, port: int, folder: str) -> None:

@@ -94,10 +94,14 @@ class Timeline:
                     writer.add_scalar(f"{prefix}/{row['layer']}/{name}", row[name], row["step"])
 
     def to_wandb(self, run: Any, prefix: str = "softknee") -> None:
-        """run: a wandb run, or whatever has its `log(values, step=...)`."""
+        """run: a wandb run, or whatever has its `log(values)`. The steps are an axis of their own
+        (PREFIX/step), so that it does not matter how far the run's own step has come."""
+        if hasattr(run, "define_metric"):
+            run.define_metric(f"{prefix}/step")
+            run.define_metric(f"{prefix}/*", step_metric=f"{prefix}/step")
         by_step: dict[int, dict[str, float]] = {}
         for row in self.rows():
-            values = by_step.setdefault(row["step"], {})
+            values = by_step.setdefault(row["step"], {f"{prefix}/step": row["step"]})
             values |= {f"{prefix}/{row['layer']}/{n}": row[n] for n in SERIES if row[n] == row[n]}
         for step in sorted(by_step):
-            run.log(by_step[step], step=step)
+            run.log(by_step[step])
