@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from softknee.compare.records import Comparison
 from softknee.show import comparison as drawing
+from softknee.show.comparison_html import _scatter
 from softknee.show.scale import scale, scale_of
 
 VOID = {"meta", "br", "link", "line", "polyline", "polygon"}
@@ -21,7 +23,7 @@ VOID = {"meta", "br", "link", "line", "polyline", "polygon"}
 def found() -> Comparison:
     return drawing.compare(
         "iris",
-        "relu,leaky_relu(negative_slope=0.3),prelu,sigmoid",
+        "relu,leaky_relu(negative_slope=0.1..0.3:2),prelu,sigmoid",
         seeds=6,
         depth=(1, 8),
         width=12,
@@ -65,6 +67,7 @@ def test_the_report_is_one_whole_file(found: Comparison, tmp_path: Path) -> None
     for section in (
         "Ranking",
         "What depth costs",
+        "What the activations' parameters do",
         "Learning curves",
         "Who beats whom",
         "Cost",
@@ -115,6 +118,32 @@ def test_the_package_called_as_a_function_has_bar_and_drawing(capsys: pytest.Cap
     found = softknee.compare("iris", "relu", seeds=2, depth=1, width=4, epochs=1, lr=0.01)
     assert "2 runs" in capsys.readouterr().err
     assert "relu" in found.table()
+
+
+def test_several_data_sets_have_a_table_and_a_diagram() -> None:
+    several = drawing.compare(
+        "iris,wine", "relu,tanh,elu", seeds=2, depth=(1, 2), width=4, epochs=1, lr=0.01, progress=False
+    )
+    parser = Balanced()
+    parser.feed(drawing.html(several))
+    assert parser.open == []
+    text = " ".join(parser.text)
+    assert "mean rank" in text
+    assert "critical-difference diagram" in text
+    for level in several.levels:
+        for s in level.standings:
+            assert f"{100 * s.score.mean:.1f}" in text
+
+
+def test_names_in_a_scatter_cover_nothing(found: Comparison) -> None:
+    for level in found.levels:
+        dots = _scatter(level)["dots"]
+        assert {dot["label"].split(" ")[0] for dot in dots} == set(found.labels)
+        assert all(0 <= dot[axis] <= 100 for dot in dots for axis in "xy")
+        tops = sorted(
+            dot["spot"][1] for dot in dots if dot["spot"] and dot["spot"][0] == "after" and dot["x"] < 1
+        )
+        assert all(b - a > 5 for a, b in itertools.pairwise(tops))
 
 
 def test_plain_text(found: Comparison) -> None:

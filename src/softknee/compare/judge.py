@@ -236,6 +236,8 @@ def _many(levels: Sequence[Level]) -> str:
         if always
         else f"no activation keeps up with the best in all {len(levels)} conditions"
     )
+    if len(always) == len(labels):
+        return f"none of the {len(labels)} activations falls behind the best by more than chance in any of {len(levels)} conditions"
     return f"{lead}; the largest loss is {worst[1]}'s with {worst[2]}, {_points(worst[0])} points"
 
 

@@ -7,6 +7,7 @@ and dark come from one text.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +17,10 @@ from jinja2 import Environment
 from softknee.compare.judge import groups
 from softknee.compare.protocol import Protocol
 from softknee.compare.records import Comparison, Curve, Level, Ranks
+from softknee.compare.specification import parse
+from softknee.compare.statistics import Interval
 from softknee.show.pages import environment
-from softknee.show.scale import scale_of
+from softknee.show.scale import fenced, scale, scale_of
 
 Point = tuple[float, float]
 
@@ -57,12 +60,21 @@ def _view(comparison: Comparison) -> dict[str, Any]:
         "metric": levels[0].metric if len({level.metric for level in levels}) == 1 else "score",
         "varied": _varied(comparison),
         "levels": [
-            {"level": level, "scale": scale_of(level), "rows": _rows(level)} | _times(level)
+            {
+                "level": level,
+                "scale": scale_of(level),
+                "rows": _rows(level),
+                "rates": _common_rates(level),
+                "scatter": _scatter(level),
+            }
+            | _times(level)
             for level in levels
         ],
         "overview": [_nearness(level) for level in levels],
         "sweeps": [sweep for name in levels[0].varies if (sweep := _sweep(comparison, name))],
-        "ranked": comparison.ranks and _ranked(comparison.ranks),
+        "ranked": comparison.ranks and _ranked(comparison, comparison.ranks),
+        "dials": _dials(comparison.labels, shown),
+        "rates": _sensitivity(comparison.labels, shown),
         "shown": shown,
         "shades": [f"var(--series-{_shade(i, len(shown))})" for i in range(len(shown))],
         "panels": [_panel(comparison, shown, label) for label in comparison.labels],
@@ -111,6 +123,136 @@ def _nearness(level: Level) -> dict[str, float]:
         s.label: _clamped((s.score.mean - level.guess) / max(1e-9, best - level.guess))
         for s in level.standings
     }
+
+
+def _across(
+    label: str,
+    notes: Sequence[str],
+    unit: str,
+    series: Sequence[Sequence[tuple[float, Interval]]],
+    low: float,
+    high: float,
+) -> dict[str, Any]:
+    """A panel of lines: scores with their intervals against a number, by its logarithm where it spans enough."""
+    steps = sorted({step for line in series for step, _ in line})
+    ratio = steps[0] > 0 and steps[-1] >= 4 * steps[0]
+    place = (lambda v: math.log(v)) if ratio else float
+    span = max(1e-12, place(steps[-1]) - place(steps[0]))
+
+    def points(line: Sequence[tuple[float, float]]) -> list[Point]:
+        return [((place(step) - place(steps[0])) / span, v) for step, v in line]
+
+    lines = []
+    for line in series:
+        means = points([(step, v.mean) for step, v in line])
+        bounded = all(math.isfinite(v.low) and math.isfinite(v.high) for _, v in line)
+        band = points([(step, v.low) for step, v in line] + [(step, v.high) for step, v in line][::-1])
+        lines.append(
+            {
+                "points": _line(means, low, high),
+                "dots": [(100 * x, 100 * (1 - _clamped((y - low) / (high - low)))) for x, y in means],
+                "band": _line(band, low, high) if bounded else "",
+            }
+        )
+    return {
+        "label": label,
+        "notes": notes,
+        "unit": unit,
+        "first": _word(steps[0]),
+        "last": _word(steps[-1]),
+        "lines": lines,
+    }
+
+
+def _dials(labels: Sequence[str], levels: Sequence[Level]) -> list[dict[str, Any]]:
+    """A panel for each parameter of an activation that has several values while its others stay."""
+    found: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
+    for label in labels:
+        specification = parse(label)[0]
+        settings = dict(specification.settings)
+        for name, value in settings.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                rest = ", ".join(f"{k}={v}" for k, v in settings.items() if k != name)
+                found.setdefault((specification.name, name, rest), []).append((value, label))
+    panels = []
+    for (activation, name, rest), values in found.items():
+        if len(values) < 2:
+            continue
+        values.sort()
+        series = [[(value, level.of(label).score) for value, label in values] for level in levels]
+        bounds = [b for line in series for _, v in line for b in (v.mean, v.low, v.high) if math.isfinite(b)]
+        axis = scale(min(bounds), max(bounds))
+        best = ", ".join(f"{max(line, key=lambda at: at[1].mean)[0]:g}" for line in series)
+        notes = [rest] * bool(rest)
+        notes += [f"{100 * axis.low:.4g} to {100 * axis.high:.4g} %; highest at {best}"]
+        panels.append(_across(f"{activation}: {name}", notes, name, series, axis.low, axis.high))
+    return panels
+
+
+def _sensitivity(labels: Sequence[str], levels: Sequence[Level]) -> list[dict[str, Any]]:
+    """A panel for each activation: its validation score against the learning rate, on one scale for all."""
+    if len(levels[0].standings[0].by_rate) < 2:
+        return []
+    every = sorted(v for level in levels for s in level.standings for _, v in s.by_rate)
+    axis = scale(fenced(every)[0], every[-1])
+    panels = []
+    for label in labels:
+        standings = [level.of(label) for level in levels]
+        series = [[(rate, Interval(v, math.nan, math.nan)) for rate, v in s.by_rate] for s in standings]
+        chosen = " · ".join(f"{max(sorted(set(s.rates)), key=s.rates.count):g}" for s in standings)
+        panels.append(_across(label, [chosen], "", series, axis.low, axis.high))
+    ends = f"{100 * axis.low:.4g} to {100 * axis.high:.4g} %"
+    panels[0]["scale"] = ends
+    return panels
+
+
+def _common_rates(level: Level) -> list[float]:
+    """The learning rates, if all activations were given the same ones."""
+    every = {tuple(rate for rate, _ in s.by_rate) for s in level.standings}
+    return list(every.pop()) if len(every) == 1 else []
+
+
+def _scatter(level: Level) -> dict[str, Any]:
+    """Time of a step against score. A name stands where it covers no other and no dot, in a box of this many pixels;
+    one that finds no place is left to the table."""
+    wide, high, line = 400.0, 240.0, 13.0
+    times = [1e6 * s.step_seconds[0] for s in level.standings]
+    down, across = scale_of(level, seeds=False), scale(min(times), max(times))
+    places = [
+        (across.place(time), 1 - down.place(s.score.mean))
+        for s, time in zip(level.standings, times, strict=True)
+    ]
+    taken = [(wide * x - 5, high * y - 5, wide * x + 5, high * y + 5) for x, y in places]
+    dots = []
+    for s, time, (x, y) in zip(level.standings, times, places, strict=True):
+        low = f" ↓ {100 * s.score.mean:.1f}" if s.score.mean < down.low else ""
+        width = 6.6 * len(s.label + low)
+        spot = None
+        for before, shift in itertools.product((False, True), (0, -1, 1, -2, 2)):
+            left = wide * x - (width + 9 if before else -9)
+            top = high * y + (shift * 0.8 - 0.5) * line
+            box = (left, top, left + width, top + line)
+            inside = box[0] >= 0 and box[1] >= -line / 2 and box[2] <= wide and box[3] <= high + line / 2
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                spot = ("before" if before else "after", 100 * (y + shift * 0.8 * line / high))
+                break
+        title = f"{s.label}: {100 * s.score.mean:.2f} %, {time:.0f} µs"
+        dots.append(
+            {"label": s.label + low, "x": 100 * x, "y": 100 * y, "spot": spot, "tied": s.tied, "title": title}
+        )
+    return {
+        "dots": dots,
+        "down": [{"at": 100 * (1 - down.place(t)), "text": f"{100 * t:.4g}"} for t in down.ticks],
+        "across": [{"at": 100 * across.place(t), "text": f"{t:.4g}"} for t in across.ticks],
+    }
+
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _sweep(comparison: Comparison, name: str) -> dict[str, Any] | None:
@@ -172,15 +314,35 @@ def _said(name: str, value: Any) -> str:
     return f"{name.replace('_', ' ')} {_word(value)}"
 
 
-def _ranked(ranks: Ranks) -> dict[str, Any]:
-    """The critical-difference diagram: every activation's mean rank, and bars over those that are alike."""
+def _ranked(comparison: Comparison, ranks: Ranks) -> dict[str, Any]:
+    """The critical-difference diagram: every activation's mean rank, and bars over those that are alike; and the
+    table of each one's mean score on every data set."""
     count = len(ranks.mean)
+    means = {
+        name: {label: sum(v.of(label).score.mean for v in of) / len(of) for label in comparison.labels}
+        for name in ranks.sets
+        if (of := [level for level in comparison.levels if level.data == name])
+    }
+    guess = {level.data: level.guess for level in comparison.levels}
 
     def at(rank: float) -> float:
         return 100 * (rank - 1) / max(1, count - 1)
 
+    def near(name: str, score: float) -> float:
+        best = max(means[name].values())
+        return _clamped((score - guess[name]) / max(1e-9, best - guess[name]))
+
     bars = groups(ranks.mean, ranks.critical)
+    table = [
+        {
+            "label": label,
+            "rank": rank,
+            "scores": [{"score": of[label], "near": near(name, of[label])} for name, of in means.items()],
+        }
+        for label, rank in ranks.mean
+    ]
     return {
+        "table": table,
         "ticks": [(at(rank), rank) for rank in range(1, count + 1)],
         "rows": [
             {

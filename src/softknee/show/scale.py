@@ -35,13 +35,18 @@ def scale(low: float, high: float, count: int = 4) -> Scale:
 def scale_of(level: Level, seeds: bool = True) -> Scale:
     """The axis of a ranking: it holds every mean, its interval and (`seeds`) every seed, but those of activations
     so far below the others that these could not be told apart on it."""
-    means = sorted(s.score.mean for s in level.standings)
-    lower, upper = means[len(means) // 4], means[(3 * len(means)) // 4]
-    fence = lower - max(6 * (upper - lower), 0.02)
-    near = [s for s in level.standings if s.score.mean >= fence]
+    lowest = fenced(s.score.mean for s in level.standings)[0]
+    near = [s for s in level.standings if s.score.mean >= lowest]
     values = [v for s in near for v in (s.score.mean, *finite((s.score.low, s.score.high)))]
     values += [v for s in near for v in s.scores if seeds]
     return scale(min(values), min(1.0, max(values)))
+
+
+def fenced(values: Iterable[float]) -> list[float]:
+    """The values in order, without those far below the others."""
+    found = sorted(values)
+    lower, upper = found[len(found) // 4], found[(3 * len(found)) // 4]
+    return [v for v in found if v >= lower - max(6 * (upper - lower), 0.02)]
 
 
 def finite(values: Iterable[float]) -> list[float]:
