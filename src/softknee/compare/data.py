@@ -55,6 +55,8 @@ def load(data: str | Path, kind: Kind | None = None) -> Task:
         return files.read(Path(data), kind)
     if ":" in name:
         return files.returned(name, kind)
+    if "/" in name:
+        raise DataError(f"{name}: no such file or folder")
     raise DataError(
         f"no data set called {name!r}; nearest: {', '.join(nearest(name, SOURCES))}; or give a file "
         f"({', '.join(files.ENDINGS)}) or module:function; `softknee data` lists what there is"

@@ -21,6 +21,7 @@ from softknee.compare.tasks import Kind, Task, classification, multilabel, regre
 
 ENDINGS = (".npz", ".csv", ".parquet", ".txt", "-ubyte", "-ubyte.gz")
 _FEATURES = ("x", "data", "features", "inputs")
+_TRUTH = {"True": "1", "False": "0", "true": "1", "false": "0"}
 _LABELS = ("y", "target", "targets", "label", "labels", "class")
 
 
@@ -89,8 +90,20 @@ def task_of(value: Any, name: str, kind: Kind | None = None) -> Task:
         value = _collected(value, name)
     if len(value) != 2:
         raise DataError(f"{name} gives {len(value)} things; inputs and targets are needed")
-    inputs, targets = (np.asarray(v.detach().cpu() if hasattr(v, "detach") else v) for v in value)
+    try:
+        inputs, targets = map(_array, value)
+    except ValueError as error:
+        raise DataError(f"{name}: not a table of numbers: {str(error).split(' The detected')[0]}") from None
     return _task(name, name, inputs, targets, kind)
+
+
+def _array(value: Any) -> NDArray[Any]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value  # numpy has none
+    return np.asarray(value)
 
 
 def _collected(value: Any, name: str) -> tuple[Any, Any]:
@@ -127,15 +140,24 @@ def _npz(path: Path, kind: Kind | None) -> Task:
 
 
 def _csv(path: Path, kind: Kind | None) -> Task:
-    """A header, then one sample a row; the labels are the column called y, target, label or class, else the last."""
+    """A header, then one sample a row, with commas, semicolons or tabs; the labels are the column called y, target,
+    label or class, else the last."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
+            first = file.readline()
+            file.seek(0)
+            rows = [row for row in csv.reader(file, delimiter=max(",;\t", key=first.count)) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a csv file: {error}") from None
     if len(rows) < 2:
         raise DataError(f"{path} has no samples: it needs a header line and one line a sample")
     header, *body = rows
+    if len(header) < 2:
+        raise DataError(f"{path}: one column only; features and labels are needed")
+    if "" in header:
+        raise DataError(
+            f"{path}: column {header.index('') + 1} has no name; leave it out if it numbers the rows"
+        )
     for number, row in enumerate(body, 2):
         if len(row) != len(header):
             raise DataError(f"{path}: row {number} has {len(row)} columns, the header has {len(header)}")
@@ -168,6 +190,7 @@ def _columns(path: Path, header: list[str], cells: list[list[str]], kind: Kind |
     missing = [name for name, column in columns.items() if any(_missing(cell) for cell in column)]
     if missing:
         raise DataError(f"{path}: missing values in {some(missing)}; fill or drop them first")
+    columns = {name: [_TRUTH.get(cell.strip(), cell) for cell in column] for name, column in columns.items()}
     words = [name for name, column in columns.items() if any(_number(cell) is None for cell in column)]
     if words:
         raise DataError(f"{path}: text in {some(words)}; encode as numbers, or leave the columns out")
@@ -196,7 +219,11 @@ def _idx(path: Path) -> Task:
     inputs, labels = [], []
     for file in found:
         beside = file.with_name(file.name.replace("images-idx3", "labels-idx1"))
-        if beside == file or not beside.is_file():
+        if beside == file:
+            raise DataError(
+                f"{file}: give the images, ...-images-idx3-ubyte; the labels are found beside them"
+            )
+        if not beside.is_file():
             raise DataError(f"{file}: its labels, {beside.name}, are not beside it")
         inputs.append(_idx_array(file))
         labels.append(_idx_array(beside))
@@ -226,9 +253,13 @@ def _task(name: str, where: str, inputs: NDArray[Any], targets: NDArray[Any], ki
         numbers = targets.dtype.kind == "f" and np.isfinite(targets).all()
         if targets.ndim == 2 and targets.shape[1] > 1:
             kind = (
-                "multilabel"
-                if targets.dtype.kind in "biuf" and np.isin(targets, (0, 1)).all()
-                else "regression"
+                "classification"
+                if _one_hot(targets)
+                else (
+                    "multilabel"
+                    if targets.dtype.kind in "biuf" and np.isin(targets, (0, 1)).all()
+                    else "regression"
+                )
             )
         else:
             kind = "regression" if numbers and (targets != np.round(targets)).any() else "classification"
@@ -240,7 +271,16 @@ def _task(name: str, where: str, inputs: NDArray[Any], targets: NDArray[Any], ki
         raise DataError(f"{where}: kind={kind!r}; it is classification, regression or multilabel here")
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
+    elif _one_hot(targets):
+        targets = targets.argmax(1)
     return classification(name, where, inputs, targets, **shape)
+
+
+def _one_hot(targets: NDArray[Any]) -> bool:
+    """Whether each row is one 1 among 0s."""
+    if targets.ndim != 2 or targets.dtype.kind not in "biuf":
+        return False
+    return bool(np.isin(targets, (0, 1)).all() and (targets.sum(1) == 1).all())
 
 
 def _shape(inputs: NDArray[Any]) -> tuple[int, ...]:
