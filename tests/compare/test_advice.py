@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from softknee.compare import advice
 from softknee.compare.advice import recommend
 from softknee.compare.errors import CompareError
 
@@ -22,6 +25,21 @@ def test_the_field_is_narrowed_and_the_rest_compared() -> None:
         f"Use {found.activation}: " if found.matters else "It does not matter here: "
     )
     assert "6 activations tried on iris" in found.answer
+
+
+def test_a_small_budget_tries_fewer_and_says_so() -> None:
+    found = recommend("iris", minutes=0.001, epochs=4, width=4, lr=0.01, depth=1)
+    assert len(found.rungs[0].scores) == 8
+    assert "8 activations tried on iris" in found.answer
+    assert re.search(r"the budget left \d\d untried; the budget allowed 1 of 4 epochs", found.answer)
+
+
+def test_those_of_the_catalogue_that_cannot_be_trained_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(advice, "candidates", lambda: ["sign", "relu", "binary_step", "tanh"])
+    found = recommend("iris", minutes=1, epochs=1, width=4, lr=0.01, depth=1)
+    assert {label for label, _ in found.rungs[0].scores} == {"relu", "tanh"}
 
 
 def test_a_better_one_is_recommended_with_its_interval() -> None:

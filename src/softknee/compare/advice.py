@@ -4,6 +4,10 @@ Rung by rung (Jamieson & Talwalkar 2016, arXiv 1502.07943), the contestants are 
 epochs on a few seeds, and the half with the higher validation scores goes on; what is left, with the usual choice
 (`activations.OTHER`) to compare with, is compared on fresh seeds by the tests of `compare`. No test score takes part
 in the choosing; but each seed splits the samples anew, so that a sample may choose in one seed and test in another.
+
+The time for that last comparison, with all epochs, is set aside as soon as the first few have shown how long a run
+takes; the rungs share the rest. The field is tried in its order until its share is spent: who is not reached is left
+out, and the answer says so.
 """
 
 from __future__ import annotations
@@ -14,10 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from softknee import catalogue
-from softknee.compare.activations import DEFAULT, OTHER, activation
+from softknee.compare.activations import DEFAULT, OTHER, activation, resolve
 from softknee.compare.errors import CompareError
 from softknee.compare.experiment import compare
 from softknee.compare.records import Comparison
@@ -26,7 +28,9 @@ from softknee.compare.specification import parse, specifications
 from softknee.compare.statistics import seeds_needed
 
 _FINALISTS, _SCREENED = 4, 3  # activations in the last comparison; seeds in each rung before it
-_SHARE = 0.5  # of the budget for the last comparison
+_SHARE = 0.6  # of the budget for the last comparison, at most
+_RUNGS = ((1 / 8, 0.6), (1 / 4, 0.8), (1 / 2, 1.0))  # of the epochs; of the rungs' time, when each ends
+_TOGETHER = 4  # activations tried between the first two looks at the clock
 
 
 @dataclass(frozen=True)
@@ -68,67 +72,96 @@ def recommend(
     """The activation to use for a task.
 
     data, settings: as `compare` takes them, one value each. activations: the field; default: the catalogue's. minutes:
-    the budget, kept by narrowing the field sooner, then by fewer epochs in the last comparison; a first round of one
-    epoch is always run.
+    the budget, kept by trying fewer, by narrowing the field sooner, then by fewer epochs in the last comparison; a few
+    are always tried, and the last comparison has one epoch at least.
     """
     if not 0 < minutes < math.inf:
         raise CompareError(f"minutes={minutes}: a positive number is needed")
     if settings.get("depth") is None and settings.get("network") in (None, "mlp"):
         settings["depth"] = 2
-    deadline = time.monotonic() + 60 * minutes
+    start, budget = time.monotonic(), 60 * minutes
     field = candidates() if activations is None else [str(s) for s in specifications(activations)]
     usual = field[0] if OTHER not in field else OTHER
     if len(field) < 2:
         raise CompareError("one activation: there is nothing to choose from")
+    seeds = max(seeds, seeds_needed())
+    last_work = (min(_FINALISTS, len(field)) + 1) * seeds * epochs
     rungs: list[Rung] = []
-    trained, seconds_an_epoch = 1, 0.0
-    while len(field) > _FINALISTS or not rungs:
-        start = time.monotonic()
-        progress(
-            Progress(
-                0,
-                1,
-                "",
-                f"round {len(rungs) + 1}: {len(field)} activations, {trained} epoch{'s' * (trained > 1)}",
-            )
-        )
-        found = compare(
-            data, field, seeds=range(1000, 1000 + _SCREENED), epochs=trained, progress=progress, **settings
-        )
+    untried, second = 0, math.inf  # second: the time that an epoch of one seed takes, with all learning rates
+
+    def spent() -> float:
+        return time.monotonic() - start
+
+    def tell(event: Progress) -> None:
+        progress(Progress(min(spent(), budget), budget, event.text))
+
+    def scores(some: Sequence[str], trained: int) -> dict[str, float]:
+        screened = range(1000, 1000 + _SCREENED)
+        found = compare(data, some, seeds=screened, epochs=trained, progress=tell, **settings)
         if len(found.levels) > 1:
             raise CompareError("recommend takes one data set and one value of each setting")
-        seconds_an_epoch = (time.monotonic() - start) / len(field) / trained / _SCREENED
-        scores = {s.label: s.validation_score.middle[-1] for s in found.levels[0].standings}
-        ordered = sorted(scores, key=lambda label: -scores[label])
-        left = deadline - time.monotonic()
-        affordable = _SHARE * left / (seconds_an_epoch * _SCREENED * min(2 * trained, epochs))
-        kept = max(_FINALISTS, min(math.ceil(len(field) / 2), int(affordable)))
-        rungs.append(Rung(trained, tuple((label, scores[label]) for label in ordered), min(kept, len(field))))
+        return {s.label: s.validation_score.middle[-1] for s in found.levels[0].standings}
+
+    for number, (share, end) in enumerate(_RUNGS):
+        if rungs and len(field) <= _FINALISTS:
+            break
+        trained = max(1, round(share * epochs))
+        note = f"round {number + 1}: {len(field)} activations, {trained} epoch{'s' * (trained > 1)}"
+        progress(Progress(min(spent(), budget), budget, "", note))
+        found: dict[str, float] = {}
+        at, size = 0, _TOGETHER
+        while at < len(field):
+            begun = spent()
+            some = [name for name in field[at : at + size] if rungs or activations or _trainable(name)]
+            at += size
+            if some:
+                found |= scores(some, trained)
+                # the least of all: the first ones also compile their kernels, and few do not fill the cores
+                second = min(second, (spent() - begun) / (len(some) * trained * _SCREENED))
+            for_rungs = budget - min(_SHARE * budget, second * last_work)
+            left = end * for_rungs - spent()
+            if left <= 0 and len(found) > _FINALISTS:
+                break
+            size = max(_TOGETHER, min(2 * size, int(left / (second * trained * _SCREENED))))
+        if not rungs:
+            untried = len(field) - at
+        ordered = sorted(found, key=lambda label: -found[label])
+        following, until = _RUNGS[min(number + 1, len(_RUNGS) - 1)]
+        next_seconds = second * _SCREENED * max(1, round(following * epochs))  # of an activation
+        affordable = int((until - end) * for_rungs / next_seconds)
+        kept = min(len(ordered), max(_FINALISTS, min(math.ceil(len(ordered) / 2), affordable)))
+        rungs.append(Rung(trained, tuple((label, found[label]) for label in ordered), kept))
         field = ordered[:kept]
-        trained = min(2 * trained, epochs)
-    finalists = list(dict.fromkeys([usual, *field]))
-    left = max(1.0, deadline - time.monotonic())
-    fits = int(left / (seconds_an_epoch * len(finalists) * seeds))
-    last = max(1, min(epochs, fits))
-    notes = "" if last == epochs else f" (the budget allowed {last} of {epochs} epochs)"
-    evidence = compare(
-        data, finalists, seeds=max(seeds, seeds_needed()), epochs=last, progress=progress, **settings
-    )
-    return _judged(evidence, usual, tuple(rungs), notes)
+    finalists = list(dict.fromkeys([usual, *field[:_FINALISTS]]))
+    last = max(1, min(epochs, int((budget - spent()) / (second * len(finalists) * seeds))))
+    notes = [f"the budget left {untried} untried"] * (untried > 0)
+    if last < epochs:
+        notes.append(f"the budget allowed {last} of {epochs} epochs: more minutes give a firmer answer")
+    evidence = compare(data, finalists, seeds=seeds, epochs=last, progress=progress, **settings)
+    return _judged(evidence, usual, tuple(rungs), f" ({'; '.join(notes)})" if notes else "")
 
 
 def candidates() -> list[str]:
-    """The field: every pointwise activation of the catalogue that can be trained as it is; the usual ones first."""
+    """The field: the pointwise activations of the catalogue that need no value from the caller; the usual ones first."""
     found = DEFAULT.split(",")
     for definition in catalogue.all_definitions():
-        if definition.name not in found and definition.family != "user":
-            try:
-                contestant = activation(parse(definition.name)[0])
-            except (CompareError, AttributeError):
-                continue
-            if np.isfinite(contestant.gain) and contestant.steepest > 0:
-                found.append(definition.name)
+        if definition.name in found or definition.family == "user" or definition.inputs != ("x",):
+            continue
+        try:
+            resolve(parse(definition.name)[0])
+        except CompareError:
+            continue
+        found.append(definition.name)
     return found
+
+
+def _trainable(name: str) -> bool:
+    """Whether a gradient gets through."""
+    try:
+        contestant = activation(parse(name)[0])
+    except CompareError:
+        return False
+    return math.isfinite(contestant.gain) and contestant.steepest > 0
 
 
 def _judged(evidence: Comparison, usual: str, rungs: tuple[Rung, ...], notes: str) -> Recommendation:
