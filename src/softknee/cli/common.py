@@ -26,8 +26,8 @@ def plain_errors() -> Iterator[None]:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         typer.echo(f"softknee: {text}", err=True)
         raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("softknee: stopped", err=True)
+    except KeyboardInterrupt as error:
+        typer.echo(f"softknee: {str(error) or 'stopped'}", err=True)
         raise typer.Exit(130) from None
 
 
