@@ -2,12 +2,12 @@
 
 Taught: notes on torch.nn's activations, after the paper (Barron 2017, arXiv:1704.07483).
 
-Below 0: f = alpha (e^(x/alpha) - 1) and f' = e^(x/alpha) = f/alpha + 1, so one exponential serves both passes.
-Scale similarity: f(x; alpha) = f(c x; c alpha)/c for c > 0. For alpha -> 0+ the exponential vanishes (ReLU), for
-alpha -> infinity f(x) -> x. Every statement is checked on a grid in float64.
+Below 0: f = alpha (e^(x/alpha) - 1) and f' = e^(x/alpha) = f/alpha + 1, so one exponential serves both passes. Scale
+similarity: f(x; alpha) = f(c x; c alpha)/c for c > 0. For alpha -> 0+ the exponential vanishes (ReLU), for alpha ->
+infinity f(x) -> x. Every statement is checked on a grid in float64.
 
-Practice: Alpha is a length on the x axis: rescaling the inputs and alpha together changes nothing. ELU has no such rule,
-and its slope jumps at 0 unless alpha = 1.
+Practice: Alpha is a length on the x axis: rescaling the inputs and alpha together changes nothing. ELU has no such
+rule, and its slope jumps at 0 unless alpha = 1.
 """
 
 import numpy as np

@@ -2,9 +2,10 @@
 
 Taught: notes on torch.nn's activations, after the paper (Clevert et al. 2016, arXiv:1511.07289).
 
-The argument: where a unit is saturated, a change of its input changes nothing. ReLU is flat below 0, too, and nearer: so
-what is to be robust is the absence of a feature, in both. Networks with 5 hidden layers are trained on clean digits and
-tested with Gaussian noise of growing size on the standardised pixels; and once more trained with the noise.
+The argument: where a unit is saturated, a change of its input changes nothing. ReLU is flat below 0, too, and nearer:
+so what is to be robust is the absence of a feature, in both. Networks with 5 hidden layers are trained on clean
+digits and tested with Gaussian noise of growing size on the standardised pixels; and once more trained with the
+noise.
 
 Practice: For robustness to noise train with noise; it does far more than any choice between these functions.
 """

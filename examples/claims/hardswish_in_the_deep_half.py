@@ -2,9 +2,10 @@
 
 Taught: notes on torch.nn's activations, after the paper (Howard et al. 2019, arXiv:1905.02244).
 
-Two statements. Cost: with every halving of the resolution an activation has fewer numbers to work on, so the expensive function
-belongs where there are few. Benefit: it is greatest in the deep half. Convolutional networks with 4 layers on digits and
-multilayer perceptrons with 8 have hard-swish everywhere, in the lower half, in the upper half, or nowhere (ReLU).
+Two statements. Cost: with every halving of the resolution an activation has fewer numbers to work on, so the
+expensive function belongs where there are few. Benefit: it is greatest in the deep half. Convolutional networks with
+4 layers on digits and multilayer perceptrons with 8 have hard-swish everywhere, in the lower half, in the upper half,
+or nowhere (ReLU).
 
 Practice: The cost argument is arithmetic and holds wherever resolution falls. For accuracy, place it by experiment.
 """

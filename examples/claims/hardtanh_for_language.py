@@ -2,10 +2,11 @@
 
 Taught: notes on torch.nn's activations, after Collobert et al. 2011 (Journal of Machine Learning Research 12).
 
-The next character of English text (the Python manual), by a recurrent network and by a small transformer; hardtanh against tanh,
-and both against ReLU and GELU. Time is that of the function alone, forward and backward.
+The next character of English text (the Python manual), by a recurrent network and by a small transformer; hardtanh
+against tanh, and both against ReLU and GELU. Time is that of the function alone, forward and backward.
 
-Practice: As good as tanh where tanh is the choice, and cheaper without vector units; today's transformers gain from neither.
+Practice: As good as tanh where tanh is the choice, and cheaper without vector units; today's transformers gain from
+neither.
 """
 
 import torch

@@ -1,11 +1,12 @@
 """Maxout belongs together with dropout.
 
-Taught: tutorials on ReLU's relatives, after the paper (Goodfellow et al. 2013, arXiv:1302.4389), which designed it so.
+Taught: tutorials on ReLU's relatives, after the paper (Goodfellow et al. 2013, arXiv:1302.4389), which designed it
+so.
 
-The argument: maxout is linear almost everywhere, so the average over dropped-out networks is close to the network with
-weights scaled. If maxout goes with dropout better than others, dropout helps it more. Maxout of two and three pieces and
-ReLU, with and without dropout of 0.5, on 300 samples of digits, where dropout has something to do; the gain by dropout is
-compared between them.
+The argument: maxout is linear almost everywhere, so the average over dropped-out networks is close to the network
+with weights scaled. If maxout goes with dropout better than others, dropout helps it more. Maxout of two and three
+pieces and ReLU, with and without dropout of 0.5, on 300 samples of digits, where dropout has something to do; the
+gain by dropout is compared between them.
 
 Practice: Choose dropout by how much your network overfits, with maxout as with anything else.
 """

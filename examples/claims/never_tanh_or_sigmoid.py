@@ -2,11 +2,11 @@
 
 Taught: problem sets on ReLU and its relatives: "under no circumstances".
 
-tanh and sigmoid beside ReLU on digits with 2 and 12 hidden layers, on diabetes (a regression) and on wine, each with the
-weight scale that belongs to it, or with the one made for ReLU; of two learning rates the validation data choose.
+tanh and sigmoid beside ReLU on digits with 2 and 12 hidden layers, on diabetes (a regression) and on wine, each with
+the weight scale that belongs to it, or with the one made for ReLU; of two learning rates the validation data choose.
 
-Practice: Keep sigmoid for gates and outputs. tanh is a sound choice in shallow networks, in recurrent ones, and where the
-weights are scaled for it; "never" is too strong.
+Practice: Keep sigmoid for gates and outputs. tanh is a sound choice in shallow networks, in recurrent ones, and where
+the weights are scaled for it; "never" is too strong.
 """
 
 from softknee.claims import Evidence, laboratory, run

@@ -3,8 +3,8 @@
 Taught: notes on torch.nn's activations, after the paper (He et al. 2015, arXiv:1502.01852).
 
 How is the slope learned? f(z) = max(0, z) + a min(0, z), so df/da = min(0, z), and the gradient of a is the sum of
-dL/df * min(0, z) over all elements that share it: the chain rule, nothing more. We train six layers with one slope each,
-with and without weight decay, with the decay on everything and with the slopes left out.
+dL/df * min(0, z) over all elements that share it: the chain rule, nothing more. We train six layers with one slope
+each, with and without weight decay, with the decay on everything and with the slopes left out.
 
 Practice: Keep the slopes out of weight decay: it is a prior towards ReLU, not a regulariser.
 """

@@ -6,8 +6,8 @@ SELU's fixed point (mean 0, variance 1) does at the start what batch norm does i
 trained on digits: ReLU and SELU with and without batch norm, each with the weights that belong to it and, of three
 learning rates, the one that each seed's validation data choose. Time per step is the processor's, on one core.
 
-Practice: SELU without batch norm trains as well as with it, and its steps are cheaper. Batch norm also lets larger steps
-be taken and acts as a regulariser, so compare on your data before dropping it.
+Practice: SELU without batch norm trains as well as with it, and its steps are cheaper. Batch norm also lets larger
+steps be taken and acts as a regulariser, so compare on your data before dropping it.
 """
 
 from softknee.claims import Evidence, laboratory, run

@@ -164,22 +164,20 @@ def _script(folder: Path, name: str, verdict: str) -> Entry:
 
 
 def test_runs_are_kept_and_failures_said(tmp_path: Path) -> None:
-    good, bad = _script(tmp_path, "good", "'holds'"), _script(tmp_path, "bad", "1 / 0")
+    good, out = _script(tmp_path, "good", "'holds'"), tmp_path / "out"
     heard: list[str] = []
-    out = tmp_path / "out"
     found = run_all(
-        [good, bad], out, 2, lambda one, result, done, total: heard.append(f"{one.name} {done}/{total}")
+        [good], out, 2, lambda one, result, done, total: heard.append(f"{one.name} {done}/{total}")
     )
     assert isinstance(found["good"], Record)
     assert found["good"].verdict == "holds"
-    assert "ZeroDivisionError" in str(found["bad"])
-    assert len(heard) == 2
+    assert heard == ["good 1/1"]
     before = (out / "good.json").stat().st_mtime_ns
     again = run_all([good], out, 1, lambda *heard: None)
     assert isinstance(again["good"], Record)
     assert (out / "good.json").stat().st_mtime_ns == before  # taken from where it was kept
-    changed = _script(tmp_path, "good", "'refuted'")
-    assert run_all([changed], out, 1, lambda *heard: None)["good"].verdict == "refuted"  # type: ignore[union-attr]
+    changed = _script(tmp_path, "good", "1 / 0")
+    assert "ZeroDivisionError" in str(run_all([changed], out, 1, lambda *heard: None)["good"])
 
 
 def test_a_contradiction_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
