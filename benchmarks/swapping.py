@@ -93,7 +93,7 @@ def built(name: str) -> tuple[torch.nn.Module, str, Callable[[torch.nn.Module], 
 
         model = timm.create_model(name, pretrained=False, num_classes=10).eval()
         x = torch.randn(1, *model.default_cfg["input_size"])
-        return model, TIMM[name], lambda m: m(x)
+        return model, TIMM[name], lambda m: m.forward_features(x)  # the head of some is 0 at first
     library = importlib.import_module("transformers")
     old, settings = TRANSFORMERS[name]
     kind = getattr(library, name)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from softknee import functional as F
 from softknee import nn
+from softknee.nn import normalisers
 
 INF = float("inf")
 SPARSE: dict[str, Callable[..., Tensor]] = {
@@ -299,3 +300,59 @@ def test_one_node_of_a_graph() -> None:
 def test_errors_say_what_to_do(call: Callable[[Tensor], Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call(torch.ones(2, 3))
+
+
+# The kernels of sparsemax and entmax15
+
+
+@pytest.mark.parametrize("name", ["sparsemax", "entmax15"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_kernels_agree_with_torchs_operations(
+    name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every length around a vector's, along every dimension, with entries and rows that take no part."""
+    f, torch_threads = getattr(F, name), torch.get_num_threads()
+    torch.manual_seed(0)
+    shapes = [((3, n), -1) for n in (1, 2, 15, 16, 17, 31, 33, 200)] + [
+        ((2, 5, 7), 1),
+        ((6, 4), 0),
+        ((40, 1000), 1),
+    ]
+    cases = []
+    for shape, dim in shapes:
+        x = torch.randn(shape, dtype=dtype) * 3
+        x[torch.rand(shape) < 0.2] = -math.inf
+        x.movedim(dim, -1).flatten(0, -2)[0] = -math.inf
+        cases.append((x * 1e4 if len(cases) == 3 else x, dim, torch.randn(shape, dtype=dtype)))
+    cases.append(
+        (
+            torch.tensor([[1.0, math.nan, 0.0], [1.0, math.inf, 0.0], [2.0, 2.0, 2.0]], dtype=dtype),
+            1,
+            cases[0][2],
+        )
+    )
+
+    def results(zero_rows: bool) -> list[Tensor]:
+        found = []
+        for x, dim, g in cases:
+            leaf = x.clone().requires_grad_()
+            y = f(leaf, dim, zero_rows=zero_rows)
+            assert torch.equal(f(x, dim, zero_rows=zero_rows), y) or y.isnan().any()
+            found += [
+                y.detach(),
+                torch.autograd.grad(y, leaf, g.expand_as(y) if g.shape == y.shape else torch.ones_like(y))[0],
+            ]
+        return found
+
+    for zero_rows in (False, True):
+        torch.set_num_threads(2)
+        ours = results(zero_rows)
+        torch.set_num_threads(torch_threads)
+        with monkeypatch.context() as patch:
+            patch.setattr(normalisers, "_by_kernel", lambda *_: None)
+            theirs = results(zero_rows)
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.dtype == dtype
+            assert torch.allclose(
+                a, b, rtol=0, atol=3e-7 if dtype == torch.float32 else 1e-13, equal_nan=True
+            )

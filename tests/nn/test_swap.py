@@ -93,6 +93,8 @@ def test_what_may_be_given() -> None:
         ("HardSwish", "timm.layers.activations", "hardswish"),
         ("GELUTanh", "timm.models.layers.activations", "gelu_tanh"),
         ("Mish", "mine", None),
+        ("StarReLU", "timm.models.metaformer", "star_relu"),
+        ("BloomGelu", "transformers.models.bloom.modeling_bloom", "gelu_tanh"),
         ("GELU", "transformers.models.elsewhere", None),
     ],
 )

@@ -38,6 +38,7 @@ DEFINITIONS = (
             Parameter("b", -0.4472, learnable=True, doc="the output for x < 0"),
         ],
         module="StarReLU",
+        elsewhere=("StarReLU",),
         reference=Reference(
             "MetaFormer baselines for vision",
             "Weihao Yu, Chenyang Si, Pan Zhou, Mi Luo, Yichen Zhou, Jiashi Feng, Shuicheng Yan, Xinchao Wang",

@@ -95,7 +95,13 @@ DEFINITIONS = (
         "gelu_tanh",
         x * _normal_cdf_tanh(x),
         module="GELUTanh",
-        elsewhere=("NewGELUActivation", "FastGELUActivation", "AccurateGELUActivation", "PytorchGELUTanh"),
+        elsewhere=(
+            "NewGELUActivation",
+            "FastGELUActivation",
+            "AccurateGELUActivation",
+            "PytorchGELUTanh",
+            "BloomGelu",
+        ),
         aliases=(
             "gelu_new",
             "gelu_fast",

@@ -20,7 +20,7 @@ from typing import Literal
 
 from softknee.kernels.program import PICKED, Instruction, Program, Value
 
-__all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "to_llvm"]
+__all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "entry", "to_llvm"]
 
 #: "bits": truth values, eight a byte, read as 0 or 1 and written where a result is not 0; always a
 #: whole number of vectors long, in one contiguous row
@@ -582,7 +582,7 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
             head,
             *t.globals.values(),
             function,
-            _entry(kernel),
+            entry(len(kernel.operands), kernel.scalars),
             *sorted(t.declared),
             'attributes #0 = { nounwind "no-frame-pointer-elim"="false" }',
             "",
@@ -626,8 +626,8 @@ RUNTIME = (
 )  # fmt: skip
 
 
-def _entry(kernel: Kernel) -> str:
-    """@call(self, args, nargs), of CPython's METH_FASTCALL type.
+def entry(n: int, m: int) -> str:
+    """@call(self, args, nargs), of CPython's METH_FASTCALL type, for n operands and m scalars.
 
     Arguments: size, groups, threads, one address an operand, one float a scalar. size >= 0: one
     contiguous row of that many elements; size < 0: -size is the address of a geometry. The units
@@ -635,7 +635,6 @@ def _entry(kernel: Kernel) -> str:
     thread the interpreter lock is kept unless the work is long. threads = -(all + 65536 me) does the
     share of thread `me` of `all` alone, for a thread pool of Python's.
     """
-    n, m = len(kernel.operands), kernel.scalars
     lines = ["define ptr @call(ptr %self, ptr %args, i64 %nargs) #0 {", "entry:"]
     put = lines.append
     for k, name in enumerate(RUNTIME):

@@ -25,7 +25,17 @@ from softknee.nn import gpu
 if TYPE_CHECKING:
     from softknee.nn.pointwise import Call, Pointwise
 
-__all__ = ["STORAGE", "contiguous_stride", "dense", "eligible", "expanded", "results_of", "run", "write"]
+__all__ = [
+    "STORAGE",
+    "contiguous_stride",
+    "dense",
+    "eligible",
+    "expanded",
+    "over_rows",
+    "results_of",
+    "run",
+    "write",
+]
 
 STORAGE: dict[torch.dtype, Any] = {
     torch.float32: "float32",
@@ -194,6 +204,20 @@ def flat(kernel: native.NativeCall, size: int, fresh: Sequence[Tensor], rest: tu
         kernel(size, 1, 1, *rest)
     else:
         many(kernel, size, fresh, rest)
+
+
+def over_rows(kernel: native.NativeCall, dim: int, tensors: tuple[Tensor, ...], *scalars: float) -> Tensor:
+    """The result of a kernel of `kernels.rows` along a dimension of tensors of one shape and type."""
+    rows = [t.movedim(dim, -1).contiguous() for t in tensors]
+    result = fresh_like(rows[0])
+    size, length = result.numel(), result.shape[-1]
+    threads = torch.get_num_threads() if size >= SERIAL else 1
+    geometry = (ctypes.c_int64 * 2)(size // length, length)  # how many rows; their length
+    addresses = [t.data_ptr() for t in (*rows, result)]
+    launch(
+        kernel, -ctypes.addressof(geometry) - 8, min(threads, size // length), threads, *addresses, *scalars
+    )
+    return result.movedim(-1, dim)
 
 
 class _Compiled:

@@ -1,10 +1,11 @@
 """The softmax family: from scores to weights that are at least 0 and sum to 1 (softmax1: to less than 1).
 
-softmax and log_softmax are torch's own kernels, which run at the speed of memory; what is added is
-masks and rows without an entry. The sparse members (Peters, Niculae and Martins 2019) are one function,
+softmax and log_softmax are torch's own kernels, which run at the speed of memory, and softmax1 is made of
+them; what is added is masks and rows without an entry. The sparse members (Peters, Niculae and Martins 2019) are one function,
 entmax: with z = x - max x and e = alpha - 1, the weights are p = (1 + e (z - t))^(1/e) where that base is
 positive, else 0; t makes them sum to 1. e = 0 is softmax, e = 1 sparsemax. t is found by Newton's method
-within a bracket, not by sorting: every step is a pass over the data, and a few steps are enough.
+within a bracket, not by sorting: every step is a pass over the data, and a few steps are enough. For e = 1
+and e = 1/2 on the CPU a kernel does that row by row (`kernels.rows`); else it is torch's operations.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_unary
+
+from softknee.kernels import rows
+from softknee.nn import launch
 
 __all__ = [
     "Entmax", "Entmax15", "GumbelSoftmax", "LogSoftmax", "Softmax", "Softmax1", "Softmax2d", "Softmin",
@@ -187,9 +191,13 @@ class _Softmax1(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, dim: int) -> Tensor:
-        top = x.amax(dim, keepdim=True).clamp_min(0)
-        grown = (x - top).exp()
-        return grown / (grown.sum(dim, keepdim=True) + (-top).exp())
+        """softmax(x) s / (1 + s), s the sum of the exponentials: e^top over the largest weight."""
+        top = x.amax(dim, keepdim=True)
+        y = torch.softmax(x, dim)
+        one, sum_ = top.clamp_max(0).exp(), (-top.clamp_min(0)).exp() * y.amax(dim, keepdim=True)
+        empty = top == -_INF
+        y = y * (one / (one + sum_))
+        return y.masked_fill(empty, 0) if not _plain() or bool(empty.any()) else y
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
@@ -200,7 +208,7 @@ class _Softmax1(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return y * (g - (y * g).sum(ctx.dim, keepdim=True)), None
+        return torch._softmax_backward_data(g, y, ctx.dim, y.dtype), None  # y (g - sum(y g))
 
     @staticmethod
     def jvp(ctx: Any, t: Tensor, _: Any) -> Tensor:
@@ -226,9 +234,22 @@ def softmax1(input: Tensor, dim: int = -1, *, mask: Tensor | None = None) -> Ten
     return _call(_Softmax1, _Softmax1Traced, wide, dim).to(x.dtype)  # type: ignore[no-any-return]
 
 
+def _plain() -> bool:
+    """Nobody traces or transforms."""
+    return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+
+
 def _call(usual: Any, traced: Any, *args: Any) -> Any:
-    # torch.compile cannot trace a function that brings its own jvp or vmap
-    return (traced if torch.compiler.is_dynamo_compiling() else usual).apply(*args)
+    if torch.compiler.is_dynamo_compiling():  # which cannot trace a function with its own jvp or vmap
+        return traced.apply(*args)
+    if not _plain():
+        return usual.apply(*args)
+    if torch.autograd.forward_ad._current_level < 0 and not (
+        torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
+    ):
+        return usual.forward(*args)
+    # Function.apply asks for the signature of forward on every call; the C function does not
+    return super(torch.autograd.Function, usual).apply(*args)
 
 
 class _Softmax1Traced(torch.autograd.Function):
@@ -324,6 +345,28 @@ def _exponential_rest(y: Tensor) -> Tensor:
     return torch.where(small, (series + 1) / 2, (torch.expm1(far) - far) / (far * far))
 
 
+#: by alpha - 1
+_MEMBERS: dict[float, rows.Member] = {1.0: "sparsemax", 0.5: "entmax15"}
+#: a step of Newton's method after which another one would change nothing
+_LAST_STEP: dict[rows.Row, float] = {"float32": 1e-7, "float64": 1e-12}
+
+
+def _by_kernel(value: float, *tensors: Tensor) -> rows.Row | None:
+    """The type that a kernel computes these in; None where torch's operations have to."""
+    storage = launch.STORAGE.get(tensors[0].dtype)
+    if (
+        value in _MEMBERS
+        and storage in _LAST_STEP
+        and _plain()
+        and tensors[0].is_cpu
+        and torch.autograd.forward_ad._current_level < 0
+        and launch.eligible(tensors)
+        and all(t.dtype == tensors[0].dtype and not t._is_zerotensor() for t in tensors)
+    ):
+        return storage  # type: ignore[no-any-return]
+    return None
+
+
 class _Entmax(torch.autograd.Function):
     """e is None where alpha is a number, whose value - 1 is `value`; dim is not negative."""
 
@@ -331,11 +374,14 @@ class _Entmax(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, e: Tensor | None, value: float, dim: int, zero_rows: bool) -> Tensor:
+        if e is None and (storage := _by_kernel(value, x)):
+            filling = 0.0 if zero_rows else math.nan
+            kernel = rows.forward(_MEMBERS[value], storage)
+            return launch.over_rows(kernel, dim, (x,), filling, _LAST_STEP[storage])
         top = x.amax(dim, keepdim=True)
         z = x - torch.where(top == -_INF, 0, top)
-        plain = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
         by = value if e is None else e
-        t = _threshold(z, by, dim) if plain else _threshold_op(z, e, value, dim)
+        t = _threshold(z, by, dim) if _plain() else _threshold_op(z, e, value, dim)
         if zero_rows:
             t = torch.where(top == -_INF, 0, t)
         return _weights(z - t, by)[0]
@@ -362,10 +408,12 @@ class _Entmax(torch.autograd.Function):
     @staticmethod
     def along(ctx: Any, p: Tensor, e: Tensor | None, g: Tensor) -> Tensor:
         """The Jacobian, which is symmetric, times g: with s = p^(1 - e), it is diag(s) - s s' / sum s."""
-        inside = p > 0
+        if e is None and not torch.is_grad_enabled() and (storage := _by_kernel(ctx.value, p, g)):
+            return launch.over_rows(rows.backward(_MEMBERS[ctx.value], storage), ctx.dim, (p, g))
+        inside = p != 0  # NaN is not: it goes on
         safe = torch.where(inside, p, 1)
         if e is None and ctx.value == 1:
-            s = inside.to(p.dtype)
+            s = torch.where(p > 0, 1, p.detach())
         elif e is None and ctx.value == 0.5:
             s = torch.where(inside, safe.sqrt(), 0)
         else:

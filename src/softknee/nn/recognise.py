@@ -52,18 +52,22 @@ def class_of(kind: type) -> Definition | None:
         found = None
         if base.__module__.startswith("torch.nn.modules."):
             found = next((d for d in catalogue.all_definitions() if d.module == base.__name__), None)
-        elif base.__module__.partition(".")[0] in _THEIRS and ".activations" in base.__module__:
-            found = _elsewhere(base.__name__)
+        elif base.__module__.partition(".")[0] in _THEIRS:
+            found = _elsewhere(base.__name__, ".activations" in base.__module__)
         if found is not None:
             return found
     return None
 
 
-def _elsewhere(name: str) -> Definition | None:
+def _elsewhere(name: str, among_activations: bool) -> Definition | None:
+    """Where only activations are defined, any name of the catalogue counts; elsewhere, what is known
+    to be one."""
     stripped = next((name[: -len(s)] for s in _SUFFIXES if name.endswith(s)), name)
     for d in catalogue.all_definitions():
         if name in d.elsewhere or stripped in d.elsewhere:
             return d
+    if not among_activations:
+        return None
     try:
         return catalogue.get(stripped)
     except KeyError:
@@ -73,7 +77,15 @@ def _elsewhere(name: str) -> Definition | None:
 def module(given: torch.nn.Module) -> Known | None:
     """The activation a module is; None where it is something else, or not known."""
     definition = class_of(type(given))
-    return None if definition is None else with_values(definition, lambda n: getattr(given, n, None))
+    if definition is None:
+        return None
+    theirs = type(given).__module__.startswith(tuple(f"{name}." for name in _THEIRS))
+
+    def find(name: str) -> Any:
+        value = getattr(given, name, None)
+        return None if theirs and isinstance(value, Tensor) else value  # what they learn may be its logarithm
+
+    return with_values(definition, find)
 
 
 def function(

@@ -1,0 +1,183 @@
+"""How fast the softmax family is against torch, or against what one writes with torch.
+
+    python benchmarks/normalisers.py                            # everything; some minutes
+    python benchmarks/normalisers.py --functions sparsemax --dtypes float32
+
+The peer of softmax, log_softmax and softmin is torch's function. torch has none of the others: softmax1 is
+torch.softmax of the scores and a zero behind them, sparsemax and entmax15 the algorithms of their papers
+(sort, cumulative sums, gather). 16-bit sums are float32 there, too. A row is the last dimension; "masked" has
+a mask of bool that keeps three quarters. How it is measured is told in src/softknee/bench.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as T
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+import softknee.functional as S
+from softknee.bench import DTYPES, PASSES, seconds_of, settings
+
+RESULTS = Path(__file__).parent / "results" / "normalisers-cpu.jsonl"
+SHAPES = ((1, 64), (64, 64), (256, 256), (1024, 1024), (32, 32768))
+INF = float("inf")
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def softmax1(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    x = x if mask is None else x.masked_fill(~mask, -INF)
+    return torch.softmax(torch.cat([x, x.new_zeros(*x.shape[:-1], 1)], -1), -1)[..., :-1]
+
+
+def sparsemax(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    z = _wide(x if mask is None else x.masked_fill(~mask, -INF))
+    ordered = z.sort(-1, descending=True).values
+    count = torch.arange(1, z.shape[-1] + 1, dtype=z.dtype)
+    above = ordered.cumsum(-1) - 1
+    size = (count * ordered > above).sum(-1, keepdim=True)
+    return (z - above.gather(-1, size - 1) / size).clamp_min(0).to(x.dtype)
+
+
+def entmax15(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    z = _wide(x if mask is None else x.masked_fill(~mask, -INF)) / 2
+    z = z - z.amax(-1, keepdim=True)
+    ordered = z.sort(-1, descending=True).values
+    count = torch.arange(1, z.shape[-1] + 1, dtype=z.dtype)
+    mean, square = ordered.cumsum(-1) / count, (ordered * ordered).cumsum(-1) / count
+    root = ((1 - count * (square - mean * mean)) / count).clamp_min(0).sqrt()
+    thresholds = mean - root
+    size = (thresholds <= ordered).sum(-1, keepdim=True)
+    return (z - thresholds.gather(-1, size - 1)).clamp_min(0).square().to(x.dtype)
+
+
+def of_torch(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda x, mask=None: f(x if mask is None else x.masked_fill(~mask, -INF), -1)
+
+
+# function -> (softknee's, torch's)
+FUNCTIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "softmax": (S.softmax, of_torch(torch.softmax)),
+    "log_softmax": (S.log_softmax, of_torch(torch.log_softmax)),
+    "softmin": (S.softmin, of_torch(T.softmin)),
+    "softmax1": (S.softmax1, softmax1),
+    "sparsemax": (S.sparsemax, sparsemax),
+    "entmax15": (S.entmax15, entmax15),
+}
+
+
+def measure(
+    name: str, dtype: str, shape: tuple[int, int], passes: str, masked: bool, repetitions: int, least: float
+) -> dict[str, Any]:
+    ours, theirs = FUNCTIONS[name]
+    torch.manual_seed(0)
+    x = torch.randn(shape, dtype=getattr(torch, dtype))
+    gradient = torch.randn_like(x)
+    given = {"mask": torch.rand(shape) < 0.75} if masked else {}
+    leaf = x.clone().requires_grad_()
+
+    def call(f: Callable[..., Tensor], dim: dict[str, int]) -> Callable[[], object]:
+        if passes == "forward":
+            return lambda: f(x, **dim, **given)
+        return lambda: torch.autograd.grad(f(leaf, **dim, **given), leaf, gradient)
+
+    calls_of = [call(theirs, {}), call(ours, {"dim": -1})]
+    for f in calls_of:
+        seconds_of(f, 3)
+    slowest = max(seconds_of(f, 1) for f in calls_of)
+    calls = max(1, min(2_000, round(least / slowest)))
+    times: list[list[float]] = [[], []]
+    for repetition in range(repetitions):
+        for which in (0, 1) if repetition % 2 else (1, 0):
+            times[which].append(seconds_of(calls_of[which], calls))
+    low, middle, high = statistics.quantiles(
+        [a / b for a, b in zip(*times, strict=True)], n=4, method="inclusive"
+    )
+    torch_us, softknee_us = (min(t) * 1e6 for t in times)
+    numbers = {
+        "torch_us": torch_us, "softknee_us": softknee_us, "ratio": middle, "ratio_low": low, "ratio_high": high,
+    }  # fmt: skip
+    return {
+        "function": name, "dtype": dtype, "shape": list(shape), "passes": passes, "masked": masked,
+        **{k: float(f"{v:.4g}") for k, v in numbers.items()}, "repetitions": repetitions, "calls": calls,
+    }  # fmt: skip
+
+
+def table(results: list[dict[str, Any]], dtype: str, passes: str) -> Table:
+    shapes = [list(s) for s in SHAPES if any(r["shape"] == list(s) for r in results)]
+    shown = Table(
+        title=f"{passes}, {dtype}: the peer's time over softknee's (quartiles)", title_justify="left"
+    )
+    for heading in ("function", *(f"{a} x {b}" for a, b in shapes)):
+        shown.add_column(heading)
+    for name, masked in dict.fromkeys((r["function"], r["masked"]) for r in results):
+        cells = [
+            f"{r['ratio']:.2f} ({r['ratio_low']:.2f} to {r['ratio_high']:.2f})"
+            for shape in shapes
+            for r in results
+            if (r["function"], r["masked"], r["dtype"], r["passes"], r["shape"])
+            == (name, masked, dtype, passes, shape)
+        ]
+        if cells:
+            shown.add_row(f"{name}, masked" if masked else name, *cells)
+    return shown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="the softmax family against torch")
+    parser.add_argument(
+        "--functions", nargs="+", choices=list(FUNCTIONS), default=list(FUNCTIONS), metavar="NAME"
+    )
+    parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["float32", "bfloat16"])
+    parser.add_argument("--passes", nargs="+", choices=PASSES, default=list(PASSES))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=0.01, help="the least a repetition lasts")
+    parser.add_argument(
+        "--out", type=Path, help="where to write; default: benchmarks/results, for a full run only"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cases = [
+        (name, dtype, shape, passes, masked)
+        for dtype in options.dtypes
+        for passes in options.passes
+        for name in options.functions
+        for masked in (False, True)
+        for shape in (SHAPES if not masked else SHAPES[2:3])
+    ]
+    console = Console()
+    results = [
+        measure(*case, options.repetitions, options.seconds)
+        for case in track(cases, "Measuring", console=Console(stderr=True))
+    ]
+    for dtype in options.dtypes:
+        for passes in options.passes:
+            console.print(table(results, dtype, passes))
+    full = (
+        len(options.functions) == len(FUNCTIONS)
+        and len(options.dtypes) > 1
+        and len(options.passes) == len(PASSES)
+    )
+    out = options.out or (RESULTS if full else None)
+    if out is not None:
+        first = settings(options.threads, options.seconds) | {"benchmark": "normalisers"}
+        out.write_text("".join(json.dumps(r) + "\n" for r in [first, *results]), encoding="utf-8")
+        console.print(f"Written to {out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
