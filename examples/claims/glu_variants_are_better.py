@@ -1,6 +1,6 @@
 """Gated feed-forward layers (GEGLU, SwiGLU) are better than ReLU and GELU.
 
-Taught: in the paper on GLU variants (Shazeer 2020, arXiv:2002.05202, table 1: T5 base, log-perplexity after 65,536
+Taught: the paper on GLU variants (Shazeer 2020, arXiv:2002.05202, table 1: T5 base, log-perplexity after 65,536
 steps), and since by nearly every language model.
 
 A reproduction on characters (the Python manual, windows of 64): a transformer with one block of width 32, whose

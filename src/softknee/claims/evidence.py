@@ -186,4 +186,6 @@ def _versus(pair: Pair | None) -> list[str]:
 def _interval(i: Interval, sign: str = "") -> str:
     size = max(abs(i.mean), abs(i.high - i.low))
     digits = max(0, 2 - int(np.floor(np.log10(size)))) if 1e-12 < size < 1000 else 0
+    if 1e-12 < i.high - i.low < 0.1:  # narrow, far from 0
+        digits = max(digits, 1 + int(np.ceil(-np.log10(i.high - i.low))))
     return f"{i.mean:{sign}.{digits}f} [{i.low:{sign}.{digits}f}, {i.high:{sign}.{digits}f}]"
