@@ -23,7 +23,7 @@ SPEAKS_THE_LANGUAGE = ("lang", "kernels", "analysis", "testing")
 ALLOWED: dict[str, tuple[set[str], str]] = {
     "compare/specification.py": ({"sign"}, "a kind of token: a punctuation sign"),
     "nn/initialise.py": ({"relu"}, "the default of He's initialisation, as in torch.nn.init"),
-    "nn/attention.py": ({"sigmoid"}, "the normaliser that has a bias of its own"),
+    "nn/multihead.py": ({"sigmoid"}, "the normaliser that has a bias of its own"),
     "nn/recurrent.py": ({"relu", "sigmoid", "tanh"}, "what torch's recurrent kernels compute"),
     "diagnose/timeline.py": ({"step"}, "the column that counts steps of a training"),
     "show/formula.py": ({"arctan", "cos", "exp", "sin", "tanh"}, "commands of LaTeX, printed as words"),

@@ -206,6 +206,7 @@ def test_submodules_of_torch_nn_are_found_under_our_name() -> None:
     assert scope["pad_sequence"] is torch.nn.utils.rnn.pad_sequence
     assert scope["Parameter"] is torch.nn.Parameter
     assert scope["init"] is nn.init is torch.nn.init
+    assert nn.attention.sdpa_kernel is torch.nn.attention.sdpa_kernel
     assert torch.nn.utils.__spec__.name == "torch.nn.utils"  # theirs is not changed
     with pytest.raises(ModuleNotFoundError, match=r"softknee\.nn\.nothing"):
         exec("import softknee.nn.nothing", scope)

@@ -38,7 +38,7 @@ MODULES: dict[str, str] = {
         ),
         "gates",
     ),
-    "MultiheadAttention": "attention",
+    "MultiheadAttention": "multihead",
     **dict.fromkeys(("GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell"), "recurrent"),
     **dict.fromkeys(("BinaryLinear", "StraightThrough"), "straight"),
     **dict.fromkeys(("ActivityRegularizer", "WeightRegularizer"), "regularise"),
