@@ -171,7 +171,7 @@ def test_an_error_in_a_run_is_raised_and_loses_nothing(
 
 
 def test_kill_9_keeps_what_is_finished(tmp_path: Path) -> None:
-    code = f"from softknee.compare.experiment import compare\ncompare(**{SMALL | {'epochs': 200}!r}, out={str(tmp_path)!r})"
+    code = f"from softknee.compare.experiment import compare\ncompare(**{SMALL | {'epochs': 100}!r}, out={str(tmp_path)!r})"
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"})
 
     def kept() -> int:
@@ -190,7 +190,48 @@ def test_kill_9_keeps_what_is_finished(tmp_path: Path) -> None:
     assert finished > 0
     assert finished % 6 == 0  # whole batches
     with pytest.raises(KeyboardInterrupt):
-        compare(**(SMALL | {"epochs": 200}), out=tmp_path, progress=_stop_at_the_first_epoch(finished))
+        compare(**(SMALL | {"epochs": 100}), out=tmp_path, progress=_stop_at_the_first_epoch(finished))
+
+
+def test_the_command_line_says_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from softknee.cli import app
+
+    call = [
+        "compare",
+        "--data",
+        "iris",
+        "--activations",
+        "relu",
+        "--seeds",
+        "1",
+        "--depth",
+        "1",
+        "--epochs",
+        "1",
+        "--lr",
+        "0.01",
+        "--out",
+    ]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Comparison, "save", full)
+        result = CliRunner().invoke(app, [*call, str(tmp_path)])
+    assert result.exit_code == 2
+    assert "the report cannot be written to" in result.stderr
+    assert "No space left on device" in result.stderr
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt("stopped: 3 of 4 runs are kept there; the same call continues")
+
+    monkeypatch.setattr("softknee.show.comparison.compare", stopped)
+    result = CliRunner().invoke(app, [*call, str(tmp_path)])
+    assert result.exit_code == 130
+    assert "3 of 4 runs are kept there" in result.stderr
 
 
 def _stop_at_the_first_epoch(finished: int):

@@ -124,7 +124,13 @@ def compare(
         if recommend:
             result = result.evidence
         if out is not None:
-            typer.echo(result.save(out))
+            try:
+                typer.echo(result.save(out))
+            except OSError as error:
+                raise OSError(
+                    f"the report cannot be written to {out} ({error.strerror}); make room there, and the same call "
+                    "writes it"
+                ) from None
 
 
 @commands.command()
