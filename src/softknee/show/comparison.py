@@ -123,11 +123,31 @@ def render(comparison: Comparison | Recommendation) -> RenderableType:
     parts: list[RenderableType] = [Padding(Text(did, style="dim"), (1, 1, 0, 1))]
     parts += [Padding(_ranking(level), (1, 0, 0, 1)) for level in comparison.levels]
     parts.append(Padding(Text(_LEGEND, style="dim"), 1))
+    if more := "\n".join(_besides(comparison)):
+        parts.append(Padding(Text(more, style="dim"), (0, 1, 1, 1)))
     parts += [Text(f" ! {note}", style="yellow") for note in comparison.notes]
     parts.append(
         Panel(Text(comparison.answer, style="bold"), title="Answer", title_align="left", padding=(0, 1))
     )
     return Group(*parts)
+
+
+def _besides(comparison: Comparison) -> Iterator[str]:
+    """What the report draws and a terminal can say: ranks over data sets, learning rates, learned parameters."""
+    if ranks := comparison.ranks:
+        means = ", ".join(f"{label} {rank:.2f}" for label, rank in ranks.mean)
+        yield (
+            f"mean ranks over {', '.join(ranks.sets)}: {means}; Friedman's p = {probability(ranks.p)}, ranks that "
+            f"differ by less than {ranks.critical:.2f} are not distinguishable"
+        )
+    for level in comparison.levels:
+        if len(level.standings[0].by_rate) > 1:
+            chosen = (f"{s.label} {max(sorted(set(s.rates)), key=s.rates.count):g}" for s in level.standings)
+            yield f"learning rate that most seeds chose, {level.title}: {', '.join(chosen)}"
+        for s in level.standings:
+            for name, curves in s.learned.items():
+                last = ", ".join(f"{curve.middle[-1]:.2f}" for curve in curves)
+                yield f"learned {name} of {s.label}, {level.title}, layer by layer: {last}"
 
 
 _COLUMN = {"R²": "R² %", "F1": "F1 %"}
