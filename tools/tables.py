@@ -147,6 +147,23 @@ def accuracy() -> str:
     return "\n".join(rows)
 
 
+def diagnosis_peers() -> str:
+    """What other tools found of the planted faults"""
+    path = RESULTS / "diagnosis-peers.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    tools = {name: row for name, row in found.items() if name != "torch"}
+    lines = ["| planted | " + " | ".join(f"{t} {r['version']}" for t, r in tools.items()) + " |"]
+    lines.append("| --- |" + " ---: |" * len(tools))
+    for rule in next(iter(tools.values()))["found"]:
+        cells = [row["found"][rule] for row in tools.values()]
+        count = cells[0].rpartition(" ")[2]
+        lines.append(f"| {rule} ({count}) | " + " | ".join(c.partition(" ")[0] for c in cells) + " |")
+    healthy = next(iter(tools.values()))["healthy networks"]
+    alarms = " | ".join(str(row["false alarms"]) for row in tools.values())
+    lines.append(f"| *healthy and trained ({healthy})*: any warning | {alarms} |")
+    return "\n".join(lines)
+
+
 def defects() -> str:
     sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
     from defects import markdown
@@ -158,6 +175,7 @@ def defects() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "defects": defects,
+    "diagnosis-peers": diagnosis_peers,
     "memory": memory,
     "performance": performance,
     "claims": claims_pages.index,
