@@ -519,7 +519,10 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         return f'<iframe class="sk-live" style="height: {match[1]}" src="{address}" title="A live picture" loading="lazy"></iframe>'
 
     if page.file.src_uri.startswith("learn/"):
-        markdown = chapters.languages_of(page.file.src_uri) + markdown
+        links = chapters.languages_of(page.file.src_uri)
+        markdown = re.sub(
+            r"^# .*\n", lambda head: f"{head[0]}\n{links}", markdown, count=1, flags=re.MULTILINE
+        )
     markdown = re.sub(r"<!-- live ([0-9]+rem): (\S+) -->", live, markdown)
     return re.sub(r"<!-- generated: ([a-z-]+) -->", fill, markdown)
 

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 import softknee as sk
 from softknee.analysis import facts
 from softknee.catalogue import get
+from softknee.show.language import reader, reader_of_pictures
 from softknee.show.plot import Errors, _apart, curve, error_figure, family, figure, save, ulp_figure
 from softknee.show.window import samples, x_window, y_window
 from softknee.testing.measure import ulp_errors
@@ -34,6 +35,27 @@ def test_labels_do_not_overlap_and_stay_inside(size: str, style: str) -> None:
             assert box.x0 >= panel.bbox.x1
             assert frame.x0 <= box.x0 < box.x1 <= frame.x1 + 1
             assert frame.y0 <= box.y0 < box.y1 <= frame.y1 + 1
+
+
+def test_panels_with_long_labels_stand_below_each_other() -> None:
+    forms = [curve(get("gelu"), approximate=a) for a in ("none", "tanh", "sigmoid")]
+    for size in ("wide", "slide"):
+        made = error_figure(forms, derivative=True, size=size)
+        assert all(panel.bbox.width > made.bbox.width / 2 for panel in made.axes)
+        above, below = made.axes
+        assert above.bbox.y0 > below.bbox.y1
+        left, right = figure([get("relu"), get("gelu")], derivative=True, size=size).axes
+        assert left.bbox.x1 < right.bbox.x0
+
+
+def test_pictures_in_other_languages(monkeypatch: pytest.MonkeyPatch) -> None:
+    (panel,) = figure([get("sigmoid"), curve(get("elu"), alpha=2)], language="ru").axes
+    assert {t.get_text() for t in panel.texts} == {"сигмоида", "ELU(alpha=2)"}
+    monkeypatch.setattr("matplotlib.font_manager.fontManager.ttflist", [])
+    with pytest.warns(UserWarning, match="no font with the letters of 'zh'"):
+        assert reader_of_pictures("zh") == reader("en")
+    with pytest.raises(ValueError, match="language must be one of"):
+        figure([get("relu")], language="xx")
 
 
 def test_kinks_are_marked_with_both_sides() -> None:

@@ -18,7 +18,7 @@ from softknee.show.facts import html, render
 from softknee.show.formula import one_line, set_lines
 from softknee.show.listing import Filter, select
 from softknee.show.listing import render as table
-from softknee.show.words import normal_rows, number, shape_rows, signature
+from softknee.show.words import cautions, normal_rows, number, shape_rows, signature
 
 
 def printed(what: RenderableType, width: int = 120) -> str:
@@ -164,3 +164,18 @@ def test_summaries_are_kept_and_survive_a_damaged_cache(
     assert summaries(three) == first
     monkeypatch.setenv("SOFTKNEE_CACHE", "off")
     assert summaries(three) == first
+
+
+def test_cautions_follow_from_the_facts() -> None:
+    def said(name: str) -> str:
+        return " ".join(cautions(facts(get(name))))
+
+    assert said("binary_step").startswith("Where a gradient must pass")
+    assert "at most 0.25" in said("sigmoid")
+    assert "must not die" in said("relu")
+    assert "0.399" in said("relu")
+    assert "has kinks" in said("relu")
+    assert "has kinks" not in said("gelu")
+    assert "no true zeros" in said("gelu")
+    assert "faster than any line" in said("relu2")
+    assert "vanish" not in said("elu")

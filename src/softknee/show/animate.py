@@ -101,7 +101,7 @@ def _frames(
             panel.set_xlim(*x_range)
             panel.set_ylim(*heights[order])
             panel.set_xlabel("$x$")
-            panel.set_ylabel(("$f(x)$", "$f$′$(x)$")[order])
+            panel.set_ylabel(("$f(x)$", r"$f\,^{\prime}(x)$")[order])
             panel.axhline(0, color=look.faint, linewidth=scale, zorder=0)
             panel.axvline(0, color=look.faint, linewidth=scale, zorder=0)
             for end in (0, -1):  # where it comes from and where it goes

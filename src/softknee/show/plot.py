@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 
+_NAMES = ("$f(x)$", r"$f\,^{\prime}(x)$")
 End = tuple[float, str, str]  # height at the right edge, label, colour
 
 
@@ -142,14 +143,26 @@ def _laid_out(
     draw: Callable[[Axes, int, Size], list[End]], count: int, look: Style, size: str, title: str | None,
     reader: Reader = ENGLISH,
 ) -> Figure:  # fmt: skip
-    """One panel or two, with the labels of their curves beside them."""
+    """One panel or two, with the labels of their curves beside them; where long labels would leave two panels less
+    than half of the width, they stand one below the other, as in a column of a paper."""
+    form = _chosen(SIZES, size, "size")
+    made = _panels(draw, count, look, form, title, reader, below=size == "paper")
+    narrow = min(panel.bbox.width for panel in made.axes) * count < made.bbox.width / 2
+    if size != "paper" and count > 1 and narrow:
+        made = _panels(draw, count, look, form, title, reader, below=True)
+    return made
+
+
+def _panels(
+    draw: Callable[[Axes, int, Size], list[End]], count: int, look: Style, form: Size, title: str | None,
+    reader: Reader, *, below: bool,
+) -> Figure:  # fmt: skip
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    form = _chosen(SIZES, size, "size")
     with rc_context(_settings(look, form, reader)):  # type: ignore[arg-type]
-        below = size == "paper"
-        shape = (form.width, form.height * count) if below else (form.width, form.height)
+        column = form is SIZES["paper"]  # which has the length it needs; a page and a slide have one shape
+        shape = (form.width, form.height * count) if column else (form.width, form.height)
         made = Figure(figsize=shape, facecolor=look.paper)
         pad = form.text / 72 * 0.8
         made.set_layout_engine("constrained", w_pad=pad, h_pad=pad)
@@ -258,7 +271,7 @@ def error_figure(
         finite = np.concatenate([line[np.isfinite(line)] for _, line in lines])
         most = float(np.abs(finite).max(initial=0.0)) or 1.0
         _axes(panel, x_range, (-1.08 * most, 1.08 * most), look, form)
-        panel.set_ylabel(f"{'$f(x)$' if order == 0 else '$f$′$(x)$'} − {first.label}")
+        panel.set_ylabel(f"{_NAMES[order]} − {first.label}")
         ends = []
         for i, (one, (at, values)) in enumerate(zip(others, lines, strict=True)):
             panel.plot(
@@ -352,7 +365,7 @@ def _draw(
     lines = [_sampled(c, order, x_range) for c in curves]
     y_range = y or y_window([values for _, values in lines], x_range)
     _axes(panel, x_range, y_range, look, form)
-    panel.set_ylabel("$f(x)$" if order == 0 else "$f$′$(x)$")
+    panel.set_ylabel(_NAMES[order])
     ends = []
     for i, (one, (x, values)) in enumerate(zip(curves, lines, strict=True)):
         colour, dashes = _colour(i, look), _dashes(i, look)
