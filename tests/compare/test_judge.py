@@ -42,7 +42,7 @@ def outcomes(
 def judged(means: dict[str, float], **more: float) -> Level:
     seeds = int(more.get("seeds", 10))
     found = outcomes(means, **more)  # type: ignore[arg-type]
-    return judge({condition(): found}, list(means), [1e-3], range(seeds))[0]
+    return judge({condition(): found}, list(means), range(seeds))[0]
 
 
 def test_the_best_stands_first_and_the_rest_are_held_against_it() -> None:
@@ -89,7 +89,7 @@ def test_a_seed_takes_the_rate_its_validation_data_like_best() -> None:
     assert chosen_run(found, runs) == runs[1]
     found[runs[0]] = found[runs[1]]
     assert chosen_run(found, runs) == runs[0]
-    level = judge({condition(): found}, ["a"], [1e-3, 1e-2, 1e-1], [0])[0]
+    level = judge({condition(): found}, ["a"], [0])[0]
     assert level.standings[0].rates == (1e-3,)
     assert [rate for rate, _ in level.standings[0].by_rate] == [1e-3, 1e-2, 1e-1]
 
@@ -102,7 +102,7 @@ def test_curves_are_medians_between_quartiles_and_survive_nan() -> None:
             train_loss=(float(i), float("nan") if i == 0 else 1.0),
             validation_curve=(0.1, 0.2 * i),
         )
-    standing = judge({condition(): found}, ["a"], [1e-3], range(4))[0].standings[0]
+    standing = judge({condition(): found}, ["a"], range(4))[0].standings[0]
     assert standing.train_loss.low[0] <= standing.train_loss.middle[0] <= standing.train_loss.high[0]
     assert standing.train_loss.middle[1] == 1.0
 
@@ -116,7 +116,7 @@ def test_epochs_to_target() -> None:
         )
         for run, o in found.items()
     }
-    level = judge({condition(): found}, list(curves), [1e-3], range(3))[0]
+    level = judge({condition(): found}, list(curves), range(3))[0]
     assert level.target == pytest.approx(0.1 + 0.95 * 0.9)
     assert {s.label: s.epochs_to_target for s in level.standings} == {"fast": 1, "slow": 3, "never": None}
 
@@ -126,7 +126,7 @@ def sentence(*levels: dict[str, float], seeds: int = 10) -> str:
     found = {
         condition(depth): outcomes(means, depth, seeds) for depth, means in zip(depths, levels, strict=True)
     }
-    return answer(judge(found, list(levels[0]), [1e-3], range(seeds)), seeds)
+    return answer(judge(found, list(levels[0]), range(seeds)), seeds)
 
 
 TIE = {"a": 0.9, "b": 0.9, "c": 0.9}
