@@ -257,8 +257,8 @@ def test_parameters_and_approximations(look: Visit) -> None:
     tab.get_by_text("gelu needs sigma > 0").wait_for()
 
 
-def test_by_keyboard(look: Visit) -> None:
-    tab = look("#f=relu")
+def test_by_keyboard(visit: Visit) -> None:
+    tab = visit("#f=relu")  # a page of its own: nothing has the focus yet
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.className") == "skip"
     slider = tab.get_by_role("slider", name="Place on the x axis")
