@@ -1,4 +1,4 @@
-"""How fast gated units and maxout are against torch's eager composition, and what they save for backward.
+"""How fast gated units are against torch's eager composition, and what they save for backward.
 
     python benchmarks/gates.py                                  # everything; about two minutes
     python benchmarks/gates.py --units swiglu --sizes 1048576 --repetitions 31

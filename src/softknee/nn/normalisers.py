@@ -1,7 +1,7 @@
 """The softmax family: from scores to weights that are at least 0 and sum to 1 (softmax1: to less than 1).
 
-softmax and log_softmax are torch's own kernels, which run at the speed of memory, and softmax1 is made of
-them; what is added is masks and rows without an entry. The sparse members (Peters, Niculae and Martins 2019) are one function,
+softmax and log_softmax are torch's own kernels, which run at the speed of memory, and softmax1 is torch's
+softmax with one more score; what is added is masks and rows without an entry. The sparse members (Peters, Niculae and Martins 2019) are one function,
 entmax: with z = x - max x and e = alpha - 1, the weights are p = (1 + e (z - t))^(1/e) where that base is
 positive, else 0; t makes them sum to 1. e = 0 is softmax, e = 1 sparsemax. t is found by Newton's method
 within a bracket, not by sorting: every step is a pass over the data, and a few steps are enough. For e = 1
@@ -186,36 +186,6 @@ def gumbel_softmax(
     return soft.to(logits.dtype)
 
 
-class _Softmax1(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, dim: int) -> Tensor:
-        """softmax(x) s / (1 + s), s the sum of the exponentials: e^top over the largest weight."""
-        top = x.amax(dim, keepdim=True)
-        y = torch.softmax(x, dim)
-        one, sum_ = top.clamp_max(0).exp(), (-top.clamp_min(0)).exp() * y.amax(dim, keepdim=True)
-        empty = top == -_INF
-        y = y * (one / (one + sum_))
-        return y.masked_fill(empty, 0) if not _plain() or bool(empty.any()) else y
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        ctx.dim = inputs[1]
-        ctx.save_for_backward(output)
-        ctx.save_for_forward(output)
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Any:
-        (y,) = ctx.saved_tensors
-        return torch._softmax_backward_data(g, y, ctx.dim, y.dtype), None  # y (g - sum(y g))
-
-    @staticmethod
-    def jvp(ctx: Any, t: Tensor, _: Any) -> Tensor:
-        (y,) = ctx.saved_tensors
-        return y * (t - (y * t).sum(ctx.dim, keepdim=True))
-
-
 @_overridable
 def softmax1(input: Tensor, dim: int = -1, *, mask: Tensor | None = None) -> Tensor:
     """e^x / (1 + sum e^x) along dim: softmax with one more score of 0 whose weight is dropped, so that all
@@ -230,8 +200,10 @@ def softmax1(input: Tensor, dim: int = -1, *, mask: Tensor | None = None) -> Ten
     x = _masked("softmax1", input, mask)
     if not x.numel():
         return x * 1
-    wide = x.float() if x.dtype in _NARROW else x
-    return _call(_Softmax1, _Softmax1Traced, wide, dim).to(x.dtype)  # type: ignore[no-any-return]
+    if not x.dim():
+        return softmax1(x.reshape(1), 0).reshape(())
+    zero = x.new_zeros([1 if d == dim % x.dim() else n for d, n in enumerate(x.shape)])
+    return torch.softmax(torch.cat([x, zero], dim), dim).narrow(dim, 0, x.shape[dim])
 
 
 def _plain() -> bool:
@@ -250,12 +222,6 @@ def _call(usual: Any, traced: Any, *args: Any) -> Any:
         return usual.forward(*args)
     # Function.apply asks for the signature of forward on every call; the C function does not
     return super(torch.autograd.Function, usual).apply(*args)
-
-
-class _Softmax1Traced(torch.autograd.Function):
-    forward = _Softmax1.forward
-    setup_context = _Softmax1.setup_context
-    backward = _Softmax1.backward
 
 
 # The sparse members

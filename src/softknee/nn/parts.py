@@ -1,7 +1,7 @@
-"""Functions of several parts of one tensor: of its halves (gates), of its groups (maxout).
+"""Functions of several parts of one tensor, as gates are of its halves.
 
-The parts are views, so nothing is copied on the way in; the gradients of all parts are written into
-one tensor, so nothing is joined on the way out. What is saved is the tensor itself.
+Stretches are views, so nothing is copied on the way in; the gradients of all parts are written into
+one tensor, so nothing is joined on the way out. Parts that take turns are taken apart and joined again. What is saved is the tensor itself.
 """
 
 from __future__ import annotations
@@ -34,6 +34,14 @@ class Layout(NamedTuple):
             views = x.chunk(self.count, self.dim)
         return views[::-1] if self.backwards else views
 
+    def apart(self, x: Tensor) -> tuple[Tensor, ...]:
+        """As `parts`, each in one piece: one pass takes turns apart, where kernels read stretches."""
+        if not self.interleaved:
+            return self.parts(x)
+        groups = x.unflatten(self.dim, (-1, self.count))
+        pieces = groups.movedim(self.dim % x.dim() + 1, 0).contiguous().unbind(0)
+        return pieces[::-1] if self.backwards else pieces
+
     def joined(self, values: tuple[Tensor, ...]) -> Tensor:
         """A new tensor of which these are the parts."""
         values = values[::-1] if self.backwards else values
@@ -45,15 +53,17 @@ class Layout(NamedTuple):
 
 def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...], call: Call) -> Tensor:
     """The operator of one output at the parts of x and at further tensors."""
+    recording = x.requires_grad and torch.is_grad_enabled()
     if (
-        x.requires_grad
-        and torch.is_grad_enabled()
+        (recording or layout.interleaved)
         and not torch.compiler.is_dynamo_compiling()
         and launch.eligible((x, *tensors))
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0
     ):
-        return _recorded(x, op, layout, call, *tensors)  # type: ignore[no-any-return]
+        if recording:
+            return _recorded(x, op, layout, call, *tensors)  # type: ignore[no-any-return]
+        return op(*layout.apart(x), *tensors, call)  # type: ignore[no-any-return]
     return op(*layout.parts(x), *tensors, call)  # type: ignore[no-any-return]
 
 
@@ -64,13 +74,14 @@ class _Parts(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, op: Pointwise, layout: Layout, call: Call, *tensors: Tensor) -> Tensor:
         ctx.save_for_backward(x, *tensors)
         ctx.op, ctx.layout, ctx.call = op, layout, call
-        return op.evaluate((*layout.parts(x), *tensors, call))  # type: ignore[no-any-return]
+        return op.evaluate((*layout.apart(x), *tensors, call))  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, *tensors = ctx.saved_tensors
         layout: Layout = ctx.layout
-        count, views = layout.count, layout.parts(x)
+        count = layout.count
+        views = layout.parts(x) if torch.is_grad_enabled() else layout.apart(x)
         results: list[Any] = [None] * (4 + len(tensors))
         derived = ctx.op.backward((ctx.needs_input_grad[0],) * count + ctx.needs_input_grad[4:])
         if derived is None:
@@ -83,6 +94,7 @@ class _Parts(torch.autograd.Function):
             not torch.is_grad_enabled()
             and places[:count] == tuple(range(count))
             and gradient.shape == views[0].shape
+            and not layout.interleaved
             and back.spelled
             and launch.eligible(inputs)
         ):
