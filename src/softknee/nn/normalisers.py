@@ -67,7 +67,7 @@ def _masked(name: str, x: Tensor, mask: Tensor | None) -> Tensor:
         kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         raise TypeError(f"{name}: a mask is a tensor of bool, True where an entry takes part; got {kind}")
     try:
-        fits = torch.broadcast_shapes(mask.shape, x.shape) == x.shape
+        fits = mask.shape == x.shape or torch.broadcast_shapes(mask.shape, x.shape) == x.shape
     except RuntimeError:
         fits = False
     if not fits:
@@ -83,10 +83,9 @@ def _filled(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return x.masked_fill(empty, 0), empty
 
 
-def _dimension(name: str, x: Tensor, dim: int | None, stacklevel: int) -> int:
-    if dim is None:  # torch's rule for calls without dim, and its warning
-        dim = torch.nn.functional._get_softmax_dim(name, x.dim(), stacklevel + 2)
-    return dim
+def _dimension(name: str, x: Tensor, stacklevel: int) -> int:
+    """torch's rule for calls without dim, and its warning."""
+    return torch.nn.functional._get_softmax_dim(name, x.dim(), stacklevel + 2)  # type: ignore[no-any-return]
 
 
 # softmax and its relatives
@@ -107,8 +106,9 @@ def softmax(
         zero_rows: a row in which no entry takes part (all are masked, or minus infinity) gives zeros
             and a gradient of zeros, instead of NaN
     """
-    dim = _dimension("softmax", input, dim, _stacklevel)
-    x = _masked("softmax", input, mask)
+    if dim is None:
+        dim = _dimension("softmax", input, _stacklevel)
+    x = input if mask is None else _masked("softmax", input, mask)
     if not zero_rows:
         return torch.softmax(x, dim, dtype)
     x, empty = _filled(x, dim)
@@ -122,8 +122,9 @@ def log_softmax(
 ) -> Tensor:  # fmt: skip
     """The logarithm of softmax, whose arguments see. With zero_rows a row in which no entry takes part
     is minus infinity, instead of NaN."""
-    dim = _dimension("log_softmax", input, dim, _stacklevel)
-    x = _masked("log_softmax", input, mask)
+    if dim is None:
+        dim = _dimension("log_softmax", input, _stacklevel)
+    x = input if mask is None else _masked("log_softmax", input, mask)
     if not zero_rows:
         return torch.log_softmax(x, dim, dtype)
     x, empty = _filled(x, dim)
@@ -136,7 +137,10 @@ def softmin(
     mask: Tensor | None = None, zero_rows: bool = False,
 ) -> Tensor:  # fmt: skip
     """softmax(-x), whose arguments see. Entries of plus infinity take no part."""
-    dim = _dimension("softmin", input, dim, _stacklevel)
+    if dim is None:
+        dim = _dimension("softmin", input, _stacklevel)
+    if mask is None and not zero_rows:
+        return torch.softmax(-input, dim, dtype)
     return softmax(-input, dim, dtype=dtype, mask=mask, zero_rows=zero_rows)
 
 
