@@ -156,7 +156,8 @@ def tables() -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
 def _share(got: float, right: Any) -> str:
     if not math.isfinite(got) or not right:
         return ""
-    return f"{float(100 * abs(got - right) / abs(right)):.2g} %"
+    share = float(100 * abs(got - right) / abs(right))
+    return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"
 
 
 def _digits(value: Any) -> str:

@@ -123,6 +123,7 @@ def render(comparison: Comparison | Recommendation) -> RenderableType:
     parts: list[RenderableType] = [Padding(Text(did, style="dim"), (1, 1, 0, 1))]
     parts += [Padding(_ranking(level), (1, 0, 0, 1)) for level in comparison.levels]
     parts.append(Padding(Text(_LEGEND, style="dim"), 1))
+    parts += [Padding(_wins(level), (0, 0, 1, 1)) for level in comparison.levels if len(level.standings) > 2]
     if more := "\n".join(_besides(comparison)):
         parts.append(Padding(Text(more, style="dim"), (0, 1, 1, 1)))
     parts += [Text(f" ! {note}", style="yellow") for note in comparison.notes]
@@ -193,6 +194,22 @@ def _ranking(level: Level) -> Table:
             row.append(f"{len(standing.failures)}/{len(standing.scores)}" if standing.failures else "")
         table.add_row(*row)
     return table
+
+
+def _wins(level: Level) -> RenderableType:
+    """Who beats whom: a row against the columns, which are numbered like the rows."""
+    title = f"{level.title}: the percent of seeds on which the row beats the column; bold: a real difference"
+    table = Table(box=None, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for number in range(1, len(level.standings) + 1):
+        table.add_column(str(number), justify="right", header_style="dim", no_wrap=True)
+    for number, (standing, row) in enumerate(zip(level.standings, level.versus, strict=True), 1):
+        cells = [
+            "" if v is None else Text(f"{100 * v.wins:.0f}", style="bold" if v.distinguishable else "dim")
+            for v in row
+        ]
+        table.add_row(f"{number:>2} {_folded(standing.label)}", *cells)
+    return Group(Text(title, style="dim"), table)
 
 
 class _Track:
