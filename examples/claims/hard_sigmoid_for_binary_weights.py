@@ -53,7 +53,7 @@ def measure(e: Evidence) -> str:
     good = {name: "refuted" if test[name] == "lower" else "holds" for name in test.pairs}
     for name, verdict in good.items():
         e.part(f"{name}: as good as real weights", verdict)
-    return overall(good.values(), "the layers are made wider: see the parts")
+    return overall(good.values(), "layers are wider, and weights signs, not draws")
 
 
 if __name__ == "__main__":
