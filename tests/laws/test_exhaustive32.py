@@ -34,6 +34,11 @@ def test_recorded_errors_are_not_exceeded(name: str) -> None:
         assert entry["exact"]["ulp"] <= 0.51
 
 
+def test_the_sweep_is_recorded() -> None:
+    """Without records the ratchet above would hold nothing."""
+    assert len(RECORDS) >= 20
+
+
 def test_errors_are_those_of_the_metric() -> None:
     """With a wrong float32 result, against mpmath: tails, subnormals, a root of the derivative, infinities."""
     work = exhaustive32.sweeps(["mish"])["mish derivative"]
