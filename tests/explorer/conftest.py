@@ -84,16 +84,25 @@ def loaded(browser: Any, page_file: Path) -> Iterator[tuple[Any, list[str]]]:
     context.close()
 
 
+#: a new address, and waits until the page has read it (its own listener is older than ours)
+GO = """async fragment => {
+    for (const hash of ["#elsewhere", fragment]) {
+        const read = new Promise(done => addEventListener("hashchange", done, { once: true }));
+        location.hash = hash;
+        await read;
+    }
+}"""
+
+
 @pytest.fixture
-def look(loaded: tuple[Any, list[str]], page_file: Path) -> Iterator[Callable[..., Any]]:
+def look(loaded: tuple[Any, list[str]]) -> Iterator[Callable[..., Any]]:
     """As `visit`, in a tab that is loaded once for all tests: its address changes, and what it shows with it."""
     tab, said = loaded
 
     def go(fragment: str = "#f=relu", width: int = 1280, dark: bool = False) -> Any:
         tab.set_viewport_size({"width": width, "height": 800})
         tab.emulate_media(color_scheme="dark" if dark else "light")
-        for address in ("#", fragment):
-            tab.goto(page_file.as_uri() + address)
+        tab.evaluate(GO, fragment)
         return tab
 
     yield go

@@ -199,7 +199,8 @@ function start() {
   const usual = DATA.records.filter((r) => r.torch && r.traits.includes("smooth") && r.traits.includes("keeps the gradient")).slice(0, 4);
   state.curves = usual.map((r) => ({ name: r.name, values: {}, choices: {} }));
   read(location.hash);
-  addEventListener("hashchange", () => { read(location.hash); changed(); });
+  // the event's address: `remember` may have written the old state over the new one since
+  addEventListener("hashchange", (e) => { read(new URL(e.newURL).hash); changed(); });
   let width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth !== width) {
