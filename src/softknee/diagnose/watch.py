@@ -2,7 +2,8 @@
 
 Between the steps that are observed nothing is attached to the model but one hook that counts. In an
 observed step the statistics of an activation take one pass over its input and output; they stay
-on the device, and nothing waits for them before `report()`.
+on the device, and nothing waits for them before `report()`. The first step finds out where activations are
+called. Where all of them are modules, hooks on these are enough from then on; else torch's functions are watched.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from softknee.diagnose.session import Measured, judged, name_sites
 from softknee.diagnose.theory import FLAT, STILL, expected
 from softknee.diagnose.timeline import History, Timeline
 from softknee.diagnose.trace import Recorder, tensors_in
+from softknee.kernels import moments
+from softknee.kernels.moments import ROWS
 from softknee.lang.nodes import number, symbol, where
-from softknee.nn import recognise
+from softknee.nn import launch, recognise
 from softknee.nn.pointwise import Call, Output, Pointwise, Term
 
 if TYPE_CHECKING:
@@ -38,6 +41,12 @@ __all__ = ["Watch", "watch"]
 
 EVERY = 10
 WINDOW = 20  # observed steps
+SUMMED = len(Moments.SUMS)
+RING = 1 << 20  # numbers of the steps that are kept for evaluating them together
+SAMPLE = 1 << 15  # elements of a weight from which the size of its update is taken
+
+_HALF = (torch.float16, torch.bfloat16)
+_PLAIN = (torch.float32, torch.float64)
 
 
 def watch(model: nn.Module, *, every: int = EVERY, window: int = WINDOW, updates: bool = True) -> Watch:
@@ -98,102 +107,236 @@ def _sums() -> Pointwise:
 _SUMS = _sums()
 
 
-class _Watched:
-    """One activation: its state per unit, and its series, on the device."""
+class _Board:
+    """The sums of the activations on one device, side by side: one column a unit. Some steps are kept as they
+    are, and evaluated for all activations and steps at once."""
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
+    def __init__(self, device: torch.device, window: int) -> None:
+        self.device = device
+        self.sites: list[_Watched] = []
         self.steps: list[int] = []
-        self.rows: list[Tensor] = []
-        self.gradients: dict[int, dict[str, Tensor]] = {}
-        self.last_alive: Tensor | None = None  # by unit: the last observed step with a slope; -1: none yet
-        self.revived: Tensor | None = None
-        self.windows: list[list[Tensor]] = [[], []]  # sums of the previous and of the current window
-        self.extremes: list[Tensor | None] = [None, None]
-        self.counts = [0, 0]
-        self.samples = [0, 0]
+        self.counts: list[tuple[int, ...]] = []  # values a unit, by site: what the rows are means of
+        self.rows: list[Tensor] = []  # (8, sites): see `evaluate`
+        self.squares: list[Tensor] = []  # of gradients, not yet evaluated
+        self.keys: list[tuple[int, int, str]] = []  # (step, number of the site, name) of each
+        self.gradients: dict[tuple[int, str], dict[int, float]] = {}
+        self._window = window
+        self._wide = torch.float64 if device.type != "mps" else torch.float32
+        self.ring = torch.zeros(1, len(ROWS), 0, dtype=self._wide, device=device)
+        self.step = self.ring[0]  # the one that goes on
+        self.now = 0  # its number
+        self.held = 0  # steps that are over, and in the ring
+        self.window = self.step.clone()
+        self.before: Tensor | None = None  # the previous window
+        self.last_alive = torch.zeros(0, dtype=torch.int64, device=device)  # a step by unit; -1: none yet
+        self.layer = self.last_alive.clone()  # by unit: the number of its site
+        self.revived = self.last_alive.clone()  # by site
+
+    def add(self, watched: _Watched, units: int) -> None:
+        self.evaluate()
+        going, total = self.step, self.step.shape[1] + units
+        watched.start, watched.units, watched.number = total - units, units, len(self.sites)
+        self.sites.append(watched)
+        size = max(1, min(self._window, RING // (len(ROWS) * total)))
+        self.ring = torch.zeros(size, len(ROWS), total, dtype=self._wide, device=self.device)
+        self.ring[:, SUMMED:] = math.inf
+        self.step = self.ring[0]
+        self.step[:, : total - units] = going
+        more = self.step[:, total - units :]
+        self.window = torch.cat([self.window, more], 1)
+        if self.before is not None:
+            self.before = torch.cat([self.before, more], 1)
+        known = self.layer.new_full((units,), -1)
+        self.last_alive = torch.cat([self.last_alive, known])
+        self.layer = torch.cat([self.layer, torch.full_like(known, watched.number)])
+        self.revived = torch.cat([self.revived, self.revived.new_zeros(1)])
+
+    def end_step(self, step: int) -> None:
+        counts = tuple([w.values for w in self.sites])
+        if not any(counts):
+            return
+        for w in self.sites:
+            w.end_step()
+        self.steps.append(step)
+        self.counts.append(counts)
+        self.held += 1
+        if self.held == len(self.ring):
+            self.evaluate()
+        else:
+            self.step = self.ring[self.held]
 
     @torch.no_grad()
-    def observe(self, z: Tensor, f: Tensor, step: int, window: int) -> None:
-        site = self.site
-        function = site.function
-        self.samples[1] += z.shape[0]
-        dim = site.dim % z.dim()
-        units = z.shape[dim]
-        n = z.numel() // units
-        wide = torch.float64 if z.device.type != "mps" else torch.float32
-        unit = torch.empty((units,) + (1,) * (z.dim() - 1 - dim), dtype=wide, device=z.device)
-        limits = (*_living(function, STILL), *_living(function, FLAT))
-        sums = torch.stack(_SUMS.evaluate((z, f, unit, Call(limits, (unit.shape,) * 7)))).view(7, units)
-        alive = sums[4] > 0
-        extremes = None
-        if site.profile.squashing:  # it may be a gate
-            columns = by_unit(f, site.dim)
-            extremes = torch.stack([columns.amin(0), -columns.amax(0)])
-        self._extend(sums, extremes, n)
-        row = self._row(sums, alive, n)
-        if self.steps and self.steps[-1] == step:  # another forward pass of the same step
-            self.rows[-1] = (self.rows[-1] + row) / 2
-        else:
-            self.steps.append(step)
-            self.rows.append(row)
-        if self.last_alive is None:
-            self.last_alive = torch.full((units,), -1, dtype=torch.int64, device=z.device)
-            self.revived = torch.zeros((), dtype=torch.int64, device=z.device)
-        late = self.steps[-window - 1] if len(self.steps) > window else -1
-        if late >= 0:
-            self.revived += (alive & (self.last_alive >= 0) & (self.last_alive < late)).sum()
-        self.last_alive = torch.where(alive, step, self.last_alive)
-
-    @staticmethod
-    def _row(sums: Tensor, alive: Tensor, n: int) -> Tensor:
-        """The means over the layer, the share of units alive, and the mean square of the units' means"""
-        units = sums.shape[1]
-        row = torch.empty(8, dtype=sums.dtype, device=sums.device)
-        torch.mean(sums, 1, out=row[:7])
-        row /= n
-        torch.mean(alive.to(sums.dtype), 0, out=row[4])
-        torch.linalg.vecdot(sums[0], sums[0], out=row[7])
-        row[7] /= n * n * units
-        return row
-
-    def _extend(self, sums: Tensor, extremes: Tensor | None, n: int) -> None:
-        self.windows[1] = [self.windows[1][0].add_(sums)] if self.windows[1] else [sums]
-        before = self.extremes[1]
-        if extremes is not None:
-            self.extremes[1] = extremes if before is None else torch.minimum(before, extremes)
-        self.counts[1] += n
+    def evaluate(self) -> None:
+        """Adds the steps in the ring to the window. Their rows hold the means over each layer of `ROWS`, but for
+        the share of units alive and the mean square of the units' means."""
+        if self.squares:
+            for (step, *key), square in zip(self.keys, torch.stack(self.squares).tolist(), strict=True):
+                steps = self.gradients.setdefault(tuple(key), {})  # type: ignore[arg-type]
+                steps[step] = steps.get(step, 0.0) + square
+            self.squares.clear()
+            self.keys.clear()
+        if not self.held:
+            return
+        held = self.ring[: self.held]
+        sums, extremes = held[:, :SUMMED], held[:, SUMMED:]
+        alive = held[:, 4] > 0
+        held[:, 4] = alive
+        self.window[:SUMMED] += sums.sum(0)
+        self.window[SUMMED:] = torch.minimum(self.window[SUMMED:], extremes.amin(0))
+        torch.mul(held[:, 0], held[:, 0], out=held[:, 7])
+        rows = held.new_zeros(self.held, 8, len(self.sites)).index_add_(2, self.layer, held[:, :8])
+        units = torch.tensor([w.units for w in self.sites], dtype=self._wide, device=self.device)
+        n = torch.tensor(self.counts[-self.held :], dtype=self._wide, device=self.device).unsqueeze(1)
+        divisor = (units * n).repeat(1, 8, 1)
+        divisor[:, 4] = torch.where(n[:, 0] > 0, units, 0)
+        divisor[:, 7] *= n[:, 0]
+        self.rows += (rows / divisor).unbind()
+        for k in range(self.held):
+            place = len(self.steps) - self.held + k
+            if place >= self._window:
+                late = self.steps[place - self._window]
+                back = alive[k] & (self.last_alive >= 0) & (self.last_alive < late)
+                self.revived.index_add_(0, self.layer, back.to(torch.int64))
+            self.last_alive.masked_fill_(alive[k], self.steps[place])
+        sums.zero_()
+        extremes.fill_(math.inf)
+        self.held = 0
+        self.step = self.ring[0]
 
     def one_step(self) -> None:
         """All that was observed so far belongs to step 0."""
+        self.evaluate()
         if self.rows:
-            self.rows, self.steps = [torch.stack(self.rows).mean(0)], [0]
-        total: dict[str, Tensor] = {}
-        for kept in self.gradients.values():
-            for name, square in kept.items():
-                total[name] = total[name] + square if name in total else square
-        self.gradients = {0: total} if total else {}
-        if self.last_alive is not None:
-            self.last_alive = self.last_alive.clamp(max=0)
+            known = [row for row in self.rows if row.shape == self.rows[-1].shape]
+            self.rows, self.steps = [torch.stack(known).nanmean(0)], [0]
+            self.counts = [tuple(map(max, zip(*self.counts[-len(known) :], strict=True)))]
+        self.gradients = {key: {0: sum(steps.values())} for key, steps in self.gradients.items()}
+        self.last_alive.clamp_(max=0)
 
     def rotate(self) -> None:
         """A window is over."""
-        for pair in (self.windows, self.extremes, self.counts, self.samples):
-            pair[0] = pair[1]
-        self.windows[1], self.extremes[1], self.counts[1], self.samples[1] = [], None, 0, 0
+        self.evaluate()
+        self.before = self.window
+        self.window = torch.zeros_like(self.before)
+        self.window[SUMMED:] = math.inf
+        for w in self.sites:
+            w.rotate()
+
+
+class _Watched:
+    """One activation: where its units are on the board, and how much it saw."""
+
+    start: int
+    units: int
+    number: int
+
+    def __init__(self, site: Site, board: _Board) -> None:
+        self.site, self.board = site, board
+        self.values = self.samples = 0  # of this step
+        self.counts = [[0, 0], [0, 0]]  # the same, of the previous and of the current window
+        self.copied = False  # its input is overwritten, so that it must be copied before
+        self.hooks = tuple(_keep_gradient(self, name) for name in ("gradient_out", "gradient_in"))
+        self.limits: tuple[float, ...] = ()
+        self.rising = False
+        self._learnt = any(isinstance(v, Tensor) for v in site.values.values())
+        self._learn()
+        self._kernel: tuple[Any, ...] | None = None
+
+    def _learn(self) -> None:
+        function = self.site.function
+        self.limits = (*_living(function, STILL), *_living(function, FLAT))
+        highest = self.limits[1] == self.limits[3] == math.inf
+        self.rising = highest and not self.site.profile.squashing  # what squashes may be a gate
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.start, self.start + self.units)
+
+    def observe(self, z: Tensor, f: Tensor) -> None:
+        dim = self.site.dim % z.dim()
+        if z.shape[dim] != self.units:  # what was taken for units is of another number now: no sums of these
+            return
+        self.samples += z.shape[0]
+        self.values += z.numel() // self.units
+        if z.dtype in _HALF:
+            z, f = z.detach().float(), f.detach().float()
+        plain = z.dtype is torch.float32 is f.dtype and z.is_cpu and launch.eligible((z, f))
+        if plain and z.is_contiguous() and f.is_contiguous():
+            self._sum_up(z, f, dim)
+        elif plain:
+            z, f = (t.detach().movedim(dim, -1).contiguous() for t in (z, f))
+            self._sum_up(z, f, z.dim() - 1)
+        else:
+            self._by_operator(z.detach(), f.detach(), dim)
+
+    def _sum_up(self, z: Tensor, f: Tensor, dim: int) -> None:
+        """By a kernel of its own."""
+        shape, result = z.shape, self.board.step
+        stride = result.shape[1]
+        known = self._kernel
+        if known is None or known[0] != (shape, stride):
+            rows, inner = math.prod(shape[:dim]), math.prod(shape[dim + 1 :])
+            memory, address = moments.geometry(rows, self.units, inner, stride)
+            known = self._kernel = (shape, stride), address, moments.kernel(inner > 1, self.rising), memory
+        threads = torch.get_num_threads() if z.numel() >= launch.SERIAL else 1
+        start = result.data_ptr() + 8 * self.start
+        launch.launch(known[2], known[1], threads, threads, z.data_ptr(), f.data_ptr(), start, *self.limits)
+
+    @torch.no_grad()
+    def _by_operator(self, z: Tensor, f: Tensor, dim: int) -> None:
+        board = self.board
+        shape = (self.units,) + (1,) * (z.dim() - 1 - dim)
+        sums, extremes = board.step[:SUMMED, self.columns], board.step[SUMMED:, self.columns]
+        unit = torch.empty(shape, dtype=sums.dtype, device=z.device)
+        made = _SUMS.evaluate((z, f, unit, Call(self.limits, (unit.shape,) * SUMMED)))
+        sums += torch.stack(made).view(SUMMED, self.units)
+        if not self.rising:
+            columns = by_unit(f, self.site.dim)
+            extremes.copy_(torch.minimum(extremes, torch.stack([columns.amin(0), -columns.amax(0)])))
+
+    def end_step(self) -> None:
+        current = self.counts[1]
+        current[0] += self.values
+        current[1] += self.samples
+        self.values = self.samples = 0
+
+    def rotate(self) -> None:
+        self.counts = [self.counts[1], [0, 0]]
+        if self._learnt:
+            self._learn()
+            self._kernel = None
 
     def moments(self) -> Moments:
         """Of the last window or two."""
-        made = Moments()
-        parts = [w[0] for w in self.windows if w]
-        if parts:
-            made.sums = sum(parts[1:], parts[0]).clone()
-            kept = [e for e in self.extremes if e is not None]
-            if kept:
-                extremes = kept[0] if len(kept) == 1 else torch.minimum(*kept)
-                made.f_low, made.f_high = extremes[0], -extremes[1]
-            made.values, made.samples = sum(self.counts), sum(self.samples)
+        made, board = Moments(), self.board
+        made.values, made.samples = (a + b for a, b in zip(*self.counts, strict=True))
+        if made.values:
+            parts = [w[:, self.columns] for w in (board.before, board.window) if w is not None]
+            made.sums = sum((p[:SUMMED] for p in parts[1:]), parts[0][:SUMMED].clone())
+            extremes = torch.stack([p[SUMMED:] for p in parts]).amin(0)
+            made.f_low, made.f_high = extremes[0], -extremes[1]
         return made
+
+    def rows(self) -> tuple[tuple[int, ...], Tensor]:
+        """(the steps at which it was observed, one row each)"""
+        board = self.board
+        seen = [k for k, c in enumerate(board.counts) if len(c) > self.number and c[self.number]]
+        found = [board.rows[k][:, self.number] for k in seen]
+        return tuple(board.steps[k] for k in seen), torch.stack(found) if found else torch.zeros(0, 8)
+
+
+def _keep_gradient(watched: _Watched, name: str) -> Callable[[Tensor], None]:
+    def hook(gradient: Tensor) -> None:
+        if gradient.dtype in _PLAIN and gradient.is_contiguous():
+            flat = gradient.detach().view(-1)
+            square = torch.dot(flat, flat)
+        else:
+            square = torch.linalg.vector_norm(gradient.detach(), dtype=torch.float32).square()
+        board = watched.board
+        board.squares.append(square)
+        board.keys.append((board.now, watched.number, name))
+
+    return hook
 
 
 class _Light(Recorder):
@@ -221,7 +364,7 @@ class _Light(Recorder):
         run: Callable[[], Any],
         before: Any = None,
     ) -> Any:
-        if not (x.is_floating_point() and x.numel() and x.dim()):
+        if not _usable(x):
             return run()
         module, leaf = self._where()
         place = (module, self._order[module])
@@ -233,22 +376,19 @@ class _Light(Recorder):
             return run()
         self._inside = True
         try:
-            step = self.owner.step
-            if before is None:
-                before = x.detach()
             recording = x.requires_grad and torch.is_grad_enabled()
-            version = x._version
             if recording:
-                x.register_hook(_keep_gradient(watched, step, "gradient_out"))
-            held = before.clone() if _may_overwrite(definition) else before
+                x.register_hook(watched.hooks[0])
+            version = x._version
+            held = before if before is not None else x.detach().clone() if watched.copied else x
             result = run()
-            if before is held and x._version != version:
-                held = None  # overwritten: its input is lost; the next time it is copied before
-                _overwriting.add(definition.name)
+            if held is x and x._version != version:
+                watched.copied = True  # its input is lost; the next time it is copied before
+                held = None
             if recording and result is not x:
-                result.register_hook(_keep_gradient(watched, step, "gradient_in"))
+                result.register_hook(watched.hooks[1])
             if held is not None:
-                watched.observe(held, result.detach(), step, self.owner.window)
+                watched.observe(held, result)
         finally:
             self._inside = False
         if self.full:
@@ -258,25 +398,6 @@ class _Light(Recorder):
                 watched.site.index = call.index
             self._remember(result, call)
         return result
-
-
-_overwriting: set[str] = set()
-
-
-def _may_overwrite(definition: Any) -> bool:
-    return definition.name in _overwriting
-
-
-def _keep_gradient(watched: _Watched, step: int, name: str) -> Callable[[Tensor], None]:
-    def hook(gradient: Tensor) -> None:
-        g = gradient.detach()
-        square = torch.linalg.vector_norm(
-            g, dtype=torch.float32 if g.dtype != torch.float64 else None
-        ).square()
-        kept = watched.gradients.setdefault(step, {})
-        kept[name] = kept[name] + square if name in kept else square
-
-    return hook
 
 
 class Watch:
@@ -302,6 +423,7 @@ class Watch:
         self.step = 0
         self.unseen: list[str] = []
         self._sites: dict[Any, _Watched] = {}
+        self._boards: dict[torch.device, _Board] = {}
         self._places: dict[tuple[str, int], _Watched] = {}
         self._graph: Graph | None = None
         self._inputs: list[Tensor] = []
@@ -309,6 +431,11 @@ class Watch:
         self._updates: dict[int, dict[str, Tensor]] = {}
         self._weights: dict[str, Tensor] | None = None
         self._handles: list[Any] = []
+        self._direct: dict[nn.Module, tuple[_Watched, ...]] | None = None  # in the order of their calls
+        self._attached: list[Any] = []
+        self._calls: Counter[nn.Module] = Counter()  # in this pass
+        self._open = False  # within an observed pass
+        self._steered: dict[str, nn.Parameter] = {}  # weights before activations
         self._recorder: _Light | None = None
         self._stance: Any = None
         self._optimised = False
@@ -336,6 +463,7 @@ class Watch:
 
     def __exit__(self, *error: object) -> None:
         self._close()
+        self._detach()
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -347,38 +475,52 @@ class Watch:
         return self.step % self.every == 0
 
     def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self._recorder is not None or not module.training or not torch.is_grad_enabled():
+        if self._open or not module.training or not torch.is_grad_enabled():
             return
         if not self._optimised and self._forwards:
             self._next()
         self._forwards += 1
         if not self._wanted():
+            self._detach()
             return
+        self._open = True
         if self._forwards == 1:
             self._observed += 1
             if self._observed > 1 and (self._observed - 1) % self.window == 0:
-                for watched in self._sites.values():
-                    watched.rotate()
+                for board in self._boards.values():
+                    board.rotate()
         if self.compiled:
             self._stance = torch.compiler.set_stance("force_eager")
             self._stance.__enter__()
-        recorder = self._recorder = _Light(self, full=self._graph is None)
-        recorder.inputs(args, kwargs)
         self._inputs = [t.detach() for t in tensors_in((args, kwargs)) if t.is_floating_point()]
+        for board in self._boards.values():
+            board.now = self.step
+        if self._direct is not None:
+            self._calls.clear()
+            if not self._attached:
+                self._attach(self._direct)
+            return
+        recorder = self._recorder = _Light(self, full=self._graph is None)
+        if recorder.full:
+            recorder.inputs(args, kwargs)
         recorder.__enter__()
 
     def _after(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-        recorder = self._recorder
-        if recorder is None:
+        if not self._open:
             return
-        recorder.finished(result)
-        if recorder.full and recorder.graph.outputs:
-            self._graph = recorder.graph
-            self.unseen += recorder.unseen
         self._outputs = [t.detach() for t in tensors_in(result) if t.is_floating_point()]
+        recorder = self._recorder
+        if recorder is not None and recorder.full:
+            recorder.finished(result)
+            if recorder.graph.outputs:
+                self._graph = recorder.graph
+                self.unseen += recorder.unseen
+                self._direct = self._modules_alone()
+                self._steered = self._weights_before()
         self._close()
 
     def _close(self) -> None:
+        self._open = False
         if self._recorder is not None:
             recorder, self._recorder = self._recorder, None
             recorder.__exit__(None, None, None)
@@ -388,10 +530,102 @@ class Watch:
         if self._stance is not None:
             stance, self._stance = self._stance, None
             stance.__exit__(None, None, None)
+        if self.every > 1:
+            self._detach()
+
+    # Hooks on the modules that are activations
+
+    def _modules_alone(self) -> dict[nn.Module, tuple[_Watched, ...]] | None:
+        """The modules whose calls are all that has to be seen; None where functions were called, too."""
+        modules = dict(self.model.named_modules())
+        found: dict[nn.Module, list[_Watched]] = {}
+        for (name, _), watched in self._places.items():
+            module, site = modules[name], watched.site
+            known = recognise.module(module) if site.leaf else None
+            if known is None or known.definition is not site.definition:
+                return None
+            found.setdefault(module, []).append(watched)
+        return {m: tuple(w) for m, w in found.items()}
+
+    def _attach(self, direct: dict[nn.Module, tuple[_Watched, ...]]) -> None:
+        for module, several in direct.items():
+            if any(w.copied for w in several):
+                self._attached.append(module.register_forward_pre_hook(self._entered, with_kwargs=True))
+                self._attached.append(module.register_forward_hook(self._left, with_kwargs=True))
+            else:
+                self._attached.append(module.register_forward_hook(self._called, with_kwargs=True))
+
+    def _detach(self) -> None:
+        for handle in self._attached:
+            handle.remove()
+        self._attached.clear()
+
+    def _one(self, module: nn.Module) -> _Watched | None:
+        """The activation that this call of a module is."""
+        several = self._direct[module]  # type: ignore[index]
+        count = self._calls[module]
+        self._calls[module] = count + 1
+        if count < len(several):
+            return several[count]
+        return several[0] if several.count(several[0]) == len(several) > 1 else None  # a longer sequence
+
+    def _called(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        if not self._open:
+            return
+        x = args[0] if args else next(iter(kwargs.values()), None)
+        watched = self._one(module)
+        if watched is None or not _usable(x) or not isinstance(result, Tensor):
+            return
+        if result is x:  # in place: its input is lost; the next time it is copied before
+            watched.copied = True
+            self._detach()
+            return
+        if x.requires_grad and torch.is_grad_enabled():
+            x.register_hook(watched.hooks[0])
+            result.register_hook(watched.hooks[1])
+        watched.observe(x, result)
+
+    def _entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if not self._open:
+            return
+        x = args[0] if args else next(iter(kwargs.values()), None)
+        self._copy = None
+        if _usable(x):
+            watched = self._one(module)
+            if watched is not None:
+                if x.requires_grad and torch.is_grad_enabled():
+                    x.register_hook(watched.hooks[0])
+                self._copy = watched, x, x.detach().clone()
+
+    def _left(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        if not self._open or self._copy is None:
+            return
+        (watched, x, before), self._copy = self._copy, None
+        if result is not x and x.requires_grad and torch.is_grad_enabled():
+            result.register_hook(watched.hooks[1])
+        watched.observe(before, result)
+
+    def _weights_before(self) -> dict[str, nn.Parameter]:
+        names = {id(p): n for n, p in self.model.named_parameters()}
+        found = {}
+        for watched in self._sites.values():
+            call = self._graph.calls[watched.site.index]  # type: ignore[union-attr]
+            affine = self._graph.feeding(call) if watched.site.index >= 0 else None  # type: ignore[union-attr]
+            if affine is not None and id(affine.weight) in names and affine.weight.requires_grad:
+                found[names[id(affine.weight)]] = affine.weight
+        return found
+
+    # Steps
 
     def _next(self) -> None:
+        self._end_step()
         self.step += 1
         self._forwards = 0
+
+    def _end_step(self) -> None:
+        if self._wanted():
+            for board in self._boards.values():
+                board.end_step(self.step)
 
     def _holds(self, optimizer: Any) -> bool:
         return any(id(p) in self._parameters for g in optimizer.param_groups for p in g["params"])
@@ -405,27 +639,23 @@ class Watch:
             and self._observed % 10 == 1
             and self._holds(optimizer)
         ):
-            self._weights = {
-                n: p.detach().clone()
-                for n, p in self.model.named_parameters()
-                if p.dim() > 1 and p.requires_grad
-            }
+            self._weights = {n: _sampled(p).clone() for n, p in self._steered.items()}
 
     @torch.no_grad()
     def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if not self._forwards or not self._holds(optimizer):
             return
         if not self._optimised and self.step:  # what was taken for steps was one, its gradients added up
-            for watched in self._sites.values():
-                watched.one_step()
+            self._end_step()
+            for board in self._boards.values():
+                board.one_step()
             self.step = 0
         self._optimised = True
         if self._weights is not None:
             self._updates[self.step] = {
-                n: torch.linalg.vector_norm(p.detach() - self._weights[n])
-                / torch.linalg.vector_norm(self._weights[n])
-                for n, p in self.model.named_parameters()
-                if n in self._weights
+                n: torch.linalg.vector_norm(_sampled(self._steered[n]) - before)
+                / torch.linalg.vector_norm(before)
+                for n, before in self._weights.items()
             }
             self._weights = None
         self._next()
@@ -454,7 +684,12 @@ class Watch:
         if watched is None:
             site = Site(place, place[0], leaf, definition, dict(values), dict(choices))
             site.dim = recorder._unit_dimension(x, source)
-            watched = self._sites[key] = _Watched(site)
+            board = self._boards.get(x.device)
+            if board is None:
+                board = self._boards[x.device] = _Board(x.device, self.window)
+                board.now = self.step
+            watched = self._sites[key] = _Watched(site, board)
+            board.add(watched, x.shape[site.dim])
         self._places[place] = watched
         return watched
 
@@ -462,6 +697,9 @@ class Watch:
 
     def report(self) -> Report:
         """The findings of `softknee.check` on the last windows of steps, and the timeline."""
+        self._end_step()
+        for board in self._boards.values():
+            board.evaluate()
         if not self._sites or self._graph is None:
             if self._observed == 0:
                 raise CheckError("no step in training mode was seen: train the model inside the block")
@@ -471,16 +709,15 @@ class Watch:
         for watched in self._sites.values():
             site = watched.site
             site.moments = _added_up(watched)
-            last = [watched.gradients[s] for s in sorted(watched.gradients)[-self.window :]]
-            site.gradient = float(sum(float(g.get("gradient_out", 0.0)) for g in last))
-            site.output_gradient = float(sum(float(g.get("gradient_in", 0.0)) for g in last))
+            found = watched.board.gradients
+            into, out = (found.get((watched.number, n), {}) for n in ("gradient_in", "gradient_out"))
+            last = sorted({*into, *out})[-self.window :]
+            site.gradient = float(sum(out.get(step, 0.0) for step in last))
+            site.output_gradient = float(sum(into.get(step, 0.0) for step in last))
             site.gradient_seen = bool(last)
             site.gradient_bad = not (math.isfinite(site.gradient) and math.isfinite(site.output_gradient))
-            if (
-                context.first_bad is None
-                and bool(watched.rows)
-                and not bool(torch.isfinite(watched.rows[-1]).all())
-            ):
+            rows = watched.rows()[1]
+            if context.first_bad is None and len(rows) and not bool(torch.isfinite(rows[-1]).all()):
                 context.first_bad = (site.module, site.definition.name)
         context.sites = sorted((w.site for w in self._sites.values()), key=lambda s: s.index)
         context.samples = max((s.moments.samples for s in context.sites), default=0)
@@ -494,8 +731,9 @@ class Watch:
         return judged(Measured(context, list(self.unseen), did), timeline)
 
     def _history(self, watched: _Watched, context: Context) -> History:
-        site = watched.site
-        rows = torch.stack(watched.rows).double().cpu() if watched.rows else torch.zeros(0, 8)
+        site, board = watched.site, watched.board
+        steps, rows = watched.rows()
+        rows = rows.double().cpu()
         mean, second, output_mean, output_second, alive, flat, zero, mean_square = rows.T
         columns = {
             "mean": mean, "variance": (second - mean_square).clamp(min=0), "output_mean": output_mean,
@@ -503,10 +741,8 @@ class Watch:
         }  # fmt: skip
         series = {n: tuple(v.tolist()) for n, v in columns.items()}
         for name in ("gradient_in", "gradient_out"):
-            series[name] = tuple(
-                math.sqrt(float(g[name])) if name in (g := watched.gradients.get(s, {})) else math.nan
-                for s in watched.steps
-            )
+            found = board.gradients.get((watched.number, name), {})
+            series[name] = tuple(math.sqrt(found.get(s, math.nan)) for s in steps)
         drift = []
         for mean, second, measured in zip(
             rows[:, 0].tolist(), rows[:, 7].tolist(), rows[:, 3].tolist(), strict=True
@@ -517,19 +753,26 @@ class Watch:
         affine = context.affine_before(site) if site.index >= 0 else None
         weight = context.parameter_names.get(id(affine.weight)) if affine is not None else None
         series["update"] = tuple(
-            float(self._updates[s][weight]) if weight in self._updates.get(s, {}) else math.nan
-            for s in watched.steps
+            float(self._updates[s][weight]) if weight in self._updates.get(s, {}) else math.nan for s in steps
         )
-        last = _greatest(watched.last_alive) if watched.last_alive is not None else torch.zeros(0)
-        since = (
-            watched.steps[-self.window] if len(watched.steps) >= self.window else (watched.steps or [0])[0]
-        )
+        last = _greatest(board.last_alive[watched.columns])
+        since = steps[-self.window] if len(steps) >= self.window else (steps or (0,))[0]
         return History(
-            site.layer, site.label, site.units, tuple(watched.steps), series,
+            site.layer, site.label, site.units, steps, series,
             tuple((last < 0).nonzero().flatten().tolist()),
             tuple((u, int(last[u])) for u in ((last >= 0) & (last < since)).nonzero().flatten().tolist()),
-            int(watched.revived) if watched.revived is not None else 0,
+            int(board.revived[watched.number]),
         )  # fmt: skip
+
+
+def _usable(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point() and x.numel() > 0 and x.dim() > 0
+
+
+def _sampled(weight: nn.Parameter) -> Tensor:
+    """All of a weight, or of a large one some of its rows, evenly spaced."""
+    w = weight.detach()
+    return w[:: -(-w.numel() // SAMPLE)] if w.dim() and w.numel() > SAMPLE else w
 
 
 def _distributed() -> bool:

@@ -1,0 +1,70 @@
+"""The kernel of per-unit sums against float64 sums of torch."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from softknee.kernels import moments
+from softknee.nn import launch
+
+SHAPES = [
+    (256, 512, 1),
+    (300, 37, 1),
+    (1, 5, 1),
+    (600, 16, 1),
+    (4, 5, 49),
+    (3, 1, 5),
+    (9, 7, 1000),
+    (900, 4, 2),
+]
+
+
+def plainly(z: Tensor, f: Tensor, first: float, last: float, low: float, high: float) -> Tensor:
+    z, f = (t.double().movedim(1, -1).flatten(0, 1) for t in (z, f))
+    alive = ((z >= first) & (z <= last)).any(0)
+    flat, zero = (z < low) | (z > high), f == 0
+    sums = [t.sum(0).double() for t in (z, z * z, f, f * f, alive[None], flat, zero)]
+    return torch.stack([*sums, f.amin(0), -f.amax(0)])
+
+
+@pytest.mark.parametrize("rising", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_are_those_of_float64(shape: tuple[int, ...], threads: int, rising: bool) -> None:
+    torch.manual_seed(0)
+    z = torch.randn(shape) + 3
+    f = z.relu()
+    limits = (-1.0, math.inf if rising else 4.0, 2.5, math.inf if rising else 5.0)
+    rows, units, inner = shape
+    result = torch.zeros(9, units + 3, dtype=torch.float64)
+    result[7:] = math.inf
+    memory, address = moments.geometry(rows, units, inner, units + 3)
+    kernel = moments.kernel(inner > 1, rising)
+    start = result.data_ptr() + 8
+    for _ in range(2):  # it adds
+        launch.launch(kernel, address, threads, threads, z.data_ptr(), f.data_ptr(), start, *limits)
+    assert memory
+    assert not result[:7, [0, -2, -1]].any()  # nothing beside the units' columns
+    got, expected = result[:, 1:-2], plainly(z, f, *limits)
+    got[4] = got[4] > 0
+    expected[[0, 1, 2, 3, 5, 6]] *= 2
+    if rising:
+        assert got[7:].isinf().all()
+        got, expected = got[:7], expected[:7]
+    torch.testing.assert_close(got, expected, rtol=2e-6, atol=1e-5)
+
+
+def test_a_variance_keeps_its_digits_far_from_zero() -> None:
+    torch.manual_seed(0)
+    z = 1000 + torch.randn(512, 16) / 128
+    result = torch.zeros(9, 16, dtype=torch.float64)
+    _, address = moments.geometry(512, 16, 1, 16)
+    limits = (-math.inf, math.inf, -math.inf, math.inf)
+    kernel = moments.kernel(False, True)
+    launch.launch(kernel, address, 1, 1, z.data_ptr(), z.data_ptr(), result.data_ptr(), *limits)
+    mean, second = result[0] / 512, result[1] / 512
+    torch.testing.assert_close(second - mean * mean, z.double().var(0, correction=0), rtol=1e-4, atol=0)
