@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import product
 from typing import Any
 
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from softknee import functional as F
 from softknee import nn
-from softknee.nn import beyond
 
 SETTINGS: list[dict[str, Any]] = [
     {}, {"batch_first": True, "bias": False}, {"add_bias_kv": True, "add_zero_attn": True},
@@ -88,11 +88,40 @@ def test_other_normalisers_by_the_formula() -> None:
     ):
         got = attention(name)(x, x, x, average_attn_weights=False)[1]
         assert torch.allclose(got, want, atol=1e-12), name
-    for name in ("sparsemax", "entmax15", "softmax1"):
-        if name in beyond.FUNCTIONS:
-            got = attention(name)(x, x, x, average_attn_weights=False)[1]
-            assert torch.allclose(got, getattr(F, name)(scores), atol=1e-12)
-    assert "'relu'" in repr(attention("relu"))
+    for name, weights in (
+        ("sparsemax", F.sparsemax(scores)), ("entmax15", F.entmax15(scores)), ("softmax1", F.softmax1(scores)),
+        ("entmax(alpha=1.3)", F.entmax(scores, 1.3)), ("leaky_relu(negative_slope=0.5)", F.leaky_relu(scores, 0.5) / 5),
+    ):  # fmt: skip
+        layer = attention(name)
+        got = layer(x, x, x, average_attn_weights=False)[1]
+        assert torch.allclose(got, weights, atol=1e-12)
+        again = pickle.loads(pickle.dumps(layer))
+        assert torch.equal(again(x, x, x)[0], layer(x, x, x)[0])
+        assert repr(name) in repr(again)
+
+
+def test_a_normaliser_that_learns() -> None:
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    layer = attention(nn.Entmax(1.5, learnable=True))
+    assert [n for n in layer.state_dict() if "logit" in n] == ["normaliser.logit"]
+    layer(x, x, x)[0].square().sum().backward()
+    assert layer.normaliser.logit.grad.abs() > 0
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True", "ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("setting", [{"normaliser": "relu"}, {"zero_rows": True}])
+def test_torchs_encoder_leaves_its_fast_path(setting: dict[str, Any]) -> None:
+    """In evaluation torch's layer computes softmax attention itself, from the weights, unless told not to."""
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    layer.self_attn = nn.MultiheadAttention(8, 2, batch_first=True, **setting)
+    encoder = torch.nn.TransformerEncoder(layer, 2).eval()
+    x, padding = torch.randn(2, 5, 8), torch.tensor([[False] * 5, [False] * 2 + [True] * 3])
+    want = encoder(x, src_key_padding_mask=padding).detach()
+    with torch.no_grad():
+        assert torch.allclose(encoder(x, src_key_padding_mask=padding), want, atol=1e-6)
+    with pytest.raises(ValueError, match="enable_nested_tensor=False"):
+        layer.self_attn(*[torch.nested.nested_tensor([x[0], x[1]])] * 3)
 
 
 def test_masked_keys_have_no_weight() -> None:

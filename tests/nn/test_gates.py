@@ -102,6 +102,20 @@ def test_any_activation_makes_a_unit(activation: str) -> None:
         torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-14)
 
 
+def test_what_names_an_activation() -> None:
+    x = drawn(3, 4)
+    want = F.gated_unit(x, None, "leaky_relu", negative_slope=0.3)
+    unit = nn.GatedUnit("leaky_relu(negative_slope=0.3)")
+    assert torch.equal(unit(x), want)
+    assert "negative_slope=0.3" in repr(unit)
+    for made in (
+        F.gated_unit(x, None, sk.get("mish")),
+        nn.GatedUnit(sk.get("mish"))(x),
+        nn.GatedUnit(nn.Mish)(x),
+    ):
+        assert torch.equal(made, F.gated_unit(x, None, "mish"))
+
+
 def test_a_random_activation_is_random_in_training_only() -> None:
     unit, x = nn.GatedUnit("rrelu"), -torch.ones(400)
     assert unit.train()(x, x).unique().numel() > 100
@@ -282,6 +296,8 @@ def test_the_block_takes_the_weights_of_llama_like_models() -> None:
     ("call", "error", "text"),
     [
         (lambda x: F.swiglu(x[:, :5]), ValueError, r"halves dimension -1 .* 5 is odd"),
+        (lambda x: nn.GatedUnit(nn.ReLU()), TypeError, r"a name or an Activation, got ReLU"),
+        (lambda x: F.swiglu(x, dim=1.0), TypeError, r"whole number, got 1.0"),
         (lambda x: F.swiglu(x, dim=2), IndexError, r"no dimension 2 in an input of shape \(4, 6\)"),
         (lambda x: F.swiglu(x, x[:, :5]), ValueError, r"\(4, 6\) does not broadcast .* \(4, 5\)"),
         (lambda x: F.swiglu(x.long()), TypeError, r"int64 tensors; convert"),

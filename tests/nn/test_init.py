@@ -214,6 +214,11 @@ def test_what_cannot_be_traced_is_read_piece_by_piece_and_named() -> None:
     assert found["dense"] == "silu"
     assert found["out"] is None
     assert "Untraceable" in report.unseen[0]
+    told = sk.init.initialize_(nn.Sequential(nn.GRU(2, 2))).unseen
+    assert told[-2:] == (
+        "0: a recurrent layer, left as it is",
+        "no linear or convolutional layer to initialise",
+    )
 
 
 def test_other_libraries_activations_count() -> None:

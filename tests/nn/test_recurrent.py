@@ -157,6 +157,8 @@ def test_cells(kind: str, bias: bool) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_clear_errors(kind: str) -> None:
     made = getattr(nn, kind)
+    with pytest.raises(TypeError, match="does not make a module when it is called"):
+        made(2, 3, activation=torch.sin)
     with pytest.raises(KeyError, match="'mish'"):
         made(3, 4, activation="mush")
     layer = made(3, 4, activation="mish")

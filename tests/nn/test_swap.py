@@ -235,12 +235,14 @@ def test_where_holds_for_calls_and_an_error_leaves_nothing_behind() -> None:
 
 def test_what_it_could_not_see_is_told(capsys: Any) -> None:
     scripted = torch.jit.script(torch.nn.Sequential(torch.nn.ReLU()))
-    model = torch.nn.ModuleList([Functional(), Functional(), scripted, torch.nn.LSTM(2, 2)])
+    model = torch.nn.ModuleList(
+        [Functional(), Functional(), scripted, torch.nn.LSTM(2, 2), nn.GatedUnit("relu")]
+    )
     sk.swap(model, {"relu": "prelu"})
     told = capsys.readouterr().out
     assert told.splitlines()[1].split() == ["0.inner.act", "relu", "prelu", "+1"]
     for text in ("Functional.forward (0 and 1 more) calls F.relu, TF.relu, TF.relu_, imported_relu, torch.relu, x.relu",
-                 "2: compiled by TorchScript", "3: torch's LSTM", "make the optimizer anew", "needs a module"):  # fmt: skip
+                 "2: compiled by TorchScript", "3: LSTM computes", "4: GatedUnit computes", "make the optimizer anew", "needs a module"):  # fmt: skip
         assert text in told
     sk.swap(six(), {"gelu": "mish"})
     assert "nothing to replace; its activation modules: relu" in capsys.readouterr().out

@@ -4,6 +4,7 @@ straight-through gradients, and noise that is right in every mode."""
 from __future__ import annotations
 
 import math
+import pickle
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,12 @@ def test_constraints_are_put_back() -> None:
     with torch.no_grad():
         layer.a.copy_(torch.tensor([-1.0, 0.5, 2.0]))
     assert layer.constrain_().a.tolist() == pytest.approx([0.01, 0.5, 2.0])
+    hinges = nn.SReLU(2)  # t_l <= t_r
+    with torch.no_grad():
+        hinges.t_l.copy_(torch.tensor([0.0, 3.0]))
+    assert torch.cat([hinges.constrain_().t_l, hinges.t_r]).tolist() == pytest.approx([0, 2, 1, 2])
+    with pytest.raises(IndexError, match="no dimension 9"):
+        nn.SReLU(2, dim=9)(torch.randn(2, 2))
     snake = nn.Snake(4)  # alpha != 0
     with torch.no_grad():
         snake.alpha.copy_(torch.tensor([0.0, -1e-4, 1e-4, -3.0]))
@@ -149,6 +156,12 @@ def test_penalties_in_the_loss() -> None:
         nn.ActivityRegularizer(model, 0.1, where="x")
     with pytest.raises(ValueError, match="functional calls"):
         nn.ActivityRegularizer(nn.Linear(2, 2), 0.1)
+    with pytest.raises(TypeError, match=r"WeightRegularizer takes .*, got int"):
+        nn.WeightRegularizer(3, 0.1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"pattern or a predicate.*slice"):
+        nn.ActivityRegularizer(model, 0.1, where=slice(1))
+    gated = nn.ActivityRegularizer(unit := nn.SwiGLU(), l1=1.0)
+    assert torch.allclose(unit(x[:, :2]).abs().sum() / 7, gated())
     with pytest.raises(ValueError, match="nan"):
         nn.WeightRegularizer(model, math.nan)
 
@@ -183,11 +196,31 @@ def test_straight_through_transforms() -> None:
     second = torch.func.vmap(torch.func.grad(torch.func.grad(layer)))(x)
     assert torch.allclose(second, -2 * x.tanh() * slope)
     assert "sign" in repr(layer)
+    with pytest.raises(ValueError, match="keeps the shape"):
+        nn.StraightThrough(torch.sum)(torch.ones(3))
+    with pytest.raises(TypeError, match="hardtanh has no parameter 'a'"):
+        nn.StraightThrough("sign", "hardtanh(a=1)")
     for bad, error, told in ((("sing",), KeyError, "sign"), ((3,), TypeError, "3"), (("threshold",), TypeError, "threshold"), (("sign", "x"), KeyError, "'x'")):  # fmt: skip
         with pytest.raises(error, match=told):
             nn.StraightThrough(*bad)
     with pytest.raises(TypeError, match="int64"):
         layer(torch.arange(3))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+def test_straight_through_compiles_and_travels() -> None:
+    layer = nn.StraightThrough("hardtanh(min_val=-0.5)", "tanh")
+    x = torch.tensor([-2.0, -0.1, 0.4, math.inf], requires_grad=True)
+
+    def both(x: Tensor) -> Tensor:
+        return layer(x) + F.straight_through(x, "sign", "sigmoid") + F.binarize(x)
+
+    want = both(x)
+    (slope,) = torch.autograd.grad(want.sum(), x)
+    got = torch.compile(both, backend="aot_eager", fullgraph=True)(x)
+    assert torch.equal(got, want)
+    assert torch.allclose(torch.autograd.grad(got.sum(), x)[0], slope, atol=1e-6)
+    assert torch.equal(pickle.loads(pickle.dumps(layer))(x), layer(x))  # with kernels that were used
 
 
 def test_a_binary_layer_learns_with_signs() -> None:

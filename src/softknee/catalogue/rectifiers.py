@@ -231,6 +231,7 @@ DEFINITIONS = (
             Parameter("t_r", 1.0, learnable=True, doc="where the right piece starts; not below t_l"),
             Parameter("a_r", 1.0, learnable=True, doc="the slope of the right piece"),
         ],
+        constraints=[t_l <= t_r],
         kinks={t_l: LEFT, t_r: RIGHT},
         module="SReLU",
         aliases=("s_shaped_relu",),

@@ -97,6 +97,8 @@ def neighbours(model: torch.nn.Module) -> tuple[dict[str, Neighbours], list[str]
         if isinstance(module, nn.MultiheadAttention):
             inside.append(f"{name}." if name else "")
             unseen.append(f"{name or type(module).__name__}: an attention layer, left as it is")
+        if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+            unseen.append(f"{name or type(module).__name__}: a recurrent layer, left as it is")
         if not isinstance(module, LAYERS) or any(name.startswith(p) for p in inside):
             continue
         around = found[name] = Neighbours()

@@ -1393,13 +1393,13 @@ def entmax(input: Tensor, alpha: float | Tensor = 1.5, dim: int = -1, *, mask: T
 def entmax15(input: Tensor, dim: int = -1, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
     """entmax with alpha = 1.5: between softmax and sparsemax (Peters, Niculae and Martins 2019)."""
 
-def gated_unit(gate: Tensor, up: Tensor | None = None, activation: str = 'silu', *, limit: float | Tensor = ..., offset: float | Tensor = 0.0, dim: int = -1, gate_first: bool = True, interleaved: bool = False, training: bool = False, **parameters: Any) -> Tensor:
+def gated_unit(gate: Tensor, up: Tensor | None = None, activation: Any = 'silu', *, limit: float | Tensor = ..., offset: float | Tensor = 0.0, dim: int = -1, gate_first: bool = True, interleaved: bool = False, training: bool = False, **parameters: Any) -> Tensor:
     """activation(gate) * up, with any activation by name.
 
     Args:
         gate: a tensor; alone, its halves are the two inputs
         up: the other input, of a shape that broadcasts
-        activation: a name or alias of the catalogue
+        activation: a name or alias of the catalogue, or an Activation
         limit: min(gate, limit) and max(-limit, min(up, limit)) take the place of gate and up
         offset: added to up, behind its limits
         dim: the dimension that is halved, and the one along which parameters of several values lie

@@ -21,6 +21,7 @@ from softknee.catalogue.definition import Definition
 from softknee.catalogue.gates import GATES, USUAL, Gate, gated
 from softknee.nn import parts, recognise
 from softknee.nn.constrain import constrain_
+from softknee.nn.make import named
 from softknee.nn.options import current
 from softknee.nn.pointwise import Call
 from softknee.nn.recognise import Known
@@ -68,8 +69,9 @@ def _floating(name: str, t: Any) -> None:
 
 
 def _halvable(name: str, x: Tensor, dim: int) -> None:
-    if isinstance(dim, Tensor):
-        raise TypeError(f"{name}: dim is a whole number; give a second tensor as gate=...")
+    if not isinstance(dim, int):
+        more = "; give a second tensor as gate=..." if isinstance(dim, Tensor) else f", got {dim!r:.60}"
+        raise TypeError(f"{name}: dim is a whole number{more}")
     if not -x.dim() <= dim < x.dim():
         raise IndexError(f"{name}: there is no dimension {dim} in an input of shape {tuple(x.shape)}")
     if x.shape[dim] % 2:
@@ -109,7 +111,7 @@ def _prepare(activation: str) -> str:
 
 
 def gated_unit(
-    gate: Tensor, up: Tensor | None = None, activation: str = USUAL, *, limit: float | Tensor = float("inf"),
+    gate: Tensor, up: Tensor | None = None, activation: Any = USUAL, *, limit: float | Tensor = float("inf"),
     offset: float | Tensor = 0.0, dim: int = -1, gate_first: bool = True, interleaved: bool = False,
     training: bool = False, **parameters: Any,
 ) -> Tensor:  # fmt: skip
@@ -118,7 +120,7 @@ def gated_unit(
     Args:
         gate: a tensor; alone, its halves are the two inputs
         up: the other input, of a shape that broadcasts
-        activation: a name or alias of the catalogue
+        activation: a name or alias of the catalogue, or an Activation
         limit: min(gate, limit) and max(-limit, min(up, limit)) take the place of gate and up
         offset: added to up, behind its limits
         dim: the dimension that is halved, and the one along which parameters of several values lie
@@ -132,11 +134,22 @@ def gated_unit(
             gated_unit, (gate, up), gate, up, activation, limit=limit, offset=offset, dim=dim,
             gate_first=gate_first, interleaved=interleaved, training=training, **parameters,
         )  # fmt: skip
-    run = getattr(_runtimes, _prepare(activation))
+    run = getattr(_runtimes, _prepare(activation if isinstance(activation, str) else _named(activation)[0]))
     _known(run.definition, parameters)
     choices = {n: v for n, v in parameters.items() if n in run.definition.choices}
     values = {n: v for n, v in parameters.items() if n not in choices} | {"limit": limit, "offset": offset}
     return _apply(run, gate, up, values, choices, dim, gate_first, interleaved, training)
+
+
+def _named(activation: Any) -> tuple[str, dict[str, Any]]:
+    """Its name in the catalogue, and the parameters given with it."""
+    found = None if isinstance(activation, torch.nn.Module) else named(activation)
+    if found is None:
+        raise TypeError(
+            f"the activation of a gated unit is a name or an Activation, got {activation!r:.60}; its parameters "
+            'are keywords, or written like "leaky_relu(negative_slope=0.3)"'
+        )
+    return found[0].name, found[1]
 
 
 def _known(definition: Definition, given: dict[str, Any]) -> None:
@@ -279,7 +292,7 @@ class GatedUnit(torch.nn.Module):
     """activation(gate) * up: of two tensors, or of the two halves of one.
 
     Args:
-        activation: a name or alias of the catalogue
+        activation: a name or alias of the catalogue, also "leaky_relu(negative_slope=0.3)"; or an Activation
         dim, gate_first, interleaved, limit, offset: as `softknee.functional.gated_unit` has them
         learnable: True makes the activation's learnable parameters `torch.nn.Parameter`s; a list of
             names, these
@@ -293,12 +306,13 @@ class GatedUnit(torch.nn.Module):
     dim: int
 
     def __init__(
-        self, activation: str, dim: int = -1, *, gate_first: bool = True, interleaved: bool = False,
+        self, activation: Any, dim: int = -1, *, gate_first: bool = True, interleaved: bool = False,
         learnable: bool | Sequence[str] = False, num_parameters: int = 1, device: Any = None, dtype: Any = None,
         **parameters: Any,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.activation = catalogue.get(activation).name
+        self.activation, written = _named(activation)
+        parameters = {**written, **parameters}
         self.dim, self.gate_first, self.interleaved = dim, gate_first, interleaved
         definition = self.definition
         _known(definition, parameters)
@@ -409,7 +423,7 @@ class GatedMLP(torch.nn.Module):
     """
 
     def __init__(
-        self, dim: int, hidden: int, activation: str = USUAL, *, bias: bool = False, device: Any = None,
+        self, dim: int, hidden: int, activation: Any = USUAL, *, bias: bool = False, device: Any = None,
         dtype: Any = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__()

@@ -255,6 +255,8 @@ def initialize_(
     reading = isinstance(activation, str) and activation == "read"
     forced = None if reading else _known(activation, {})
     found, unseen = neighbours(model)
+    if not found:
+        unseen.append("no linear or convolutional layer to initialise")
     rows: list[Row] = []
     growing: dict[str, tuple[Known, list[float]]] = {}
     done: set[int] = set()

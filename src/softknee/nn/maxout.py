@@ -24,6 +24,8 @@ def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
     """
     if has_torch_function_unary(input):
         return handle_torch_function(maxout, (input,), input, pieces, dim)  # type: ignore[no-any-return]
+    if not isinstance(input, Tensor):
+        raise TypeError(f"maxout takes a tensor, got {type(input).__name__}: {input!r:.60}")
     if not isinstance(pieces, int) or pieces < 1:
         raise ValueError(f"maxout: pieces must be a positive whole number, got {pieces!r}")
     if not -input.dim() <= dim < input.dim():

@@ -4,56 +4,71 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from softknee import catalogue
-from softknee.nn import beyond, functional
+from softknee.nn import functional
+from softknee.nn.make import call_of, named
 
 __all__ = ["MultiheadAttention"]
 
-_WHOLE_ROW = ("sparsemax", "entmax15", "softmax1")  # functions of all the scores of a query
+_WHOLE_ROW = ("sparsemax", "entmax15", "entmax", "softmax1")  # functions of all the scores of a query
 
 
-def _normaliser(name: Any) -> Callable[[Tensor], Tensor] | None:
+def _normaliser(asked: Any) -> Callable[[Tensor], Tensor] | None:
     """Scores (..., keys) -> weights; None for softmax, which is torch's."""
-    if callable(name):
-        return name  # type: ignore[no-any-return]
-    if name == "softmax":
+    if asked == "softmax":
         return None
-    if name in _WHOLE_ROW and name in beyond.FUNCTIONS:
-        return getattr(functional, name)  # type: ignore[no-any-return]
+    if isinstance(asked, str):
+        name, given = call_of(asked)
+        if name in _WHOLE_ROW:
+            f = partial(getattr(functional, name), **given)
+            f(torch.zeros(1))  # says what is wrong with the arguments
+            return f
     try:
-        definition = catalogue.get(name)
-    except (KeyError, TypeError):
+        found = named(asked)
+    except KeyError:
+        found = None
+    if found is None and callable(asked):
+        return asked  # type: ignore[no-any-return]
+    if found is None:
         offered = ", ".join(repr(n) for n in ("softmax", *_WHOLE_ROW))
         raise ValueError(
-            f"there is no normaliser {name!r}; there are {offered}, every activation by its name (divided by the "
+            f"there is no normaliser {asked!r}; there are {offered}, every activation by its name (divided by the "
             "number of keys), and functions of your own of the scores"
-        ) from None
-    f = functional.function_of(definition)
-    if definition is catalogue.get("sigmoid"):
-        return lambda scores: f(scores - math.log(max(scores.shape[-1], 1)))
+        )
+    definition, given = found
+    f = partial(functional.function_of(definition), **given)
+    return partial(_of_sigmoid if definition is catalogue.get("sigmoid") else _of_activation, f)
+
+
+def _of_sigmoid(f: Callable[[Tensor], Tensor], scores: Tensor) -> Tensor:
+    return f(scores - math.log(max(scores.shape[-1], 1)))
+
+
+def _of_activation(f: Callable[[Tensor], Tensor], scores: Tensor) -> Tensor:
     # a key that is masked has the score -inf, and no weight whatever the function is there
-    return lambda scores: (f(scores) / max(scores.shape[-1], 1)).masked_fill(scores == -math.inf, 0)
+    return (f(scores) / max(scores.shape[-1], 1)).masked_fill(scores == -math.inf, 0)
 
 
 class MultiheadAttention(torch.nn.MultiheadAttention):
     """torch.nn.MultiheadAttention with weights = normaliser(q k^T / sqrt(d) + mask), over n keys.
 
     With "softmax" it is torch's own layer, scaled_dot_product_attention included. "sparsemax",
-    "entmax15" and "softmax1" are the functions of these names. "sigmoid" has its bias of -log n
+    "entmax15", "entmax(alpha=1.3)" and "softmax1" are the functions of these names. "sigmoid" has its bias of -log n
     (Ramapuram et al. 2024, Theory, analysis, and best practices for sigmoid self-attention, section 3). Any
     other activation is divided by n: "relu" is max(0, score) / n (Wortsman, Lee, Gilmer, Kornblith 2023,
     Replacing softmax with relu in vision transformers). A function of the scores (..., n) may be given
-    too. Where all keys of a query are masked, softmax gives NaN, as torch's, and so do sparsemax and
+    too, or a module, whose parameters are learned (`nn.Entmax(learnable=True)`). Where all keys of a query are masked, softmax gives NaN, as torch's, and so do sparsemax and
     entmax15; softmax1, sigmoid and activations give zeros.
 
     Args:
         args: torch.nn.MultiheadAttention's, and so are the other keywords
-        normaliser: the name of the normaliser, or a function
+        normaliser: the name of the normaliser, or a function or module of the scores
         zero_rows: a query all of whose keys are masked has the weights 0, and a gradient of zeros, with
             every normaliser; its output is out_proj's bias then
     """
@@ -62,8 +77,13 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         self, *args: Any, normaliser: Any = "softmax", zero_rows: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._function = _normaliser(normaliser)
+        function = _normaliser(normaliser)
         self.normaliser, self.zero_rows = normaliser, zero_rows
+        # a module is a child already, under the name `normaliser`
+        self._function = None if isinstance(function, torch.nn.Module) else function
+        if function is not None or zero_rows:
+            # torch.nn.TransformerEncoderLayer asks this before it computes softmax attention in our place
+            self._qkv_same_embed_dim = False
 
     def extra_repr(self) -> str:
         shown = (
@@ -71,8 +91,14 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             if isinstance(self.normaliser, str)
             else getattr(self.normaliser, "__name__", "...")
         )
-        parts = [] if self._function is None else [f"normaliser={shown!r}"]
+        own = isinstance(self.normaliser, torch.nn.Module) or self.normaliser == "softmax"
+        parts = [] if own else [f"normaliser={shown!r}"]
         return ", ".join(parts + ["zero_rows=True"] * self.zero_rows)
+
+    @property
+    def _weights_of(self) -> Callable[[Tensor], Tensor] | None:
+        """Scores -> weights; None for softmax"""
+        return self.normaliser if isinstance(self.normaliser, torch.nn.Module) else self._function
 
     def forward(
         self,
@@ -86,12 +112,17 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """torch's arguments and results: the output, and the weights where they are needed."""
-        if self._function is None and not self.zero_rows:
+        if self._weights_of is None and not self.zero_rows:
             return super().forward(
                 query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
             )
         if is_causal and attn_mask is None:
             raise RuntimeError("is_causal is a hint about attn_mask: give the mask, too")
+        if query.is_nested:
+            raise ValueError(
+                f"attention with normaliser={self.normaliser!r:.60} takes no nested tensors; build "
+                "TransformerEncoder with enable_nested_tensor=False"
+            )
         batched = query.dim() == 3
         if query.dim() not in (2, 3) or not query.dim() == key.dim() == value.dim():
             raise ValueError(
@@ -130,13 +161,14 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         if self.zero_rows and mask is not None:
             empty = (mask == -math.inf).all(-1, keepdim=True)
             mask = mask.masked_fill(empty, 0)
-        if self._function is None and not need_weights:
+        normalised = self._weights_of
+        if normalised is None and not need_weights:
             mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, dropout)
             return mixed if empty is None else mixed.masked_fill(empty, 0), None
         scores = (q / math.sqrt(self.head_dim)) @ k.transpose(-1, -2)
         if mask is not None:
             scores = scores + mask
-        weights = torch.softmax(scores, -1) if self._function is None else self._function(scores)
+        weights = torch.softmax(scores, -1) if normalised is None else normalised(scores)
         if weights.shape != scores.shape:
             raise ValueError(
                 f"the normaliser made weights of the shape {tuple(weights.shape)} from scores of {tuple(scores.shape)}"
@@ -148,7 +180,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         return weights @ v, weights if need_weights else None
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
-        if self._qkv_same_embed_dim:
+        if self.in_proj_weight is not None:
             weights = self.in_proj_weight.chunk(3)
         else:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)

@@ -173,6 +173,8 @@ def gumbel_softmax(
         zero_rows: as softmax has it
     """
     _checked("gumbel_softmax", logits, dim)
+    if not isinstance(tau, (int, float, Tensor)):
+        raise TypeError(f"gumbel_softmax: tau is a number or a tensor, got {tau!r:.60}")
     if not isinstance(tau, Tensor) and not tau > 0:
         raise ValueError(f"gumbel_softmax: needs tau > 0, got {tau!r}; for exact draws use hard=True")
     wide = logits.float() if logits.dtype in _NARROW else logits
@@ -427,6 +429,8 @@ def _entmax(
     if isinstance(alpha, Tensor):
         e = _exponents(name, alpha, wide, dim)
         alpha = 2.0
+    elif not isinstance(alpha, (int, float)):
+        raise TypeError(f"{name}: alpha is a number or a tensor, got {alpha!r:.60}")
     elif not 1 <= alpha < _INF:
         raise ValueError(f"{name}: needs a finite alpha of at least 1, got {alpha!r}")
     return _call(_Entmax, _EntmaxTraced, wide, e, float(alpha) - 1, dim, zero_rows).to(x.dtype)  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from softknee.nn import recognise
+from softknee.nn.gates import unit_of
 from softknee.nn.recognise import chosen
 
 __all__ = ["ActivityRegularizer", "WeightRegularizer", "parameter_groups"]
@@ -44,7 +45,13 @@ def _of_activation(module: torch.nn.Module) -> Iterator[Tensor]:
 
 
 class _Regularizer:
-    def __init__(self, l1: float, l2: float) -> None:
+    def __init__(self, model: torch.nn.Module, l1: float, l2: float, where: Any) -> None:
+        if not isinstance(model, torch.nn.Module):
+            raise TypeError(f"{type(self).__name__} takes a torch.nn.Module, got {type(model).__name__}")
+        if not (where is None or isinstance(where, str) or callable(where)):
+            raise TypeError(
+                f"where must be a pattern or a predicate of name and module, got {type(where).__name__}"
+            )
         for name, value in (("l1", l1), ("l2", l2)):
             if not (isinstance(value, (int, float)) and math.isfinite(value)):
                 raise ValueError(f"{name} must be a finite number, got {value!r}")
@@ -67,7 +74,7 @@ class WeightRegularizer(_Regularizer):
     """
 
     def __init__(self, model: torch.nn.Module, l1: float = 0.0, l2: float = 0.0, where: Any = None) -> None:
-        super().__init__(l1, l2)
+        super().__init__(model, l1, l2, where)
         found = {
             id(p): p
             for name, module in model.named_modules()
@@ -87,7 +94,7 @@ class ActivityRegularizer(_Regularizer):
     """l1 sum |h| + l2 sum h^2 over the outputs of activations, averaged over the batch (the first
     dimension): an L1 penalty makes units silent for most samples.
 
-    It watches the activation modules of a model, or the modules that `where` chooses (a pattern of
+    It watches the activation modules and gated units of a model, or the modules that `where` chooses (a pattern of
     their names, or a predicate of name and module), while they train. Calling it returns the penalty of
     what was computed since the last call; `remove()` ends it.
 
@@ -96,12 +103,12 @@ class ActivityRegularizer(_Regularizer):
     """
 
     def __init__(self, model: torch.nn.Module, l1: float = 0.0, l2: float = 0.0, where: Any = None) -> None:
-        super().__init__(l1, l2)
+        super().__init__(model, l1, l2, where)
         self._seen: list[Tensor] = []
         self._handles = []
         for name, module in model.named_modules():
-            wanted = recognise.module(module) is not None if where is None else chosen(where, name, module)
-            if wanted:
+            active = recognise.module(module) or unit_of(module)
+            if active is not None if where is None else chosen(where, name, module):
                 self._handles.append(module.register_forward_hook(self._note))
         if not self._handles:
             raise ValueError(

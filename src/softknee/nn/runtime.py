@@ -213,6 +213,8 @@ def shaped(name: str, parameter: str, value: Tensor, x: Any, dim: int) -> Tensor
         return value
     if value.numel() == 1:
         return value.reshape(()) if rank == 0 else value
+    if rank > 1 and not -rank <= dim < rank:
+        raise IndexError(f"{name}: there is no dimension {dim} in an input of shape {tuple(x.shape)}")
     channels = x.shape[dim] if rank > 1 else 1 if rank == 0 else x.shape[0]
     if channels != value.numel():
         raise ValueError(

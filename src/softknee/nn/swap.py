@@ -15,6 +15,7 @@ from torch import Tensor
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
 from softknee.nn import functional, recognise
+from softknee.nn.gates import GatedUnit
 from softknee.nn.make import maker
 
 if TYPE_CHECKING:
@@ -172,9 +173,14 @@ class Swapped:
             first, count = seen.get(kind, (name, 0))
             seen[kind] = (first, count + 1)
         for kind, (first, count) in seen.items():
-            if issubclass(kind, torch.nn.RNNBase):
+            one = self.model.get_submodule(first)
+            closed = issubclass(kind, (torch.nn.RNNBase, torch.nn.RNNCellBase)) and not getattr(
+                one, "_ours", False
+            )
+            if closed or (isinstance(one, GatedUnit) and catalogue.get(one.activation) in names):
                 self.unseen.append(
-                    f"{first or 'the model'}: torch's {kind.__name__} computes its activations inside"
+                    f"{first or 'the model'}: {kind.__name__} computes its activation inside; softknee.nn has "
+                    "it with any other by name"
                 )
             if kind.__module__.startswith(("torch.", "softknee.")) or recognise.class_of(kind) is not None:
                 continue
