@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,11 @@ __all__ = ["assignment", "console", "given", "numbers", "pair", "plain_errors", 
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """What the user can mend is one line on standard error and exit status 2."""
+    """What the user can mend is one line on standard error and exit status 2; a warning is one line, too."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: typer.echo(f"softknee: {message}", err=True)
+            yield
     except (KeyError, ValueError, TypeError, OSError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         typer.echo(f"softknee: {text}", err=True)

@@ -47,9 +47,20 @@ def gallery(
     height = rows * _CELL + head * len(groups) + 0.1
     width = columns * _CELL + 0.2
     total, done = sum(len(members) for _, members in groups), 0
-    with rc_context({"font.size": 7.5, "font.sans-serif": fonts(reader)}):
+    with rc_context({"font.size": 7.5, "font.family": fonts(reader), "mathtext.fontset": "stixsans"}):
         made = Figure(figsize=(width, height), facecolor=look.paper)
         top = height - 0.05
+        for place, (text, colour) in enumerate(
+            (("$f\\,^{\\prime}$", look.curves[1]), ("$f$", look.curves[0]))
+        ):
+            made.text(
+                1 - (0.2 + 0.3 * place) / width,
+                (top - 0.2) / height,
+                text,
+                color=colour,
+                fontsize=12,
+                ha="center",
+            )
         for family, members in groups:
             made.text(
                 0.15 / width,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from dataclasses import dataclass
@@ -56,14 +57,25 @@ def reader_of_pictures(language: str) -> Reader:
     made, wanted = reader(language), _FONTS.get(language, ())
     if not wanted:
         return made
-    from matplotlib.font_manager import fontManager
-
-    installed = {font.name for font in fontManager.ttflist}
-    found = tuple(name for name in wanted if name in installed)
-    if found:
+    if found := _installed(wanted) or _installed(wanted, look_again=True):
         return Reader(language, found)
     warnings.warn(
         f"no font with the letters of {language!r} is installed, so the picture is in English; install {wanted[0]}",
         stacklevel=3,
     )
     return ENGLISH
+
+
+def _installed(wanted: tuple[str, ...], look_again: bool = False) -> tuple[str, ...]:
+    """Those of these fonts that matplotlib knows. It keeps a list: look_again adds what was installed since."""
+    from matplotlib import font_manager
+
+    known = font_manager.fontManager
+    if look_again:
+        listed = {font.fname for font in known.ttflist}
+        for path in font_manager.findSystemFonts():
+            if path not in listed:
+                with contextlib.suppress(OSError, RuntimeError):  # a font that cannot be read
+                    known.addfont(path)
+    names = {font.name for font in known.ttflist}
+    return tuple(name for name in wanted if name in names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 
-_NAMES = ("$f(x)$", r"$f\,^{\prime}(x)$")
+_NAMES = (r"$f\,(x)$", r"$f\,^{\prime}(x)$")
 End = tuple[float, str, str]  # height at the right edge, label, colour
 
 
@@ -143,20 +144,35 @@ def _laid_out(
     draw: Callable[[Axes, int, Size], list[End]], count: int, look: Style, size: str, title: str | None,
     reader: Reader = ENGLISH,
 ) -> Figure:  # fmt: skip
-    """One panel or two, with the labels of their curves beside them; where long labels would leave two panels less
-    than half of the width, they stand one below the other, as in a column of a paper."""
+    """One panel or two, with the labels of their curves beside them. Where long labels would leave the panels less
+    than half of the width, these stand one below the other, as in a column of a paper; where that is not enough, or
+    where there are more labels than a panel is high, a legend below the panels has them."""
     form = _chosen(SIZES, size, "size")
-    made = _panels(draw, count, look, form, title, reader, below=size == "paper")
-    narrow = min(panel.bbox.width for panel in made.axes) * count < made.bbox.width / 2
-    if size != "paper" and count > 1 and narrow:
-        made = _panels(draw, count, look, form, title, reader, below=True)
+    for below in dict.fromkeys((size == "paper" or count == 1, True)):
+        made = _panels(draw, count, look, form, title, reader, below=below)
+        if made is not None and not _squeezed(made):
+            return made
+    made = _panels(draw, count, look, form, title, reader, below=size == "paper", legend=True)
+    assert made is not None
     return made
+
+
+def _squeezed(made: Figure) -> bool:
+    """Whether labels leave less than half of the width to the panels of a row."""
+    row = [p for p in made.axes if p.bbox.y0 == made.axes[0].bbox.y0]
+    return bool(sum(p.bbox.width for p in row) < made.bbox.width / 2)
+
+
+def _gap(form: Size) -> float:
+    """Points from one label to the next."""
+    return form.text * 1.35
 
 
 def _panels(
     draw: Callable[[Axes, int, Size], list[End]], count: int, look: Style, form: Size, title: str | None,
-    reader: Reader, *, below: bool,
-) -> Figure:  # fmt: skip
+    reader: Reader, *, below: bool, legend: bool = False,
+) -> Figure | None:  # fmt: skip
+    """The figure; None where labels are more than a panel is high, or wider than there is room."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -174,11 +190,35 @@ def _panels(
         made.align_ylabels(axes)
         if title:
             made.suptitle(title, color=look.ink, fontsize=form.text * 1.15)
+        if legend:
+            _legend(made, form)
         made.draw_without_rendering()  # the panels get their heights
-        for panel, found in zip(axes, ends, strict=True):
-            _spread(panel, found, form)
-        made.draw_without_rendering()  # and give way to the labels
+        if not legend:
+            if max(map(len, ends)) * _gap(form) > min(p.bbox.height for p in axes) / made.dpi * 72:
+                return None
+            for panel, found in zip(axes, ends, strict=True):
+                _spread(panel, found, form)
+            try:
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("error", message="constrained_layout not applied")
+                    made.draw_without_rendering()  # and give way to the labels
+            except UserWarning:
+                return None
     return made
+
+
+def _legend(made: Figure, form: Size) -> None:
+    """Below the panels, in as many columns as fit."""
+    handles, labels = made.axes[0].get_legend_handles_labels()
+    for columns in range(min(4, len(labels)), 0, -1):
+        box = made.legend(
+            handles, labels, loc="outside lower center", ncols=columns, frameon=False, handlelength=1.4,
+            columnspacing=1.2, borderpad=0, borderaxespad=0.2, fontsize=form.text, markerscale=2,
+        )  # fmt: skip
+        made.draw_without_rendering()
+        if columns == 1 or box.get_window_extent().width < 0.97 * made.bbox.width:
+            break
+        box.remove()
 
 
 def _rising(x: tuple[float, float]) -> tuple[float, float]:
@@ -205,8 +245,7 @@ def _scale(count: int, look: Style) -> tuple[str, ...]:
 def _asymptotes(
     panel: Axes, curves: list[Curve], order: int, x_range: tuple[float, float], look: Style, form: Size
 ) -> None:
-    """The lines that f approaches on either side; of f', the values."""
-    middle = sum(x_range) / 2
+    """The lines that f approaches on either side, from edge to edge; of f', the values."""
     seen = set()
     for one in curves:
         for side, line in enumerate(one.facts.asymptotes):
@@ -215,10 +254,10 @@ def _asymptotes(
                 height = one.facts.slope_limits[side]
             else:
                 slope, height = line.slope, line.intercept
-            if slope is None or height is None or not math.isfinite(height) or (side, slope, height) in seen:
+            if slope is None or height is None or not math.isfinite(height) or (slope, height) in seen:
                 continue
-            seen.add((side, slope, height))
-            ends = np.array([x_range[0], middle] if side == 0 else [middle, x_range[1]])
+            seen.add((slope, height))
+            ends = np.array(x_range)
             panel.plot(
                 ends, slope * ends + height, color=look.ink, alpha=0.55, linewidth=form.line * 0.7, dashes=(5, 3), zorder=1.5,
                 gid="asymptote",
@@ -271,11 +310,16 @@ def error_figure(
         finite = np.concatenate([line[np.isfinite(line)] for _, line in lines])
         most = float(np.abs(finite).max(initial=0.0)) or 1.0
         _axes(panel, x_range, (-1.08 * most, 1.08 * most), look, form)
-        panel.set_ylabel(f"{_NAMES[order]} − {first.label}")
+        panel.set_ylabel(f"{_NAMES[order]} − {first.label}{'′' if order else ''}")
         ends = []
         for i, (one, (at, values)) in enumerate(zip(others, lines, strict=True)):
             panel.plot(
-                at, values, color=_colour(i + 1, look), linewidth=form.line, linestyle=_dashes(i + 1, look)
+                at,
+                values,
+                color=_colour(i + 1, look),
+                linewidth=form.line,
+                linestyle=_dashes(i + 1, look),
+                label=one.label,
             )
             ends.append((_last(values, (-most, most)), one.label, _colour(i + 1, look)))
         return ends
@@ -317,10 +361,12 @@ def ulp_figure(
             panel.plot(
                 one.x,
                 one.ulps,
-                "o.^s"[i % 4],
+                "os^D"[i % 4],
                 color=_colour(i, look),
-                markersize=form.line * 1.3,
+                markersize=form.line * 0.9,
+                zorder=3 - i / len(measured),  # the first is not hidden
                 markeredgewidth=0,
+                label=f"{one.label} ≤ {max(one.ulps):.3g}",
             )
             ends.append((float(one.ulps[-1]), f"{one.label} ≤ {max(one.ulps):.3g}", _colour(i, look)))
         return ends
@@ -336,14 +382,14 @@ def _chosen(table: dict[str, Any], name: str, what: str) -> Any:
 
 def _settings(look: Style, form: Size, reader: Reader) -> dict[str, Any]:
     return {
-        "font.family": "sans-serif", "font.sans-serif": fonts(reader),
+        "font.family": fonts(reader),  # the names: "sans-serif" would be looked up when the picture is saved
         "mathtext.fontset": "stixsans", "font.size": form.text, "axes.labelsize": form.text,
         "xtick.labelsize": form.text * 0.9, "ytick.labelsize": form.text * 0.9,
         "text.color": look.ink, "axes.labelcolor": look.ink, "xtick.color": look.ink, "ytick.color": look.ink,
         "axes.facecolor": look.paper, "axes.edgecolor": look.ink, "axes.linewidth": form.line * 0.45,
         "xtick.major.width": form.line * 0.45, "ytick.major.width": form.line * 0.45,
         "xtick.major.size": form.text * 0.35, "ytick.major.size": form.text * 0.35,
-        "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42, "svg.fonttype": "path",
+        "axes.spines.top": False, "axes.spines.right": False,
         "axes.unicode_minus": True,
     }  # fmt: skip
 
@@ -370,7 +416,14 @@ def _draw(
     for i, (one, (x, values)) in enumerate(zip(curves, lines, strict=True)):
         colour, dashes = _colour(i, look), _dashes(i, look)
         panel.plot(
-            x, values, color=colour, linewidth=form.line, linestyle=dashes, solid_capstyle="round", zorder=2
+            x,
+            values,
+            color=colour,
+            linewidth=form.line,
+            linestyle=dashes,
+            solid_capstyle="round",
+            zorder=2,
+            label=one.label,
         )
         _marks(panel, one, order, colour, look, form)
         ends.append((_last(values, y_range), one.label, colour))
@@ -437,14 +490,14 @@ def _spread(panel: Axes, ends: list[End], form: Size) -> None:
     ends = [
         (float(to_axes.transform((panel.get_xlim()[1], y))[1]), label, colour) for y, label, colour in ends
     ]
-    low, high = 0.0, 1.0
     height = panel.get_window_extent().height / panel.figure.dpi * 72  # points
-    gap = form.text * 1.25 / height * (high - low)
+    gap = _gap(form) / height
+    low, high = gap / 2, 1 - gap / 2  # no label makes the panel lower
     ends = sorted(ends, key=lambda e: e[0])
     places = _apart([e[0] for e in ends], gap, low, high)
     for (y, label, colour), place in zip(ends, places, strict=True):
         panel.annotate(
-            label, (1, y), xycoords="axes fraction", xytext=(form.text * 1.7, (place - y) / (high - low) * height),
+            label, (1, y), xycoords="axes fraction", xytext=(form.text * 1.7, (place - y) * height),
             textcoords="offset points", color=colour, va="center", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": form.line * 0.4, "shrinkA": 1, "shrinkB": 1,
                         "relpos": (0, 0.5)},
@@ -474,4 +527,8 @@ def save(made: Figure, path: Path) -> None:
         raise ValueError(f"a picture is written as {', '.join(kinds)}; got {path.name!r}")
     if path.parent != Path() and not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}")
-    made.savefig(path, dpi=300, facecolor=made.get_facecolor())
+    from matplotlib import rc_context
+
+    # letters in a PDF stay letters, and in an SVG need no font
+    with rc_context({"pdf.fonttype": 42, "svg.fonttype": "path"}):
+        made.savefig(path, dpi=300, facecolor=made.get_facecolor())
