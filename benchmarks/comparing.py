@@ -25,7 +25,7 @@ import torch
 
 from softknee.compare.activations import activation
 from softknee.compare.data import load
-from softknee.compare.engine import train
+from softknee.compare.engine import Training, train
 from softknee.compare.experiment import compare
 from softknee.compare.plain import train_plain
 from softknee.compare.protocol import Protocol, Run
@@ -47,7 +47,7 @@ def ratios(name: str, repetitions: int) -> dict[str, object]:
     found, plain, batched = [], [], []
     for repetition in range(repetitions):
         start = time.thread_time()
-        train(runs, contestant, task, PROTOCOL)
+        train(Training(runs, contestant, task, PROTOCOL))
         batched.append((time.thread_time() - start) / len(runs))
         start = time.thread_time()
         for run in runs[repetition : repetition + 2]:

@@ -12,7 +12,7 @@ import torch
 
 from softknee.compare.activations import Activation, activation, gain, slope
 from softknee.compare.data import load
-from softknee.compare.engine import Batched, train
+from softknee.compare.engine import Batched, Training, train
 from softknee.compare.plain import train_plain
 from softknee.compare.protocol import Protocol, Run
 from softknee.compare.specification import parse
@@ -106,7 +106,7 @@ def test_the_test_above_would_notice_another_learning_rate_order_or_split() -> N
 def test_the_same_call_gives_the_same_bits() -> None:
     protocol, contestant = Protocol(width=16, epochs=2), named("mish")
     runs = [Run("mish", 3e-3, seed) for seed in range(4)]
-    one, two = (train(runs, contestant, IRIS, protocol) for _ in range(2))
+    one, two = (train(Training(runs, contestant, IRIS, protocol)) for _ in range(2))
     for run in runs:
         a, b = (dataclasses.replace(found[run], step_seconds=0.0) for found in (one, two))
         assert a == b
@@ -115,16 +115,16 @@ def test_the_same_call_gives_the_same_bits() -> None:
 def test_a_run_does_not_depend_on_its_company() -> None:
     contestant = named("tanh")
     runs = [Run("tanh", rate, seed) for seed in range(3) for rate in (1e-3, 1e-2)]
-    together = train(runs, contestant, IRIS, DOUBLE)
-    alone = train(runs[3:4], contestant, IRIS, DOUBLE)
+    together = train(Training(runs, contestant, IRIS, DOUBLE))
+    alone = train(Training(runs[3:4], contestant, IRIS, DOUBLE))
     np.testing.assert_allclose(together[runs[3]].train_loss, alone[runs[3]].train_loss, rtol=1e-10)
 
 
 def test_a_run_that_diverges_leaves_the_others_alone() -> None:
     contestant = own(lambda z: torch.where(z.abs() < 1e3, z, math.nan))
     good, bad = Run("own", 1e-3, 0), Run("own", 1e8, 0)
-    found = train([bad, good], contestant, IRIS, DOUBLE)
-    alone = train([good], contestant, IRIS, DOUBLE)
+    found = train(Training([bad, good], contestant, IRIS, DOUBLE))
+    alone = train(Training([good], contestant, IRIS, DOUBLE))
     assert found[bad].failure == "diverged"
     assert found[bad].test_score == 0.0
     assert found[good].failure != "diverged"
@@ -133,14 +133,13 @@ def test_a_run_that_diverges_leaves_the_others_alone() -> None:
 
 def test_a_network_that_learns_nothing_is_stuck() -> None:
     run = Run("own", 1e-3, 0)
-    assert train([run], own(lambda z: 0 * z), IRIS, DOUBLE)[run].failure == "stuck"
+    assert train(Training([run], own(lambda z: 0 * z), IRIS, DOUBLE))[run].failure == "stuck"
 
 
 def test_it_learns() -> None:
     runs = [Run("relu", 1e-2, seed) for seed in range(3)]
-    for outcome in train(
-        runs, named("relu"), IRIS, Protocol(depth=1, width=32, epochs=30, batch_size=16)
-    ).values():
+    protocol = Protocol(depth=1, width=32, epochs=30, batch_size=16)
+    for outcome in train(Training(runs, named("relu"), IRIS, protocol)).values():
         assert outcome.test_score > 0.85
         assert outcome.failure == ""
         assert outcome.train_loss[-1] < outcome.train_loss[0] / 2
@@ -162,10 +161,46 @@ def test_dead_and_saturated_shares_of_a_known_network() -> None:
     np.testing.assert_allclose(saturated[0], [0.25, 0.125])
 
 
-def test_progress_is_told_every_epoch() -> None:
-    seen: list[int] = []
-    train([Run("relu", 1e-3, 0)], named("relu"), IRIS, Protocol(epochs=4), seen.append)
-    assert seen == [0, 1, 2, 3]
+def test_progress_is_told_after_every_step() -> None:
+    seen: list[float] = []
+    protocol = Protocol(epochs=4, batch_size=30)  # of 90 samples
+    train(
+        Training([Run("relu", 1e-3, 0)], named("relu"), IRIS, protocol), lambda share, _: seen.append(share)
+    )
+    assert seen == pytest.approx([step / 12 for step in range(1, 13)])
+
+
+@pytest.mark.parametrize("steps", [1, 7, 9], ids=["first", "middle of an epoch", "end of one"])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("gelu", {"noise": 0.5, "patience": 2}),
+        ("prelu", {"dropout": 0.3, "batch_norm": True, "optimiser": "sgd"}),
+    ],
+    ids=str,
+)
+def test_a_stopped_training_goes_on_to_the_same_bits(name: str, change: dict, steps: int) -> None:
+    runs = [Run(name, rate, seed) for rate in (1e-3, 3e-2) for seed in range(2)]
+    protocol = Protocol(width=8, epochs=6, batch_size=30, **change)
+    training = Training(runs, named(name), IRIS, protocol)
+    states: list[bytes] = []
+    begun: list[float] = []
+
+    def stop(_: float, state) -> None:
+        states.append(state())
+        if len(states) == steps:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(training, stop)
+    whole = train(training)
+    rest = train(dataclasses.replace(training, state=states[-1]), lambda share, _: begun.append(share))
+    assert begun[0] == pytest.approx((steps + 1) / 18)
+    for run in runs:
+        a, b = (dataclasses.replace(found[run], step_seconds=0.0) for found in (whole, rest))
+        assert a == b
+    damaged = train(dataclasses.replace(training, state=states[-1][:1000]))
+    assert damaged[runs[0]].train_loss == whole[runs[0]].train_loss
 
 
 def test_evaluation_in_chunks_is_evaluation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

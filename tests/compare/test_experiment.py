@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +14,6 @@ from softknee.compare.errors import CompareError, DataError, SpecificationError
 from softknee.compare.experiment import compare
 from softknee.compare.records import Comparison
 from softknee.compare.schedule import Progress
-from softknee.compare.store import FILE
 
 SMALL = {
     "data": "iris",
@@ -157,40 +149,17 @@ def test_an_error_in_a_run_is_raised_and_loses_nothing(
 ) -> None:
     seen = set()
 
-    def fail(runs, activation, *rest):
-        seen.add(activation.label)
+    def fail(training, watch):
+        seen.add(training.activation.label)
         if len(seen) == 3:
             raise MemoryError("no memory left")
-        return engine.train(runs, activation, *rest)
+        return engine.train(training, watch)
 
     monkeypatch.setattr(backends, "train", fail)
     with pytest.raises(MemoryError, match="no memory left"):
         compare(**(SMALL | {"depth": 1}), out=tmp_path)
     monkeypatch.undo()
     assert compare(**(SMALL | {"depth": 1}), out=tmp_path).found == 12
-
-
-def test_kill_9_keeps_what_is_finished(tmp_path: Path) -> None:
-    code = f"from softknee.compare.experiment import compare\ncompare(**{SMALL | {'epochs': 100}!r}, out={str(tmp_path)!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"})
-
-    def kept() -> int:
-        if not (tmp_path / FILE).exists():
-            return 0
-        with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as file, contextlib.suppress(sqlite3.Error):
-            return int(file.execute("SELECT count(*) FROM runs").fetchone()[0])
-        return 0
-
-    deadline = time.monotonic() + 60
-    while kept() == 0 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = kept()
-    assert finished > 0
-    assert finished % 6 == 0  # whole batches
-    with pytest.raises(KeyboardInterrupt):
-        compare(**(SMALL | {"epochs": 100}), out=tmp_path, progress=_stop_at_the_first_epoch(finished))
 
 
 def test_the_command_line_says_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,16 +201,6 @@ def test_the_command_line_says_what_was_kept(tmp_path: Path, monkeypatch: pytest
     result = CliRunner().invoke(app, [*call, str(tmp_path)])
     assert result.exit_code == 130
     assert "3 of 4 runs are kept there" in result.stderr
-
-
-def _stop_at_the_first_epoch(finished: int):
-    def listen(event: Progress) -> None:
-        if "finished before" in event.note:
-            assert f"{finished} of them finished before" in event.note
-        if event.text and event.done:
-            raise KeyboardInterrupt
-
-    return listen
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import nn
 
 from softknee.compare.activations import activation
 from softknee.compare.data import load
-from softknee.compare.engine import Batched, train
+from softknee.compare.engine import Batched, Training, train
 from softknee.compare.errors import CompareError
 from softknee.compare.experiment import compare
 from softknee.compare.networks import chosen
@@ -54,9 +54,9 @@ def test_together_is_as_alone(network: str, task: Task) -> None:
     """Two learning rates and two seeds at once leave what each leaves alone."""
     protocol = dataclasses.replace(DOUBLE, network=network)
     runs = [Run("swish", rate, seed) for rate in (1e-3, 1e-2) for seed in (0, 1)]
-    together = train(runs, named("swish"), task, protocol)
+    together = train(Training(runs, named("swish"), task, protocol))
     for run in (runs[0], runs[3]):
-        alone = train([run], named("swish"), task, protocol)[run]
+        alone = train(Training([run], named("swish"), task, protocol))[run]
         for name in ("train_loss", "validation_loss", "test_loss", "test_score", "dead"):
             np.testing.assert_allclose(
                 getattr(together[run], name), getattr(alone, name), rtol=1e-9, atol=1e-12
@@ -114,13 +114,13 @@ def test_early_stopping_tests_the_best_weights() -> None:
     protocol = Protocol(epochs=60, width=64, patience=2, batch_size=8)
     run = Run("relu", 0.03, 0)
     task = load("iris")
-    found = train([run, Run("relu", 1e-5, 0)], named("relu"), task, protocol)[run]
+    found = train(Training([run, Run("relu", 1e-5, 0)], named("relu"), task, protocol))[run]
     epochs = len(found.validation_loss)
     assert epochs < 60
     assert found.best_epoch == int(np.argmin(found.validation_loss)) == epochs - 3
     assert found.validation_score == found.validation_curve[found.best_epoch]
     ended_there = dataclasses.replace(protocol, epochs=found.best_epoch + 1, patience=0)
-    again = train([run, Run("relu", 1e-5, 0)], named("relu"), task, ended_there)[run]
+    again = train(Training([run, Run("relu", 1e-5, 0)], named("relu"), task, ended_there))[run]
     assert again.test_loss == found.test_loss
 
 

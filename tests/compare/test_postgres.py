@@ -10,6 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.compare.test_sharing import (
+    check_a_killed_process_is_taken_over,
+    check_claims,
+    check_no_batch_is_trained_twice,
+    check_states,
+)
 from tests.compare.test_store import OUTCOME, RUN, batch
 
 from softknee.compare.errors import StoreError
@@ -94,6 +100,21 @@ def test_what_is_there_stays_and_is_found_digit_by_digit(server: Server) -> None
 
 
 RUN_OF_OTHERS = OUTCOME.__class__(**(vars(OUTCOME) | {"test_score": 0.1}))
+
+
+def test_claims_and_states(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_claims(server.url, monkeypatch)
+    monkeypatch.undo()
+    check_states(server.url, monkeypatch)
+
+
+@pytest.mark.exhaustive
+def test_several_processes(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_no_batch_is_trained_twice(tmp_path, {"store": server.url})
+    (tmp_path / "again").mkdir()
+    check_a_killed_process_is_taken_over(
+        tmp_path / "again", {"store": server.url, "lr": (0.0005, 0.005, 0.02)}, monkeypatch
+    )
 
 
 def test_a_server_that_goes_away_and_comes_back(server: Server) -> None:

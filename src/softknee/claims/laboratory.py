@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from softknee.claims.together import OPTIMISERS, ORDER, fit_together
 from softknee.compare import activations, conditions
 from softknee.compare.data import load
-from softknee.compare.engine import Outcome, train
+from softknee.compare.engine import Outcome, Training, train
 from softknee.compare.experiment import RATES
 from softknee.compare.protocol import Protocol, Run
 from softknee.compare.specification import parse
@@ -250,7 +250,7 @@ def compared(
     for cell in conditions.conditions([_loaded(data)], usual | settings):
         for contestant in map(activations.activation, parse(names)):
             runs = [Run(contestant.label, rate, seed) for seed in range(seeds) for rate in lr]
-            done = train(runs, contestant, cell.task, cell.protocol)
+            done = train(Training(runs, contestant, cell.task, cell.protocol))
             of_seed = [[done[run] for run in runs if run.seed == seed] for seed in range(seeds)]
             best = [max(each, key=lambda one: one.validation_score) for each in of_seed]
             found.setdefault(cell.title, {})[contestant.label] = best

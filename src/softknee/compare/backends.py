@@ -1,7 +1,7 @@
 """Where batches are trained: in threads of this process, in processes of this machine, on a cluster.
 
 A batch is trained by one thread that computes on one core: for networks this small that is faster than sharing each
-operation among cores, and it does not suffer when other programs keep the cores busy. A backend takes batches and
+operation among cores, and it does not suffer when other programs keep the cores busy. A backend takes trainings and
 gives futures; the store and everything else stay with the caller, in one thread.
 """
 
@@ -9,26 +9,31 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import torch
 
 from softknee.compare import user
-from softknee.compare.activations import Activation
-from softknee.compare.engine import Outcome, train
+from softknee.compare.engine import Outcome, Training, train
 from softknee.compare.errors import CompareError
-from softknee.compare.protocol import Protocol as Settings
 from softknee.compare.protocol import Run
 from softknee.compare.tasks import Task
 
 Outcomes = dict[Run, Outcome]
 Name = Literal["threads", "joblib", "ray"]
+#: gets the share of a training that is done, many times, and now and then its state
+Listener = Callable[[float, bytes | None], None]
 
 NAMES = get_args(Name)
+
+_SAY, _KEEP = 0.1, 5.0  # seconds between two shares; between two states, at least
+_COST = 0.05  # of the time goes into making states, at most
 
 
 class Backend(Protocol):
@@ -36,23 +41,16 @@ class Backend(Protocol):
 
     slots: int
 
-    def start(
-        self,
-        runs: Sequence[Run],
-        activation: Activation,
-        task: Task,
-        protocol: Settings,
-        on_epoch: Callable[[], None],
-    ) -> Future[Outcomes]: ...
+    def start(self, training: Training, listener: Listener) -> Future[Outcomes]: ...
 
     def poll(self) -> None:
-        """Passes on the epochs that have ended, where they do not come by themselves."""
+        """Tells the listeners what has come in, where it does not come by itself."""
 
     def lost(self, error: BaseException) -> bool:
         """Whether the worker died, rather than the training failed."""
 
     def close(self) -> None:
-        """Ends what is still being trained, after its current epoch or at once."""
+        """Ends what is still being trained, after its current step or at once."""
 
 
 def backend(name: str, jobs: int, address: str | None = None) -> Backend:
@@ -64,8 +62,26 @@ def backend(name: str, jobs: int, address: str | None = None) -> Backend:
     return Ray(address) if name == "ray" else Processes(jobs) if name == "joblib" else Threads(jobs)
 
 
+class _Telling:
+    """Watches a training and tells a listener, but not after every step."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._say, self._keep = 0.0, time.monotonic() + _KEEP  # when, at the earliest
+
+    def __call__(self, share: float, state: Callable[[], bytes] | None) -> None:
+        now = time.monotonic()
+        if state is not None and now >= self._keep:
+            self._listener(share, state())
+            after = time.monotonic()
+            self._keep = after + max(_KEEP, (after - now) / _COST)
+        elif now >= self._say:
+            self._listener(share, None)
+            self._say = now + _SAY
+
+
 class _Stopped(Exception):  # noqa: N818
-    """Ends a worker after its current epoch."""
+    """Ends a training after its current step."""
 
 
 class Threads:
@@ -78,20 +94,17 @@ class Threads:
         # the number of threads is a thread's own, but its default for new ones is not: it is put back in `close`
         self._pool = ThreadPoolExecutor(jobs, "compare", torch.set_num_threads, (1,))
 
-    def start(
-        self,
-        runs: Sequence[Run],
-        activation: Activation,
-        task: Task,
-        protocol: Settings,
-        on_epoch: Callable[[], None],
-    ) -> Future[Outcomes]:
-        def each(epoch: int) -> None:
-            if self._stop.is_set():
-                raise _Stopped
-            on_epoch()
+    def start(self, training: Training, listener: Listener) -> Future[Outcomes]:
+        telling = _Telling(listener)
 
-        return self._pool.submit(train, runs, activation, task, protocol, each)
+        def watch(share: float, state: Callable[[], bytes] | None) -> None:
+            if self._stop.is_set():
+                if state is not None:
+                    listener(share, state())
+                raise _Stopped
+            telling(share, state)
+
+        return self._pool.submit(train, training, watch)
 
     def poll(self) -> None:
         pass
@@ -106,7 +119,7 @@ class Threads:
 
 
 class Processes:
-    """joblib's processes. They say through a file which batch has ended an epoch: its number, in four bytes."""
+    """joblib's processes. What they say are files in a folder, which is emptied as they are read."""
 
     def __init__(self, jobs: int) -> None:
         try:
@@ -115,33 +128,21 @@ class Processes:
             raise CompareError("backend='joblib' needs joblib: pip install 'softknee[compare]'") from None
         self.slots, self._executor = jobs, get_reusable_executor
         self._folder = tempfile.TemporaryDirectory(prefix="softknee-")
-        self._epochs = Path(self._folder.name) / "epochs"
-        self._epochs.touch()
-        self._seen = 0
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Listener] = []
 
-    def start(
-        self,
-        runs: Sequence[Run],
-        activation: Activation,
-        task: Task,
-        protocol: Settings,
-        on_epoch: Callable[[], None],
-    ) -> Future[Outcomes]:
-        self._listeners.append(on_epoch)
-        told = (str(self._epochs), len(self._listeners) - 1)
-        own = user.known(protocol.network)
-        executor = self._executor(max_workers=self.slots, timeout=60)
-        return executor.submit(_train, runs, activation, task, protocol, own, told)
+    def start(self, training: Training, listener: Listener) -> Future[Outcomes]:
+        self._listeners.append(listener)
+        spool = _Spool(self._folder.name, len(self._listeners) - 1)
+        own = user.known(training.protocol.network)
+        return self._executor(max_workers=self.slots, timeout=60).submit(
+            _train, training, training.task, own, spool
+        )
 
     def poll(self) -> None:
-        with self._epochs.open("rb") as file:
-            file.seek(self._seen)
-            found = file.read()
-        found = found[: len(found) // 4 * 4]
-        self._seen += len(found)
-        for place in range(0, len(found), 4):
-            self._listeners[int.from_bytes(found[place : place + 4], "little")]()
+        for file in sorted(Path(self._folder.name).glob("[0-9]*")):
+            share, _, state = file.read_bytes().partition(b"\n")
+            file.unlink()
+            self._listeners[int(file.name.partition("-")[0])](float(share), state or None)
 
     def lost(self, error: BaseException) -> bool:
         from concurrent.futures import BrokenExecutor
@@ -149,9 +150,26 @@ class Processes:
         return isinstance(error, BrokenExecutor)
 
     def close(self) -> None:
-        if self._epochs.exists():  # not closed before
+        if Path(self._folder.name).exists():  # not closed before
             self._executor(max_workers=self.slots, timeout=60).shutdown(wait=True, kill_workers=True)
+            self.poll()
             self._folder.cleanup()
+
+
+@dataclass
+class _Spool:
+    """Listens to the training of this number, and says it with files in a folder: a share and perhaps a state."""
+
+    folder: str
+    number: int
+    said: int = 0
+
+    def __call__(self, share: float, state: bytes | None) -> None:
+        self.said += 1
+        name = f"{self.number}-{self.said:09d}"
+        hidden = Path(self.folder, f".{name}")
+        hidden.write_bytes(f"{share!r}\n".encode() + (state or b""))
+        hidden.rename(Path(self.folder, name))  # seen when it is whole
 
 
 class Ray:
@@ -172,26 +190,33 @@ class Ray:
                 ) from None
         self.slots = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._train = ray.remote(num_cpus=1, max_retries=0)(_train)
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=True
+        )
+        self._box = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(_Box).remote()
         self._tasks: dict[str, Any] = {}
         self._refs: list[Any] = []
+        self._listeners: list[Listener] = []
 
-    def start(
-        self,
-        runs: Sequence[Run],
-        activation: Activation,
-        task: Task,
-        protocol: Settings,
-        on_epoch: Callable[[], None],
-    ) -> Future[Outcomes]:
+    def start(self, training: Training, listener: Listener) -> Future[Outcomes]:
+        task = training.task
         if task.digest not in self._tasks:
             self._tasks[task.digest] = self._ray.put(task)
-        own = user.known(protocol.network)
-        ref = self._train.remote(runs, activation, self._tasks[task.digest], protocol, own)
+        own = user.known(training.protocol.network)
+        self._listeners.append(listener)
+        letters = _Letters(self._box, len(self._listeners) - 1)
+        without: Any = replace(training, task=None)  # type: ignore[arg-type]
+        ref = self._train.remote(without, self._tasks[task.digest], own, letters)
         self._refs.append(ref)
         return ref.future()
 
     def poll(self) -> None:
-        pass
+        try:
+            found = self._ray.get(self._box.take.remote(), timeout=10)
+        except self._ray.exceptions.RayError:
+            return  # it is begun anew elsewhere
+        for number, share, state in found:
+            self._listeners[number](share, state)
 
     def lost(self, error: BaseException) -> bool:
         gone = self._ray.exceptions
@@ -200,30 +225,44 @@ class Ray:
     def close(self) -> None:
         if not self._ray.is_initialized():
             return
+        self.poll()
         for ref in self._refs:
             self._ray.cancel(ref, force=True)  # one that is finished stays so
+        self._ray.kill(self._box)
         if self._mine:
             self._ray.shutdown()
 
 
-def _train(
-    runs: Sequence[Run],
-    activation: Activation,
-    task: Task,
-    protocol: Settings,
-    own: Any = None,
-    told: tuple[str, int] | None = None,
-) -> Outcomes:
+class _Box:
+    """Where the machines of a cluster leave their letters."""
+
+    def __init__(self) -> None:
+        self._letters: list[tuple[int, float, bytes | None]] = []
+
+    def put(self, *letter: Any) -> None:
+        self._letters.append(letter)  # type: ignore[arg-type]
+
+    def take(self) -> list[tuple[int, float, bytes | None]]:
+        found, self._letters = self._letters, []
+        return found
+
+
+@dataclass
+class _Letters:
+    """Listens to the training of this number, and leaves what it hears in a box."""
+
+    box: Any
+    number: int
+
+    def __call__(self, share: float, state: bytes | None) -> None:
+        self.box.put.remote(self.number, share, state)
+
+
+def _train(training: Training, task: Task, own: Any, listener: Listener) -> Outcomes:
     """In a process of its own."""
     torch.set_num_threads(1)
     if own is not None:
-        user.know(protocol.network, own)
-
-    def on_epoch(epoch: int) -> None:
-        if told is not None:
-            with Path(told[0]).open("ab", buffering=0) as file:
-                file.write(told[1].to_bytes(4, "little"))
-
+        user.know(training.protocol.network, own)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # shared, and only read
-        return train(runs, activation, task, protocol, on_epoch)
+        return train(replace(training, task=task), _Telling(listener))

@@ -6,10 +6,12 @@ leaves the others alone. `plain.py` does the same one run at a time; the tests h
 
 from __future__ import annotations
 
+import io
+import pickle
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -67,13 +69,30 @@ class Outcome:
     failure: Failure
 
 
+@dataclass(frozen=True, eq=False)
+class Training:
+    """Runs of one activation and condition, to be trained together; from a `state` that a watch was offered when the
+    same training was stopped, it goes on as if it had not been."""
+
+    runs: Sequence[Run]
+    activation: Activation
+    task: Task
+    protocol: Protocol
+    state: bytes | None = None
+
+
+#: is called after every step: with the share of the training that is done, and a function that gives its state, where
+#: it can go on from one; what it raises ends the training
+Watch = Callable[[float, Callable[[], bytes] | None], None]
+
+
 class Batched:
     """Several runs of one activation and condition, trained together."""
 
     def __init__(self, runs: Sequence[Run], activation: Activation, task: Task, protocol: Protocol) -> None:
         if len({run.activation for run in runs}) != 1:
             raise ValueError("the runs of a batch share their activation")
-        self.runs = sorted(runs, key=lambda run: run.learning_rate)
+        self.runs = sorted(runs, key=lambda run: (run.learning_rate, run.seed))
         self.activation, self.task, self.protocol = activation, task, protocol
         self.kind = "reconstruction" if protocol.network == "autoencoder" else task.kind
         self.builder = Builder(self.runs, activation, task, protocol)
@@ -274,90 +293,129 @@ def hits(kind: str, out: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return spread - wrong, spread
 
 
-def train(
-    runs: Sequence[Run],
-    activation: Activation,
-    task: Task,
-    protocol: Protocol,
-    on_epoch: Callable[[int], None] = lambda epoch: None,
-) -> dict[Run, Outcome]:
-    """Trains the runs together and measures each; `on_epoch` is called after every epoch with its number."""
-    if protocol.network in NETWORKS:
-        return _train(runs, activation, task, protocol, on_epoch)
-    found = {}
-    for run in runs:
+def train(training: Training, watch: Watch = lambda share, state: None) -> dict[Run, Outcome]:
+    """Trains the runs together and measures each."""
+    if training.protocol.network in NETWORKS:
+        return _train(training, watch)
+    found: dict[Run, Outcome] = {}
+    for number, run in enumerate(training.runs):
+
+        def of_all(share: float, _: object, before: int = number) -> None:
+            watch((before + share) / len(training.runs), None)
+
         with torch.random.fork_rng(devices=[]):  # the caller's own dropout draws from torch's generator
             torch.manual_seed(run.seed)
-            found |= _train([run], activation, task, protocol, on_epoch)
+            found |= _train(replace(training, runs=[run], state=None), of_all)
     return found
 
 
-def _train(
-    runs: Sequence[Run],
-    activation: Activation,
-    task: Task,
-    protocol: Protocol,
-    on_epoch: Callable[[int], None],
-) -> dict[Run, Outcome]:
-    model = Batched(runs, activation, task, protocol)
-    saved = model.saved()
-    curves: list[list[list[float]]] = [[[], [], []] for _ in model.runs]  # of each run: its three curves
-    learned = {
-        name: [[[float(v[i]) for v in sites]] for i in range(len(runs))]
-        for name, sites in model.learned().items()
-    }
-    best = torch.full((len(runs),), torch.inf, dtype=torch.float64)
-    best_epoch = torch.zeros(len(runs), dtype=torch.long)
-    going, kept = torch.ones(len(runs), dtype=torch.bool), []
-    if protocol.patience:
-        kept = [value.clone() for value in model.state()]
-    seconds = []
-    for epoch in range(protocol.epochs):
-        batches = model.batches(epoch)
-        start = time.thread_time()
-        total = sum(model.step(batch) * batch.shape[1] for batch in batches)
-        seconds.append((time.thread_time() - start) / len(batches) / len(runs))
+class _Course:
+    """How far a training has come: all that it must know to go on after any step."""
+
+    def __init__(self, model: Batched) -> None:
+        self._model = model
+        count = len(model.runs)
+        self.epoch = self.step = 0  # of the step to come
+        self.total = torch.zeros(count, dtype=model.dtype)  # the losses of this epoch's samples
+        self.clock = 0.0  # the processor time of this epoch's steps
+        self.seconds: list[float] = []  # of a step of one run, by epoch
+        self.curves: list[list[list[float]]] = [[[], [], []] for _ in range(count)]  # of each run: its three
+        self.learned = {
+            name: [[[float(v[i]) for v in sites]] for i in range(count)]
+            for name, sites in model.learned().items()
+        }
+        self.best = torch.full((count,), torch.inf, dtype=torch.float64)
+        self.best_epoch = torch.zeros(count, dtype=torch.long)
+        self.going = torch.ones(count, dtype=torch.bool)
+        self.kept = [value.clone() for value in model.state()] if model.protocol.patience else []
+        self._noise: list[Tensor] = []
+
+    @property
+    def over(self) -> bool:
+        return self.epoch == self._model.protocol.epochs or not self.going.any()
+
+    def state(self) -> bytes:
+        """Between two steps, or after the last one of an epoch."""
+        model, file = self._model, io.BytesIO()
+        own = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        noise = [generator.get_state() for generator in model.builder.noise]
+        torch.save((own, model.state(), model.optimiser.state_dict(), noise), file)
+        return file.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        own, values, optimiser, self._noise = torch.load(io.BytesIO(state), weights_only=True)
+        for old, new in zip(self._model.state(), values, strict=True):
+            old.copy_(new)
+        self._model.optimiser.load_state_dict(optimiser)
+        vars(self).update(own)
+
+    def run_epoch(self, watch: Watch) -> None:
+        """The steps that are left of it, and what they have led to."""
+        model, protocol = self._model, self._model.protocol
+        batches = model.batches(self.epoch)
+        for generator, state in zip(model.builder.noise, self._noise, strict=bool(self._noise)):
+            generator.set_state(state)
+        self._noise = []
+        for batch in batches[self.step :]:
+            start = time.thread_time()
+            self.total += model.step(batch) * batch.shape[1]
+            self.clock += time.thread_time() - start
+            self.step += 1
+            watch((self.epoch + self.step / len(batches)) / protocol.epochs, self.state)
+        self.seconds.append(self.clock / len(batches) / len(model.runs))
         loss, score = model.evaluate(model.validation)
-        now = [(total / model.train.shape[1]).tolist(), loss.tolist(), score.tolist()]
+        now = [(self.total / model.train.shape[1]).tolist(), loss.tolist(), score.tolist()]
         values = model.learned()
-        for i in going.nonzero().flatten().tolist():
-            for curve, value in zip(curves[i], now, strict=True):
+        for i in self.going.nonzero().flatten().tolist():
+            for curve, value in zip(self.curves[i], now, strict=True):
                 curve.append(value[i])
             for name, sites in values.items():
-                learned[name][i].append([float(v[i]) for v in sites])
+                self.learned[name][i].append([float(v[i]) for v in sites])
         if protocol.patience:
-            better = going & (loss < best)
-            for old, new in zip(kept, model.state(), strict=True):
+            better = self.going & (loss < self.best)
+            for old, new in zip(self.kept, model.state(), strict=True):
                 old[better] = new[better]
-            best[better], best_epoch[better] = loss[better].double(), epoch
-            going &= epoch - best_epoch < protocol.patience
+            self.best[better], self.best_epoch[better] = loss[better].double(), self.epoch
+            self.going &= self.epoch - self.best_epoch < protocol.patience
         else:
-            best_epoch.fill_(epoch)
-        on_epoch(epoch)
-        if not going.any():
-            break
-    for old, new in zip(kept, model.state(), strict=bool(kept)):
+            self.best_epoch.fill_(self.epoch)
+        self.epoch, self.step, self.clock = self.epoch + 1, 0, 0.0
+        self.total.zero_()
+
+
+def _train(training: Training, watch: Watch) -> dict[Run, Outcome]:
+    model = Batched(training.runs, training.activation, training.task, training.protocol)
+    saved = model.saved()
+    course = _Course(model)
+    if training.state is not None:
+        try:
+            course.restore(training.state)
+        except (EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
+            return _train(replace(training, state=None), watch)  # damaged, or of other code: from the start
+    while not course.over:
+        course.run_epoch(watch)
+    for old, new in zip(course.kept, model.state(), strict=bool(course.kept)):
         new.copy_(old)
     (test_loss, test), (_, fitted) = model.evaluate(model.test), model.evaluate(model.train)
     dead, saturated = model.health()
     outcomes = {}
     for i, run in enumerate(model.runs):
-        train_loss, validation_loss, validation = map(tuple, curves[i])
+        train_loss, validation_loss, validation = map(tuple, course.curves[i])
         outcomes[run] = Outcome(
             test_score=float(test[i]),
             test_loss=float(test_loss[i]),
-            validation_score=validation[int(best_epoch[i])],
+            validation_score=validation[int(course.best_epoch[i])],
             train_score=float(fitted[i]),
             train_loss=train_loss,
             validation_loss=validation_loss,
             validation_curve=validation,
             dead=tuple(dead[i].tolist()),
             saturated=tuple(saturated[i].tolist()),
-            learned={name: tuple(map(tuple, found[i])) for name, found in learned.items()},
-            best_epoch=int(best_epoch[i]),
-            step_seconds=statistics.median(seconds),
+            learned={name: tuple(map(tuple, found[i])) for name, found in course.learned.items()},
+            best_epoch=int(course.best_epoch[i]),
+            step_seconds=statistics.median(course.seconds),
             saved=saved,
-            together=len(runs),
+            together=len(model.runs),
             failure=_failure(train_loss + validation_loss, float(fitted[i]), model),
         )
     return outcomes

@@ -49,7 +49,7 @@ class Builder:
         self.training, self.watching = False, False
         self.activity: Tensor | None = None
         self._random = {seed: random(seed, "weights") for seed in self.seeds}
-        self._noise: list[torch.Generator] = []
+        self.noise: list[torch.Generator] = []  # of each seed, for this pass
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers of each run's seed, (runs, *shape)."""
@@ -156,13 +156,13 @@ class Builder:
     def begin(self, purpose: str, training: bool, watching: bool = False) -> None:
         """Says what the next passes are for; noise of one purpose is the same every time."""
         self.training, self.watching, self.activity = training, watching, None
-        self._noise = [noise(seed, purpose) for seed in self.seeds]
+        self.noise = [noise(seed, purpose) for seed in self.seeds]
         for site in self.sites:
             site.before.clear()
 
     def drawn(self, draw: Callable[..., Tensor], shape: torch.Size) -> Tensor:
         """Random numbers of each run's seed, one after the other: (runs, *shape[1:])."""
-        of_seed = [draw(shape[1:], generator=generator) for generator in self._noise]
+        of_seed = [draw(shape[1:], generator=generator) for generator in self.noise]
         return torch.stack([of_seed[i] for i in self.which]).to(self.dtype)
 
 

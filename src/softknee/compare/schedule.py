@@ -8,21 +8,23 @@ from __future__ import annotations
 import collections
 import queue
 import random
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from softknee.compare.activations import Activation
 from softknee.compare.backends import Backend, Outcomes
 from softknee.compare.conditions import Condition
-from softknee.compare.engine import Outcome
+from softknee.compare.engine import Outcome, Training
 from softknee.compare.errors import CompareError
-from softknee.compare.networks import NETWORKS
 from softknee.compare.protocol import Run
 from softknee.compare.store import Store
 
 _ATTEMPTS = 3  # for a batch whose worker dies
-_WAIT = 0.25  # seconds between two looks at the epochs that ended elsewhere
+_WAIT = 0.25  # seconds between two looks at what workers elsewhere say
+_LOOK = 1.0  # seconds between two looks at what other processes train
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,21 @@ class Batch:
         return f"{self.activation.label}, {self.condition.title}"
 
 
-@dataclass
+@dataclass(eq=False)
 class _Flight:
-    """A batch on its way: the runs that are being trained, how often they were begun, the work told so far."""
+    """A batch on its way: the runs that are being trained, how often they were begun, the work told so far, how far
+    they have come, and whether it is over."""
 
     batch: Batch
     runs: dict[str, Run]
     attempts: int = 1
     told: float = 0.0
+    state: bytes | None = None
+    over: bool = False
+
+
+if TYPE_CHECKING:
+    _Event = Future[Outcomes] | tuple[_Flight, float, bytes | None]  # the end of a flight, or word of it
 
 
 class Schedule:
@@ -81,83 +90,111 @@ class Schedule:
         self.expected = expected
         self.outcomes: dict[Condition, dict[Run, Outcome]] = collections.defaultdict(dict)
         self._done, self._total = 0.0, work
-        self._events: queue.SimpleQueue[_Flight | Future[Outcomes]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._flying: dict[Future[Outcomes], _Flight] = {}
 
     def tell(self, text: str, note: str = "") -> None:
         self.listener(Progress(self._done, self._total, text, note))
 
     def run(self, batches: Sequence[Batch]) -> None:
-        """Adds to `outcomes`, what is found and what is trained. Ctrl-C keeps what is finished, and says where."""
+        """Adds to `outcomes`, what is found and what is trained. Ctrl-C keeps what there is, and says where."""
         shuffled = list(batches)
         if self.store.place is not None:
             random.shuffle(shuffled)
-        waiting = iter(sorted(shuffled, key=lambda batch: -batch.work))
+        waiting = collections.deque(sorted(shuffled, key=lambda batch: -batch.work))
+        elsewhere: list[Batch] = []  # another process is training them
+        look = 0.0
         try:
-            while len(self._flying) < self.backend.slots and self._launch_next(waiting):
-                pass
-            while self._flying:
-                try:
-                    event = self._events.get(timeout=_WAIT)
-                except queue.Empty:
-                    self.backend.poll()
-                    continue
-                if isinstance(event, Future):
-                    self.backend.poll()
-                    if self._collect(event):
-                        self._launch_next(waiting)
-                else:
-                    self._advance(event, self._epoch(event))
+            while waiting or elsewhere or self._flying:
+                if elsewhere and not waiting and time.monotonic() >= look:
+                    waiting, elsewhere = collections.deque(elsewhere), []
+                    look = time.monotonic() + _LOOK
+                while waiting and len(self._flying) < self.backend.slots:
+                    elsewhere += self._begin(waiting.popleft())
+                if elsewhere and not self._flying:
+                    count = sum(len(batch.runs) for batch in elsewhere)
+                    self.tell(f"waiting for {count:,} runs that another process is training")
+                if elsewhere or self._flying:
+                    self._listen()
         except BaseException as error:
             self.backend.close()
-            for future in list(self._flying):
-                if future.done() and not future.cancelled() and future.exception() is None:
-                    self._collect(future)
+            while not self._events.empty():
+                self._hear(self._events.get(), stopping=True)
             if isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt(self._kept()) from None
             raise
 
-    def _launch_next(self, waiting: Iterator[Batch]) -> bool:
-        """Starts the next batch with something to train; the runs that are there already are taken."""
-        for batch in waiting:
-            finished = self.store.find(batch.runs)  # asked at the last moment: others may share the store
-            self.outcomes[batch.condition] |= {batch.runs[key]: outcome for key, outcome in finished.items()}
-            self.found += len(finished)
-            self._done += len(finished) * batch.work / len(batch.runs)
-            self.tell(str(batch))
-            missing = {key: run for key, run in batch.runs.items() if key not in finished}
-            if missing:
-                self._launch(_Flight(batch, missing))
-                return True
-        return False
+    def _begin(self, batch: Batch) -> list[Batch]:
+        """Takes the runs that are there, trains those that nobody is training, and returns the others."""
+        missing = self._take(batch, batch.runs)
+        mine = self.store.claim(missing) if missing else set()
+        missing = self._take(batch, missing)  # what another had finished before it was claimed is there now
+        if own := {key: run for key, run in missing.items() if key in mine}:
+            self._launch(_Flight(batch, own, state=self.store.state(own)))
+        self.tell(str(batch))
+        theirs = {key: run for key, run in missing.items() if key not in mine}
+        return [replace(batch, runs=theirs)] if theirs else []
+
+    def _take(self, batch: Batch, runs: dict[str, Run]) -> dict[str, Run]:
+        """Those of the runs that are not finished."""
+        finished = self.store.find(runs)
+        self.outcomes[batch.condition] |= {runs[key]: outcome for key, outcome in finished.items()}
+        self.found += len(finished)
+        self._done += len(finished) * batch.work / len(batch.runs)
+        return {key: run for key, run in runs.items() if key not in finished}
 
     def _launch(self, flight: _Flight) -> None:
         batch, condition = flight.batch, flight.batch.condition
         future = self.backend.start(
-            list(flight.runs.values()),
-            batch.activation,
-            condition.task,
-            condition.protocol,
-            lambda: self._events.put(flight),
+            Training(
+                tuple(flight.runs.values()),
+                batch.activation,
+                condition.task,
+                condition.protocol,
+                flight.state,
+            ),
+            lambda share, state: self._events.put((flight, share, state)),
         )
         self._flying[future] = flight
         future.add_done_callback(self._events.put)
 
-    def _epoch(self, flight: _Flight) -> float:
-        together = len(flight.runs) if flight.batch.condition.protocol.network in NETWORKS else 1
-        return together * flight.batch.cost
+    def _listen(self) -> None:
+        """Waits for the next event, but not for long."""
+        self.store.beat()
+        try:
+            event = self._events.get(timeout=_WAIT)
+        except queue.Empty:
+            self.backend.poll()
+            return
+        if isinstance(event, Future):
+            self.backend.poll()
+        self._hear(event)
 
-    def _advance(self, flight: _Flight, work: float) -> None:
-        """So much more of the flight is done, but no more than there is of it."""
-        most = len(flight.runs) * flight.batch.cost * flight.batch.condition.protocol.epochs
-        work = min(work, most - flight.told)
-        flight.told += work
-        self._done += work
+    def _hear(self, event: _Event, stopping: bool = False) -> None:
+        if isinstance(event, Future):
+            if event in self._flying and not (stopping and (event.cancelled() or event.exception())):
+                self._collect(event)
+            return
+        flight, share, state = event
+        if flight.over:
+            return
+        if state is not None:
+            flight.state = state
+            self.store.keep(flight.runs, state)
+        if not stopping:
+            self._advance(flight, share)
+
+    def _advance(self, flight: _Flight, share: float) -> None:
+        """So much of the flight is done; one that was begun again is not done twice."""
+        work = share * len(flight.runs) * flight.batch.cost * flight.batch.condition.protocol.epochs
+        self._done += max(0.0, work - flight.told)
+        flight.told = max(flight.told, work)
         self.tell(str(flight.batch))
 
-    def _collect(self, future: Future[Outcomes]) -> bool:
-        """Keeps a finished batch; an error in it is raised here. False: its worker died, and it is begun again."""
+    def _collect(self, future: Future[Outcomes]) -> None:
+        """Keeps a finished batch; an error in it is raised here. One whose worker died is begun again."""
         flight = self._flying.pop(future)
+        flight.over = True
         error = future.exception()
         if error is not None and self.backend.lost(error):
             if flight.attempts == _ATTEMPTS:
@@ -165,19 +202,23 @@ class Schedule:
                     f"{flight.batch}: its worker died {_ATTEMPTS} times, perhaps for want of memory; try fewer jobs"
                 ) from error
             self.tell(str(flight.batch), f"a worker died; {flight.batch} is trained again")
-            self._launch(_Flight(flight.batch, flight.runs, flight.attempts + 1, flight.told))
-            return False
+            self._launch(replace(flight, attempts=flight.attempts + 1, over=False))
+            return
         new = future.result()
         warned = len(self.store.warnings)
         self.store.save({key: (run, new[run]) for key, run in flight.runs.items()})
         self.outcomes[flight.batch.condition] |= new
         self.trained += len(new)
-        self._advance(flight, float("inf"))
+        self._advance(flight, 1.0)
         for warning in self.store.warnings[warned:]:
             self.tell(str(flight.batch), warning)
-        return True
 
     def _kept(self) -> str:
         place = self.store.place
-        kept = f"kept in {place}; the same call continues" if place else "lost: they were in memory only"
+        begun = sum(len(flight.runs) for flight in self._flying.values() if flight.state)
+        kept = (
+            f"kept in {place}{f', and how far {begun} more have come' * bool(begun)}; the same call continues"
+            if place
+            else "lost: they were in memory only"
+        )
         return f"stopped: {self.found + self.trained} of {self.expected} runs are {kept}"
