@@ -180,7 +180,7 @@ def _estimate(t: _Text, kind: str, value: str) -> str:
 def _registers(t: _Text, name: str, kind: str, *arguments: tuple[str, str]) -> str:
     """An AVX-512 intrinsic on vectors of any length, register by register. An argument is (a vector,
     the kind of its elements), or (a type, a text) that is the same for every register."""
-    width = 8 if kind == "f64" else 16
+    width = 8 if "f64" in (kind, *(second for _, second in arguments)) else 16
     result = f"<{width} x {LLVM[kind]}>"
     full = f"@llvm.x86.avx512.{name}"
     parts = []
@@ -352,13 +352,20 @@ def _to_odd(t: _Text, value: str) -> str:
     (Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums".)
     """
     f64, f32, i32, b = t.vector("f64"), t.vector("f32"), t.vector("i32"), t.vector("bool")
-    near = t.put(f"fptrunc {f64} {value} to {f32}")
-    back = t.put(f"fpext {f32} {near} to {f64}")
-    bits = t.put(f"bitcast {f32} {near} to {i32}")
-    above = t.put(f"fcmp ogt {f64} {t.intrinsic('fabs', 'f64', back)}, {t.intrinsic('fabs', 'f64', value)}")
+    if "avx512f" in t.features and t.lanes % 8 == 0:  # there a conversion can round toward 0
+        none, all_, toward_zero = ("<8 x float>", "zeroinitializer"), ("i8", "-1"), ("i32", "11")
+        cut = _registers(t, "mask.cvtpd2ps.512", "f32", (value, "f64"), none, all_, toward_zero)
+        back = t.put(f"fpext {f32} {cut} to {f64}")
+        bits = t.put(f"bitcast {f32} {cut} to {i32}")
+    else:
+        near = t.put(f"fptrunc {f64} {value} to {f32}")
+        back = t.put(f"fpext {f32} {near} to {f64}")
+        sizes = t.intrinsic("fabs", "f64", back), t.intrinsic("fabs", "f64", value)
+        above = t.put(f"fcmp ogt {f64} {sizes[0]}, {sizes[1]}")
+        bits = t.put(f"bitcast {f32} {near} to {i32}")
+        bits = t.put(f"sub {i32} {bits}, {t.put(f'zext {b} {above} to {i32}')}")
     inexact = t.put(f"fcmp one {f64} {back}, {value}")
-    lower = t.put(f"sub {i32} {bits}, {t.put(f'zext {b} {above} to {i32}')}")
-    odd = t.put(f"or {i32} {lower}, {t.put(f'zext {b} {inexact} to {i32}')}")
+    odd = t.put(f"or {i32} {bits}, {t.put(f'zext {b} {inexact} to {i32}')}")
     return t.put(f"bitcast {i32} {odd} to {f32}")
 
 

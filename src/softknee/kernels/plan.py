@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from softknee.kernels import native
-from softknee.kernels.arrays import run
+from softknee.kernels.arrays import run, run_program
 from softknee.kernels.error import single_error
 from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, to_llvm
 from softknee.kernels.lower import lower
 from softknee.kernels.measure import measured_error
 from softknee.kernels.primitives import Double, Pair, Single
-from softknee.kernels.program import Program
+from softknee.kernels.program import Program, Value
 from softknee.kernels.table import is_choice, split, table_of
 from softknee.kernels.triton import Layout, to_triton
 from softknee.lang.nodes import Node, symbols_in, walk
@@ -147,7 +147,11 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
     for name, (source_name, part) in parts.items():
         place, storage = storages[source_name]
         entries = table_of(part, source_name, storage, partial(_values, part, source_name))
-        found = program.lookup(program.input(place, "i32"), payload=entries)
+        used = {o.storage for root, (_, o) in zip(roots, plan.outputs, strict=True) if root.payload == name}
+        if used == {storage} and _sooner_in_float32(part, source_name, storage, entries):
+            found = _in_float32(part, source_name, program, place)
+        else:
+            found = program.lookup(program.input(place, "i32"), payload=entries)
         values[name] = found if arithmetic is Single else program.widen(found)
     results = lower(roots, program, arithmetic(program), values)
     header = (
@@ -168,6 +172,35 @@ def _exact_in_float32(roots: list[Node], plan: Plan) -> bool:
     operands = [o for _, o in plan.outputs] + [i for _, i in plan.inputs]
     narrow = all(isinstance(o, Operand) and o.storage in _NARROW and o.access in _PLAIN for o in operands)
     return narrow and all(map(is_choice, roots))
+
+
+#: instructions that take as long as a look-up in a table
+_LOOKUP = 40
+
+
+def _in_float32(part: Node, name: str, program: Program, place: int) -> Value:
+    return lower([part], program, Single(program), {name: program.input(place, "f32")})[0]
+
+
+def _sooner_in_float32(part: Node, name: str, storage: Any, entries: bytes) -> bool:
+    """Whether float32 arithmetic, rounded to 16 bits, gives what a table does at each of the 65,536 numbers
+    (but for the sign of zeros), and sooner."""
+    import numpy as np
+
+    computed, copied = Program(), Program()
+    try:
+        value = _in_float32(part, name, computed, 0)
+    except (AttributeError, KeyError):  # a primitive that this arithmetic does not have
+        return False
+    if len(computed) > _LOOKUP:
+        return False
+    given, table = np.arange(65536, dtype=np.uint16), np.frombuffer(entries, "<f4")
+    (a,) = run_program(computed, [value], [given], storage)
+    (b,) = run_program(copied, [copied.input(0, "f32")], [table], "float32", storage)
+    a, b = a.view(np.uint16), b.view(np.uint16)
+    size, infinite = np.uint16(0x7FFF), np.uint16(0x7C00 if storage == "float16" else 0x7F80)
+    nan = ((a & size) > infinite) & ((b & size) > infinite)
+    return bool(np.all((a == b) | nan | (((a | b) & size) == 0)))
 
 
 _NARROW = {"bfloat16", "float16", "bits"}

@@ -1116,12 +1116,14 @@ class Scaled(NamedTuple):
 
     low is what a product can still use of a literal or of a primitive before it is rounded, so that
     x sigmoid(x) is rounded once. The exponent is a float: a result too small for f32 keeps its digits
-    until the end, so that x sigmoid(x) is right where sigmoid(x) alone is subnormal.
+    until the end, so that x sigmoid(x) is right where sigmoid(x) alone is subnormal. bounded: |value| is
+    finite, at most 1 or so, for every input.
     """
 
     value: Value
     low: Value | None = None
     exponent: Value | None = None
+    bounded: bool = False
 
 
 class Single(_Common):
@@ -1192,13 +1194,13 @@ class Single(_Common):
         cross = None
         for x, y, other in ((a, b, None), (b, a, a.low)):
             if x.low is not None:  # an infinite y makes the product infinite, not its correction
-                small = self._clamp(y.value, -_SINGLE_LARGEST, _SINGLE_LARGEST)
+                small = y.value if y.bounded else self._clamp(y.value, -_SINGLE_LARGEST, _SINGLE_LARGEST)
                 if other is not None:  # the product of the low parts counts, too: they may be a hundredth
                     small = p.add(small, other)
                 cross = p.mul(x.low, small) if cross is None else p.fma(x.low, small, cross)
         if cross is None:
             return Scaled(p.mul(a.value, b.value), None, exponent)
-        return Scaled(p.fma(a.value, b.value, cross), None, exponent)
+        return Scaled(p.fma(a.value, b.value, cross), None, exponent, a.bounded and b.bounded)
 
     def div(self, a: Scaled, b: Scaled) -> Scaled:
         divisor = self._number(b.value)
@@ -1210,7 +1212,8 @@ class Single(_Common):
         return Scaled(self.p.div(rounded, self._plain(b)), None, a.exponent)
 
     def neg(self, a: Scaled) -> Scaled:
-        return Scaled(self._minus(a.value), None if a.low is None else self._minus(a.low), a.exponent)
+        low = None if a.low is None else self._minus(a.low)
+        return Scaled(self._minus(a.value), low, a.exponent, a.bounded)
 
     def _minus(self, a: Value) -> Value:
         made = self.instruction(a)
@@ -1268,7 +1271,8 @@ class Single(_Common):
             return self.p.select(condition, x or c, y or c)
 
         value = self.p.select(condition, a.value, b.value)
-        return Scaled(value, choose(a.low, b.low, 0.0), choose(a.exponent, b.exponent, 0.0))
+        exponent = choose(a.exponent, b.exponent, 0.0)
+        return Scaled(value, choose(a.low, b.low, 0.0), exponent, a.bounded and b.bounded)
 
     # exponentials -------------------------------------------------------------------------------
 
@@ -1314,7 +1318,7 @@ class Single(_Common):
 
     def exp(self, x: Scaled) -> Scaled:
         k, t, w = self._exponent(self._clamp(self._plain(x), -_FAR, _FAR))
-        return Scaled(t, w, k)
+        return Scaled(t, w, k, bounded=True)
 
     def _clamp(self, x: Value, low: float, high: float) -> Value:
         """x within [low, high], NaN kept"""
@@ -1369,7 +1373,7 @@ class Single(_Common):
         e = p.add(p.sub(s, p.sub(d, one)), low)
         positive = p.gt(v, zero)
         q, rest = self._ratio(p.select(positive, one, t), p.select(positive, zero, w), d, e)
-        return Scaled(q, rest, p.select(positive, zero, k))
+        return Scaled(q, rest, p.select(positive, zero, k), bounded=True)
 
     def tanh(self, x: Scaled) -> Scaled:
         """A polynomial in |x| - centre, four of them an octave; from 9.9 on it is 1"""
@@ -1422,7 +1426,7 @@ class Single(_Common):
     def normal_pdf(self, x: Scaled) -> Scaled:
         k, t, w = self._gauss(self._most(self.p.abs(self._plain(x)), 20.0))
         high, low = fitted.INVERSE_ROOT_TWO_PI_SINGLE
-        return Scaled(*self._product(t, w, self._c(high), self._c(low)), k)
+        return Scaled(*self._product(t, w, self._c(high), self._c(low)), k, bounded=True)
 
     def normal_cdf(self, x: Scaled) -> Scaled:
         """normal_cdf(-a) = e^(-a^2/2) U(a), U a polynomial around the nearest multiple of 15/32"""
@@ -1447,6 +1451,7 @@ class Single(_Common):
             p.select(positive, upper, tail),
             p.select(positive, upper_low, tail_low),
             p.select(positive, zero, k),
+            bounded=True,
         )
 
     # logarithms ---------------------------------------------------------------------------------

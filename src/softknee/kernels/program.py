@@ -146,6 +146,18 @@ class Program:
             raise TypeError(f"{name}: expected {expected}, got {[a.type for a in args]}")
         return self._append(name, args, kind, payload)
 
+    def abs(self, a: Value) -> Value:
+        """|a|, that of -b as |b| and that of c b as |c| |b|: then sigmoid(x) and sigmoid(-x) share their exponential"""
+        made = self.instructions[a.index]
+        if made.op == "neg":
+            return self.abs(made.args[0])
+        if made.op == "mul":
+            for one, other in (made.args, made.args[::-1]):
+                literal = self.instructions[one.index]
+                if literal.op == "const":
+                    return self.mul(self.const(math.fabs(literal.payload), a.type), self.abs(other))  # type: ignore[arg-type]
+        return self.op("abs", a)
+
     def __getattr__(self, name: str) -> Callable[..., Value]:
         """`program.fma(a, b, c)` is `program.op("fma", a, b, c)`; `or_` and `and_` and `not_` too."""
         name = name.rstrip("_")
