@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import softknee.lang as f
 from softknee.kernels import native, plan
 from softknee.kernels.arrays import run_program
 from softknee.kernels.llvm import Operand
 from softknee.kernels.plan import Plan, kernel_of
 from softknee.kernels.program import Program
 from softknee.kernels.table import _to_odd, table_of
-import softknee.lang as f
 from softknee.lang.nodes import Node, symbol
 
 X = symbol("x")
