@@ -578,6 +578,10 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
                   f"  %ss.p.{k} = getelementptr i64, ptr %geometry, i64 %ss.b.{k}", f"  %slotsize.{k} = load i64, ptr %ss.p.{k}"]  # fmt: skip
     entry_end = t.lines.index("  br label %unit")
     t.lines[entry_end:entry_end] = slots
+    attributes = ["nounwind", '"no-frame-pointer-elim"="false"']
+    narrow_will_do = len(kernel.program) <= LIGHT and not any(".512(" in d for d in t.declared)
+    if "prefer-256-bit" in features and narrow_will_do:
+        attributes += ['"prefer-vector-width"="256"', '"min-legal-vector-width"="0"']
     head = "".join(f"; {line}\n" for line in kernel.header.splitlines())
     function = (
         "define void @kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %slot, i64 %first, i64 %last) #0 {\n"
@@ -591,7 +595,7 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
             function,
             entry(len(kernel.operands), kernel.scalars),
             *sorted(t.declared),
-            'attributes #0 = { nounwind "no-frame-pointer-elim"="false" }',
+            f"attributes #0 = {{ {' '.join(attributes)} }}",
             "",
         ]
     )
@@ -772,5 +776,7 @@ done:
     return "@runtime = external global [10 x ptr]\n\n" + "\n".join(lines) + "\n"
 
 
+#: instructions that half as wide registers do as soon: the time goes into memory
+LIGHT = 30
 #: elements of a row in one unit of work
 CHUNK = 4096

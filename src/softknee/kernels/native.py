@@ -32,8 +32,11 @@ def _llvm() -> Any:
 
 @cache
 def features() -> frozenset[str]:
-    """What this processor offers, by LLVM's names (avx512f, fma, f16c, ...)."""
-    return frozenset(k for k, on in _llvm().get_host_cpu_features().items() if on)
+    """What this processor offers, by LLVM's names (avx512f, fma, f16c, ...), and what it is tuned for."""
+    found = frozenset(k for k, on in _llvm().get_host_cpu_features().items() if on)
+    # Intel's lower their clock for some time after the widest registers were used; AMD's do not
+    slows = "avx512f" in found and not _llvm().get_host_cpu_name().startswith("znver")
+    return found | {"prefer-256-bit"} if slows else found
 
 
 @cache

@@ -7,6 +7,7 @@ derivative of any other function of one tensor is rounded to the nearest of 2^bi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ __all__ = ["levels_for", "saved_form"]
 #: codes are padded to whole vectors of this many elements
 PADDED = 64
 
-empty_like = torch.empty_like
+empty, empty_like, uint8, cpu = torch.empty, torch.empty_like, torch.uint8, torch.device("cpu")
 flat, flat_kernel, plain = launch.flat, launch.flat_kernel, launch.plain
 
 
@@ -163,11 +164,6 @@ class Whole(Saved):
         super().__init__(op, WholeFunction)
 
 
-def _length(size: int) -> int:
-    """Bytes of one bit an element, a whole number of vectors"""
-    return -(-max(size, 1) // PADDED) * (PADDED // 8)
-
-
 class Coded(Saved):
     """Keeps codes of the derivative."""
 
@@ -175,6 +171,7 @@ class Coded(Saved):
 
     def __init__(self, op: Pointwise, codes: Codes) -> None:
         count = len(codes.planes)
+        a_vector = count * PADDED // 8  # bytes
         scalars = [(name, Scalar()) for name in op.scalars]
         kernels: dict[Any, Any] = {}
 
@@ -193,10 +190,13 @@ class Coded(Saved):
             plan = Plan(((product, Operand(storage)),), (*inputs, *scalars), precision)
             return kernels.setdefault((dtype, splat, precision), compile_plan(plan))
 
-        def planes(kept: Tensor, size: int) -> range:
+        def planes(kept: Tensor) -> Sequence[int]:
             """The address of each bit's stretch"""
-            start, length = kept.data_ptr(), _length(size)
-            return range(start, start + count * length, length)
+            start = kept.data_ptr()
+            if count == 1:
+                return (start,)
+            total = kept.numel()
+            return range(start, start + total, total // count)
 
         def product(kept: Tensor, gradient: Tensor, like: Any, call: Call) -> Tensor:
             """gradient times the derivative that the codes stand for; like: (shape, strides, size) of x"""
@@ -210,7 +210,7 @@ class Coded(Saved):
                 gradient = gradient if splat else result.copy_(gradient)
             key = (gradient.dtype, splat, call.precision)
             kernel = kernels.get(key) or backward_kernel(*key)
-            addresses = (*planes(kept, size), gradient.data_ptr(), result.data_ptr())
+            addresses = (*planes(kept), gradient.data_ptr(), result.data_ptr())
             flat(kernel, size, (result,), (*addresses, *call.scalars))
             return result
 
@@ -219,9 +219,10 @@ class Coded(Saved):
             def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
                 size, key = x.numel(), (x.dtype, call.precision)
                 kernel = kernels.get(key) or forward_kernel(*key)
-                kept = torch.empty(count * _length(size), dtype=torch.uint8, device="cpu")
+                # a bit an element, in whole vectors
+                kept = empty((size + PADDED - 1) // PADDED * a_vector or a_vector, dtype=uint8, device=cpu)
                 y = x if inplace else empty_like(x)
-                addresses = (x.data_ptr(), y.data_ptr(), *planes(kept, size), *call.scalars)
+                addresses = (x.data_ptr(), y.data_ptr(), *planes(kept), *call.scalars)
                 flat(kernel, size, () if inplace else (y,), addresses)
                 ctx.save_for_backward(kept)
                 ctx.rest = (x.shape, x.stride(), size), call
