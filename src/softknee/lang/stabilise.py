@@ -186,6 +186,26 @@ def _difference_of_sigmoids(n: Node) -> Node | None:
     return None
 
 
+@_rule(1 - 4 * sigmoid(2 * _x) * sigmoid(-(2 * _x)))
+def _complement_of_tanh_slope(n: Node) -> Node | None:
+    """1 - 4 s(2u) s(-2u) = tanh^2 u: no cancellation near 0"""
+    if n.op not in ("add", "sub"):
+        return None
+    for one, product in (n.args, n.args[::-1]) if n.op == "add" else (n.args,):
+        factors = _factors(product)
+        numbers = [f.payload for f in factors if f.op == "number"]
+        inner = [f.args[0] for f in factors if f.op == "sigmoid"]
+        if _is_one(one) and numbers == [-4 if n.op == "add" else 4] and len(inner) == 2 == len(factors) - 1:
+            a, b = inner
+            if simplify(-a) is simplify(b):
+                return tanh(a / 2) * tanh(a / 2)
+    return None
+
+
+def _factors(n: Node) -> list[Node]:
+    return [f for a in n.args for f in _factors(a)] if n.op == "mul" else [n]
+
+
 @_rule(tanh(softplus(_x)))
 def _tanh_of_softplus(n: Node) -> Node | None:
     """tanh(log(1 + e^u)) = w / (w + 2) with w = e^u (e^u + 2): one exponential; 1 from u = 40 on"""
