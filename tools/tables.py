@@ -147,6 +147,22 @@ def accuracy() -> str:
     return "\n".join(rows)
 
 
+def accuracy_16() -> str:
+    """How many 16-bit functions are correctly rounded at every input, and which are not"""
+    found = {entry["what"]: entry for entry in records("exhaustive")}
+    wrong = {what: entry for what, entry in found.items() if entry["wrong"]}
+    lines = [
+        f"{len(found) - len(wrong)} of {len(found)} are correctly rounded at every input: a function, a type and the "
+        "value or the first derivative each. The others:",
+        "",
+        "| | results that are not | error of the worst, ULP |",
+        "| --- | ---: | ---: |",
+    ]
+    for what, entry in wrong.items():
+        lines.append(f"| `{what}` | {entry['wrong']:,} | {entry['worst_ulp']:.6f} |")
+    return "\n".join(lines)
+
+
 def diagnosis_peers() -> str:
     """What other tools found of the planted faults"""
     path = RESULTS / "diagnosis-peers.json"
@@ -174,6 +190,7 @@ def defects() -> str:
 #: what may stand in a page as `<!-- generated: NAME -->`
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
+    "accuracy-16": accuracy_16,
     "defects": defects,
     "diagnosis-peers": diagnosis_peers,
     "memory": memory,
