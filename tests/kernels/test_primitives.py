@@ -13,7 +13,7 @@ import pytest
 from mpmath import mp, mpf
 from scipy import special
 
-from softknee.kernels import coefficients, primitives
+from softknee.kernels import coefficients
 from softknee.kernels import native as primitives_native
 from softknee.kernels.arrays import run_program
 from softknee.kernels.primitives import (
@@ -372,11 +372,11 @@ def test_huge_arguments_do_not_overflow_on_the_way() -> None:
 def test_a_wrong_coefficient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     c = list(coefficients.EXPM1_DOUBLE)
     c[5] *= 1 + 2**-25
-    monkeypatch.setattr(primitives.fitted, "EXPM1_DOUBLE", tuple(c))
+    monkeypatch.setattr(coefficients, "EXPM1_DOUBLE", tuple(c))
     assert worst("exp", evaluate(Double, "exp", points("exp")))[0] > DOUBLE_ERROR["exp"]
     d = list(coefficients.MILLS_PAIR)
     d[1] = (d[1][0], 0.0)  # a lost low part
-    monkeypatch.setattr(primitives.fitted, "MILLS_PAIR", tuple(d))
+    monkeypatch.setattr(coefficients, "MILLS_PAIR", tuple(d))
     found = worst("normal_cdf", evaluate(Pair, "normal_cdf", points("normal_cdf")))[0]
     assert found > PAIR_ERROR["normal_cdf"]
 

@@ -1,4 +1,4 @@
-"""Lowering: expressions -> a Program, in one of the arithmetics of `primitives.py`."""
+"""Lowering: expressions -> a Program, in one of the arithmetics of `primitives`."""
 
 from __future__ import annotations
 

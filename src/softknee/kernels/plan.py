@@ -63,18 +63,8 @@ def _sources() -> str:
     """A hash of the code that writes kernels, so that a cached one is never older than it."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for name in (
-        "llvm.py",
-        "lower.py",
-        "plan.py",
-        "primitives.py",
-        "coefficients.py",
-        "program.py",
-        "table.py",
-        "error.py",
-        "measure.py",
-    ):
-        digest.update((here / name).read_bytes())
+    for path in sorted(here.rglob("*.py")):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -191,8 +191,8 @@ def _complement_of_tanh_slope(n: Node) -> Node | None:
     """1 - 4 s(2u) s(-2u) = tanh^2 u: no cancellation near 0"""
     if n.op not in ("add", "sub"):
         return None
-    for one, product in (n.args, n.args[::-1]) if n.op == "add" else (n.args,):
-        factors = _factors(product)
+    for one, term in (n.args, n.args[::-1]) if n.op == "add" else (n.args,):
+        factors = _factors(term)
         numbers = [f.payload for f in factors if f.op == "number"]
         inner = [f.args[0] for f in factors if f.op == "sigmoid"]
         if _is_one(one) and numbers == [-4 if n.op == "add" else 4] and len(inner) == 2 == len(factors) - 1:
