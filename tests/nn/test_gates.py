@@ -147,6 +147,37 @@ def test_both_gradients_are_written_into_one_tensor(monkeypatch: pytest.MonkeyPa
     assert x.grad.is_contiguous()
 
 
+@pytest.mark.parametrize("name", ["swiglu", "reglu", "bilinear"])
+@pytest.mark.parametrize("size", [0, 7, 40_000])  # on one thread, and on several
+def test_short_ways_are_the_long_one(name: str, size: int) -> None:
+    """Tensors in one piece are launched without looking at strides; the values are the same bits."""
+    unit, gate, up = of_two(name), torch.randn(3, size), torch.randn(3, size)
+    whole = torch.cat([up, gate], -1)
+    incoming = torch.randn(3, size)
+
+    def results(f: Callable[..., Tensor], *x: Tensor) -> list[Tensor]:
+        x = tuple(t.detach().requires_grad_() for t in x)
+        y = f(*x)
+        one = torch.autograd.grad(y.sum(), x, retain_graph=True)  # one number for all
+        several = torch.autograd.grad(
+            y, x, torch.stack([incoming] * 2), is_grads_batched=True, retain_graph=True
+        )
+        return [y, f(*[t.detach() for t in x]), *torch.autograd.grad(y, x, incoming), *one, *several]
+
+    def apart(t: Tensor) -> Tensor:
+        return torch.stack([t, t], -1)[..., 0]  # every other element
+
+    want = results(unit, apart(gate), apart(up))
+    for made in (results(unit, gate, up), results(lambda a, b: unit(a, b.detach() + 0 * b), gate, up)[:2]):
+        for a, b in zip(made, want, strict=False):
+            assert torch.equal(a, b)
+    y, plain, slopes, ones, batched = results(lambda x: getattr(F, name)(x, gate_first=False), whole)
+    assert torch.equal(y, want[0])
+    assert torch.equal(plain, want[0])
+    for got, at in ((slopes, 2), (ones, 4), (batched, 6)):
+        assert torch.equal(got, torch.cat([want[at + 1], want[at]], -1))
+
+
 # Derivatives of every kind
 
 

@@ -215,7 +215,7 @@ def _function(g: Gate) -> Callable[..., Tensor]:
 def {g.name}({arguments}) -> Tensor:
     if {usual} and type({one}) is _exact and {one}.is_floating_point() and {one}.layout is _strided:
         if type({two}) is _exact and {one}.shape == {two}.shape and {two}.dtype is {one}.dtype:
-            return _op({first}, {second}, _options.call)
+            return _joint({first}, {second})
         if {two} is None and type(dim) is int and -{one}.dim() <= dim < {one}.dim() and not {one}.shape[dim] % 2:
             return _halves(_op, {one}, _Layout(dim, 2, interleaved, not gate_first), (), _options.call)
     if _overridden(({first}, {second})):
@@ -223,9 +223,10 @@ def {g.name}({arguments}) -> Tensor:
 {alone}    return _apply(_run, {first}, {second}, {values}, {choices}, dim, gate_first, interleaved)
 """
     run = runtime(d)
+    op = run.operator({}, {})
     scope: dict[str, Any] = {
         "_apply": _apply, "_run": run, "_handle": handle_torch_function, "_overridden": has_torch_function,
-        "_op": run.operator({}, {}), "_halves": parts.apply, "_Layout": parts.Layout, "_exact": Tensor,
+        "_op": op, "_joint": op.joint(), "_halves": parts.apply, "_Layout": parts.Layout, "_exact": Tensor,
         "_options": current, "_strided": torch.strided, **{f"_d_{n}": d.default_of(n) for n in parameters},
     }  # fmt: skip
     exec(compile(text, f"<softknee.functional.{g.name}>", "exec"), scope)
@@ -272,6 +273,9 @@ def _docstring(g: Gate) -> str:
 _functions: dict[str, Callable[..., Tensor]] = {g.name: _function(g) for g in GATES}
 
 
+_product = _functions["bilinear"]
+
+
 def bilinear(
     input1: Tensor, input2: Tensor | None = None, weight: Tensor | None = None, bias: Tensor | None = None,
     **options: Any,
@@ -282,6 +286,8 @@ def bilinear(
     """
     if weight is not None:
         return torch.nn.functional.bilinear(input1, input2, weight, bias)  # type: ignore[arg-type]
+    if not options:
+        return _product(input1, input2)
     return _functions["bilinear"](input1, input2, **options)
 
 

@@ -34,6 +34,8 @@ __all__ = [
     "over_rows",
     "results_of",
     "run",
+    "stripped",
+    "strips",
     "write",
 ]
 
@@ -196,6 +198,25 @@ def many(kernel: native.NativeCall, size: int, fresh: Sequence[Tensor], rest: tu
         if size * o.element_size() >= HUGE:
             _advise(o)
     launch(kernel, size, threads, threads, *rest)
+
+
+@lru_cache(maxsize=256)
+def strips(rows: int, length: int, *apart: int) -> _Geometry:
+    """So many stretches of a length in every tensor; apart: how far one lies from the next in each."""
+    return _Geometry([rows, length], [[step, 1] for step in apart], ["row"] * len(apart), [])
+
+
+def stripped(
+    kernel: native.NativeCall, geometry: _Geometry, size: int, fresh: Sequence[Tensor], rest: tuple[Any, ...]
+) -> None:
+    """Runs a kernel on the strips of some tensors."""
+    threads = 1
+    if size >= SERIAL:
+        threads = torch.get_num_threads()
+        for o in fresh:
+            if o.numel() * o.element_size() >= HUGE:
+                _advise(o)
+    launch(kernel, -geometry.address, threads, threads, *rest)
 
 
 def flat(kernel: native.NativeCall, size: int, fresh: Sequence[Tensor], rest: tuple[Any, ...]) -> None:

@@ -1,11 +1,13 @@
 """Functions of several parts of one tensor, as gates are of its halves.
 
-Stretches are views, so nothing is copied on the way in; the gradients of all parts are written into
-one tensor, so nothing is joined on the way out. Parts that take turns are taken apart and joined again. What is saved is the tensor itself.
+Stretches are read where they are, so nothing is copied on the way in; the gradients of all parts are
+written into one tensor, so nothing is joined on the way out. Parts that take turns are taken apart and
+joined again. What is saved is the tensor itself.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -13,8 +15,20 @@ from torch import Tensor
 
 from softknee.nn import launch
 from softknee.nn.pointwise import Call, Pointwise
+from softknee.nn.saved import joint_form
 
 __all__ = ["Layout", "apply"]
+
+
+class _Strips(NamedTuple):
+    """Rows of `width` elements, in each of which the parts are stretches of `own` elements, which start
+    at `starts`; shape: of a part"""
+
+    rows: int
+    width: int
+    own: int
+    starts: tuple[int, ...]
+    shape: tuple[int, ...]
 
 
 class Layout(NamedTuple):
@@ -42,6 +56,17 @@ class Layout(NamedTuple):
         pieces = groups.movedim(self.dim % x.dim() + 1, 0).contiguous().unbind(0)
         return pieces[::-1] if self.backwards else pieces
 
+    def strips(self, x: Tensor) -> _Strips:
+        """Where the parts of a contiguous tensor lie, if they are stretches."""
+        shape, dim = x.shape, self.dim % x.dim()
+        width = math.prod(shape[dim:])
+        own = width // self.count
+        starts = range(0, width, own) if own else (0,) * self.count
+        return _Strips(
+            math.prod(shape[:dim]), width, own, tuple(starts)[:: -1 if self.backwards else 1],
+            (*shape[:dim], shape[dim] // self.count, *shape[dim + 1 :]),
+        )  # fmt: skip
+
     def joined(self, values: tuple[Tensor, ...]) -> Tensor:
         """A new tensor of which these are the parts."""
         values = values[::-1] if self.backwards else values
@@ -55,16 +80,72 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
     """The operator of one output at the parts of x and at further tensors."""
     recording = x.requires_grad and torch.is_grad_enabled()
     if (
-        (recording or layout.interleaved)
-        and not torch.compiler.is_dynamo_compiling()
-        and launch.eligible((x, *tensors))
-        and not torch._C._are_functorch_transforms_active()
-        and torch.autograd.forward_ad._current_level < 0
+        torch.compiler.is_dynamo_compiling()
+        or not launch.eligible((x, *tensors))
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
     ):
-        if recording:
-            return _recorded(x, op, layout, call, *tensors)  # type: ignore[no-any-return]
-        return op(*layout.apart(x), *tensors, call)  # type: ignore[no-any-return]
-    return op(*layout.parts(x), *tensors, call)  # type: ignore[no-any-return]
+        return op(*layout.parts(x), *tensors, call)  # type: ignore[no-any-return]
+    size = x.numel()
+    few = (
+        size < layout.count * launch.SERIAL
+        if recording
+        else size * x.element_size() < layout.count * launch.HUGE
+    )
+    if op.product and x.is_cpu and (few or (layout.interleaved and not recording)):
+        return torch.mul(*layout.parts(x))
+    if not (tensors or layout.interleaved) and size and x.is_cpu and x.is_contiguous() and x.data_ptr():
+        form = joint_form(op)
+        if form is not None:
+            if recording:
+                return _stretched(x, op, layout, call)  # type: ignore[no-any-return]
+            return _at_stretches(op, x, layout.strips(x), call)
+    if recording:
+        return _recorded(x, op, layout, call, *tensors)  # type: ignore[no-any-return]
+    return op(*layout.apart(x), *tensors, call)  # type: ignore[no-any-return]
+
+
+def _at_stretches(op: Pointwise, x: Tensor, strips: _Strips, call: Call) -> Tensor:
+    """The values at the parts of a contiguous tensor."""
+    rows, width, own, starts, shape = strips
+    kernel = op.kernels.get((x.dtype, call.precision)) or launch.flat_kernel(op, x.dtype, call.precision)
+    y = x.new_empty(shape)
+    first, step = x.data_ptr(), x.element_size()
+    addresses = (*[first + step * s for s in starts], y.data_ptr(), *call.scalars)
+    geometry = launch.strips(rows, own, *[width] * len(starts), own)
+    launch.stripped(kernel.call, geometry, y.numel(), (y,), addresses)
+    return y
+
+
+class _Stretches(torch.autograd.Function):
+    """The parts of a contiguous tensor on the CPU, which are stretches, and nothing else."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, op: Pointwise, layout: Layout, call: Call) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.op, ctx.layout, ctx.call = op, layout, call
+        return _at_stretches(op, x, layout.strips(x), call)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        if not (launch.plain(gradient) and gradient.is_contiguous()):
+            return _Parts.backward(ctx, gradient)
+        (x,) = ctx.saved_tensors
+        rows, width, own, starts, _ = ctx.layout.strips(x)
+        form = joint_form(ctx.op)
+        assert form is not None
+        kernel = form.backward_kernel(x.dtype, False, ctx.call.precision)
+        whole = torch.empty_like(x)
+        try:
+            addresses = [t.data_ptr() for t in (x, gradient, whole)]
+        except RuntimeError:  # vmap's old kind of tensor
+            return _Parts.backward(ctx, gradient)
+        places = [x.element_size() * s for s in starts]
+        operands = (*[addresses[0] + p for p in places], addresses[1], *[addresses[2] + p for p in places])
+        count = len(starts)
+        geometry = launch.strips(rows, own, *[width] * count, own, *[width] * count)
+        launch.stripped(kernel, geometry, gradient.numel(), (whole,), (*operands, *ctx.call.scalars))
+        return whole, None, None, None
 
 
 class _Parts(torch.autograd.Function):
@@ -99,7 +180,13 @@ class _Parts(torch.autograd.Function):
             and launch.eligible(inputs)
         ):
             whole = launch.fresh_like(x)
-            values = launch.write(back, inputs, call, (*layout.parts(whole), *[None] * (len(places) - count)))
+            try:
+                values = launch.write(
+                    back, inputs, call, (*layout.parts(whole), *[None] * (len(places) - count))
+                )
+            except RuntimeError as error:
+                if "data pointer" not in str(error):  # of vmap's old kind of tensor
+                    raise
         if values is not None:
             results[0] = whole
         else:
@@ -116,4 +203,5 @@ class _Parts(torch.autograd.Function):
 
 
 # Function.apply asks what cannot be so here; the C function does not
+_stretched = super(torch.autograd.Function, _Stretches).apply  # type: ignore[misc]
 _recorded = super(torch.autograd.Function, _Parts).apply  # type: ignore[misc]

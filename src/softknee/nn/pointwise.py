@@ -23,7 +23,7 @@ from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
 from softknee.lang.simplify import simplify
 from softknee.lang.stabilise import guard_dead_branches, rewrite, stabilise
 from softknee.nn import launch
-from softknee.nn.saved import Saved, saved_form
+from softknee.nn.saved import joint_form, saved_form
 
 __all__ = ["Call", "Output", "Pointwise", "Term", "current"]
 
@@ -100,7 +100,7 @@ class Pointwise:
         self.inputs = inputs  # the symbols that may be infinite or huge: see stabilise.tame
         self.single = len(outputs) == 1
         self.kernels: dict[object, Any] = {}  # by what they were compiled for; see launch
-        self.forms: dict[tuple[str, int], Saved | None] = {}  # what is kept for backward; see saved
+        self.forms: dict[Any, Any] = {}  # what is kept for backward; see saved
         self.samples: dict[str, tuple[float, ...]] = {}  # values of other symbols to try in tame
         self.number = len(_operators)
         _operators.append(self)
@@ -347,6 +347,60 @@ class Pointwise:
             return self(x, current.call) if usual else otherwise(x)
 
         return call
+
+    def joint(self) -> Any:
+        """The operator as a function of two tensors of one shape and type, as `unary` has it for one."""
+        kernels, form = self.kernels, joint_form
+        modes, tracing, empty_like = launch._modes, launch._tracing, torch.empty_like
+        serial, many, storages = launch.SERIAL, launch.many, launch.STORAGE
+
+        product, huge = self.product, launch.HUGE
+
+        def call(a: Tensor, b: Tensor) -> Any:
+            if product:  # where torch is as fast or faster
+                recording = _grad_enabled() and (a.requires_grad or b.requires_grad)
+                if a.numel() < serial if recording else a.numel() * a.element_size() < huge:
+                    return torch.mul(a, b)
+            if _is_compiling():
+                return self._traced(a, b, current.call)
+            if (
+                a.is_cpu
+                and b.is_cpu
+                and not _functorch_active()
+                and _dual_level._current_level < 0
+                and not modes()
+                and tracing() is None
+                and a.is_contiguous()
+                and b.is_contiguous()
+                and not a.is_neg()
+                and not b.is_neg()
+                and (address := a.data_ptr())
+                and (other := b.data_ptr())
+            ):
+                size = a.numel()
+                if _grad_enabled() and (a.requires_grad or b.requires_grad):
+                    if a.dtype in storages and (made := form(self)) is not None:
+                        return made.apply(a, b, current.call)
+                elif (kernel := kernels.get((a.dtype, current.call.precision))) is not None and kernel.whole:
+                    result = empty_like(a)
+                    if size < serial:
+                        kernel.call(size, 1, 1, address, other, result.data_ptr())
+                    else:
+                        many(kernel.call, size, (result,), (address, other, result.data_ptr()))
+                    return result
+            return self(a, b, current.call)
+
+        return call
+
+    @cached_property
+    def product(self) -> bool:
+        """Whether it is the product of its two tensors and nothing else: torch's has the same roundings, of
+        the gradients too, and small ones are done sooner."""
+        if len(self.tensors) != 2 or not self.single or self.outputs[0].target is not None:
+            return False
+        (term, *more) = self.outputs[0].terms
+        whole = simplify(symbol(self.tensors[0]) * symbol(self.tensors[1]))
+        return not (more or term.factors) and term.expression is whole
 
     @cached_property
     def function(self) -> type[torch.autograd.Function]:

@@ -25,7 +25,7 @@ from softknee.nn import launch
 if TYPE_CHECKING:
     from softknee.nn.pointwise import Call, Pointwise
 
-__all__ = ["levels_for", "saved_form"]
+__all__ = ["Joint", "joint_form", "levels_for", "saved_form"]
 
 #: codes are padded to whole vectors of this many elements
 PADDED = 64
@@ -162,6 +162,73 @@ class Whole(Saved):
                 return result, None, None
 
         super().__init__(op, WholeFunction)
+
+
+def joint_form(op: Pointwise) -> Joint | None:
+    """How an operator of several tensors of one shape records itself; None where it takes torch
+    operations."""
+    if "joint" not in op.forms:
+        derived = (
+            op.backward((True,) * len(op.tensors)) if op.single and op.spelled and op.reads_all else None
+        )
+        usual = derived is not None and derived[0].reads_all and len(derived[1]) == len(op.tensors)
+        op.forms["joint"] = Joint(op, derived[0]) if usual and derived is not None else None
+    return op.forms["joint"]
+
+
+class Joint(Saved):
+    """Several tensors of one shape and type, each in one piece: keeps them. One kernel gives all gradients.
+
+    backward_kernel: (type, one gradient for all, precision) -> the kernel; its operands are the tensors, the
+    gradient, and the results.
+    """
+
+    def __init__(self, op: Pointwise, back: Pointwise) -> None:
+        count = len(op.tensors)
+        forwards, backwards = op.kernels, {}
+
+        def backward_kernel(dtype: torch.dtype, splat: bool, precision: str) -> Any:
+            accesses = (*["row"] * count, "splat" if splat else "row")
+            made = launch.kernel_for(back, dtype, accesses, precision).call
+            return backwards.setdefault((dtype, splat, precision), made)
+
+        class JointFunction(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, *args: Any) -> Tensor:
+                *tensors, call = args
+                first = tensors[0]
+                dtype = first.dtype
+                kernel = forwards.get((dtype, call.precision)) or flat_kernel(op, dtype, call.precision)
+                y = empty_like(first)
+                addresses = [t.data_ptr() for t in tensors]
+                flat(kernel.call, first.numel(), (y,), (*addresses, y.data_ptr(), *call.scalars))
+                ctx.save_for_backward(*tensors)
+                ctx.call = call
+                return y
+
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Any:
+                tensors, call = ctx.saved_tensors, ctx.call
+                first = tensors[0]
+                splat = not gradient.is_contiguous()
+                if (
+                    not plain(gradient)
+                    or False in ctx.needs_input_grad[:-1]
+                    or (splat and any(gradient.stride()))
+                ):
+                    return op.function.backward(ctx, gradient)  # type: ignore[attr-defined]
+                key = (first.dtype, splat, call.precision)
+                kernel = backwards.get(key) or backward_kernel(*key)
+                results = [empty_like(t) for t in tensors]
+                try:
+                    addresses = [t.data_ptr() for t in (*tensors, gradient, *results)]
+                except RuntimeError:  # vmap's old kind of tensor
+                    return op.function.backward(ctx, gradient)  # type: ignore[attr-defined]
+                flat(kernel, first.numel(), results, (*addresses, *call.scalars))
+                return *results, None
+
+        super().__init__(op, JointFunction)
+        self.backward_kernel = lambda *key: backwards.get(key) or backward_kernel(*key)
 
 
 class Coded(Saved):
