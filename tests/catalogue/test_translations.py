@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 import pytest
@@ -18,7 +19,7 @@ from softknee.show.words import normal_rows, shape_rows
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_key_is_known_and_every_entry_says_something(language: str) -> None:
     table = translations(language)
-    assert set(table) == {"name", "labels", "families", "names", "use"}
+    assert set(table) == {"name", "labels", "phrases", "families", "names", "use"}
     assert set(table["families"]) <= {*catalogue.FAMILIES, GATED}
     assert set(table["names"]) <= set(catalogue.names())
     assert set(table["use"]) <= set(catalogue.names())
@@ -32,8 +33,23 @@ def test_every_key_is_known_and_every_entry_says_something(language: str) -> Non
     for label in table["labels"]:
         assert label in said or any(f"{mark}{label}" in page for mark in ("'", '"', ">")), label
     assert all(
-        text.strip() for part in ("labels", "families", "names", "use") for text in table[part].values()
+        text.strip()
+        for part in ("labels", "phrases", "families", "names", "use")
+        for text in table[part].values()
     )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_facts_are_told_in_the_language(language: str) -> None:
+    """No English word is left in the facts but mathematics; formulas and numbers are untouched."""
+    told = reader(language)
+    for d in catalogue.all_definitions()[::7]:
+        known = facts(d, **{p.name: p.example for p in d.parameters if p.default is None})
+        for label, text in (*shape_rows(known), *normal_rows(known)):
+            said = told.phrases(text)
+            assert set(re.findall(r"−?\d[\d.]*", text)) <= set(re.findall(r"−?\d[\d.]*", said))
+            if label != "identity":
+                assert not re.search(r"\b[a-z]{2,}\b", said), (d.name, text, said)
 
 
 def test_an_unknown_language_is_an_error_that_names_the_known() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from playwright.sync_api import expect
 from typer.testing import CliRunner
 
@@ -22,7 +23,7 @@ from softknee.analysis.gaussian import gaussian
 from softknee.catalogue.translations import translations
 from softknee.claims import records
 from softknee.cli import app
-from softknee.explorer.data import record
+from softknee.explorer.data import gates, record
 from softknee.lang.evaluate import evaluate
 
 Visit = Callable[..., Any]
@@ -221,7 +222,7 @@ def test_one_page_below_a_megabyte_and_a_half(page_file: Path) -> None:
 def test_choosing_searching_reading_off_and_sharing(visit: Visit) -> None:
     tab = visit()
     tab.get_by_role("searchbox").fill("self normalizing klambauer")
-    assert tab.locator("#count").inner_text().startswith("1 of ")
+    assert tab.locator("#count").inner_text().startswith("1 / ")
     tab.get_by_label("selu", exact=True).check()
     tab.get_by_role("searchbox").fill("")
     tab.get_by_role("button", name="exact zeros").click()
@@ -251,7 +252,7 @@ def test_parameters_and_approximations(look: Visit) -> None:
     x = np.linspace(-4, 4, 4001)
     far = np.abs(sk.get("gelu")(x, approximate="tanh") - sk.get("gelu")(x)).max()
     assert float(
-        table.filter(has_text="approximate=tanh").locator("td").first.inner_text().split()[0]
+        table.filter(has_text="approximate=tanh").locator("td").first.inner_text().split(",")[0]
     ) == pytest.approx(far, rel=1e-3)
     tab.get_by_label("sigma, exactly").fill("-1")
     tab.get_by_text("gelu needs sigma > 0").wait_for()
@@ -315,13 +316,32 @@ def test_second_derivatives_gates_and_claims(look: Visit) -> None:
     tab = look("#f=swiglu(up=2)&view=second&at=1")
     row = tab.locator("#readout tbody td").all_inner_texts()
     silu = sk.get("silu")
-    want = [2 * silu(1.0), 2 * silu.derivative(1.0), 2 * silu.derivative(1.0, order=2)]
+    want = [
+        2 * silu(1.0),
+        2 * silu.derivative(1.0),
+        2 * silu.derivative(1.0, order=2),
+        silu(1.0),
+    ]  # last: by up
     assert [float(v.replace("−", "-")) for v in row] == pytest.approx(want, rel=1e-5)
     assert tab.get_by_text("f″(x)").count() == 2  # over the picture and over the column
+    assert tab.locator("#readout thead th").last.inner_text() == "∂/∂up"
     assert "F.swiglu(gate, up" in tab.locator("pre").first.inner_text()
+    assert tab.locator("#details .formula math").count() == 3  # of f and of both derivatives
     tab = look("#f=gelu")
     about = {r.claim for r in records().values() if "gelu" in r.about}
     assert set(tab.locator(".claims span").all_inner_texts()) == about
+
+
+def test_the_code_of_a_gate_computes_it() -> None:
+    first, second = torch.randn(5), torch.randn(5)
+    for one, definition in gates():
+        values = {p.name: p.default for p in definition.parameters} | dict(
+            zip(one["inputs"], (first, second), strict=True)
+        )
+        got = eval(one["variants"][0]["code"], {"torch": torch, "math": math, **values})
+        given = eval(f"[{one['call']}]", {"torch": torch, **values})
+        wanted = getattr(sk.functional, one["name"])(*given)
+        torch.testing.assert_close(got, wanted)
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -347,6 +367,9 @@ def test_in_other_languages(visit: Visit) -> None:
     words = translations("ru")
     assert tab.get_by_text(words["use"]["relu"]).count() == 1
     assert tab.get_by_text(words["names"]["relu"]).count() == 1
+    facts_told = tab.locator("#details .facts").first.inner_text()
+    assert words["phrases"]["hard saturation"] in facts_told
+    assert "saturation" not in facts_told
     tab.locator("#chips .name").nth(1).click()
     assert tab.get_by_text(catalogue.get("elu").parameters[0].doc).count() == 1
     tab.get_by_label("Language").select_option("ko")

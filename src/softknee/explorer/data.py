@@ -127,8 +127,8 @@ def _gate_variant(made: Definition, key: tuple[Any, ...]) -> dict[str, Any]:
     return {
         "choices": list(key),
         "formula": to_mathml(shown, name=f"f({', '.join(map(name_to_latex, made.inputs))})"),
-        "derivative": "".join(slopes),
-        "code": to_torch(shown),
+        "derivative": list(slopes),
+        "code": to_torch(shown, made.inputs),
     }
 
 
@@ -154,21 +154,26 @@ def traits(definition: Definition, known: Facts) -> list[str]:
     return [word for word, holds in said.items() if holds]
 
 
-def functions(definition: Definition) -> str:
-    """JavaScript: {v: [(x, parameters...) => [f, f'], ... one for each variant], w: [... => [f''], ...], c: constraints}."""
+def functions(definition: Definition, other: str | None = None) -> str:
+    """JavaScript: {v: [(x, parameters...) => [f, f'], ... one for each variant], w: [... => [f''], ...],
+    u: [... => [derivative by a gate's other input], ...] or null, c: constraints}."""
     names = ("x", *(p.name for p in definition.parameters))
     samples = {
         name: (float(v), -float(v), 0.5) if math.isfinite(v) else (20.0, 1.0, 0.5)
         for name, v in _values(definition).items()
     }
-    variants, bends = [], []
+    variants, bends, others = [], [], []
     for expression in definition.expression.values():
         stable = rewrite(expression)
         roots = [stabilise(derivative(stable, "x", order), ("x",), samples) for order in range(3)]
         variants.append(to_javascript(tuple(roots[:2]), names))
         bends.append(to_javascript((roots[2],), names))
+        if other is not None:
+            slope = stabilise(derivative(stable, other), ("x",), samples)
+            others.append(to_javascript((slope,), names))
     conditions = to_javascript(tuple(definition.constraints), names[1:]) if definition.constraints else "null"
-    return f"{{v:[{','.join(variants)}],w:[{','.join(bends)}],c:{conditions}}}"
+    partial = f"[{','.join(others)}]" if others else "null"
+    return f"{{v:[{','.join(variants)}],w:[{','.join(bends)}],u:{partial},c:{conditions}}}"
 
 
 def language() -> dict[str, Any]:

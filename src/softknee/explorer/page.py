@@ -33,7 +33,7 @@ def page(tell: Callable[[int, int], None] = lambda done, total: None, site: str 
         code.append(f"{json.dumps(definition.name)}:{functions(definition)}")
     for one, definition in gates():
         records.append(one)
-        code.append(f"{json.dumps(definition.name)}:{functions(definition)}")
+        code.append(f"{json.dumps(definition.name)}:{functions(definition, definition.parameters[0].name)}")
     data = {
         "version": softknee.__version__,
         "families": [[name, about] for name, about in _families(records).items()],

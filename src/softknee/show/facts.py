@@ -126,7 +126,7 @@ def _table(rows: Iterable[Row], least: int = 0) -> Table:
 
 def _facts(facts: Facts, reader: Reader) -> Group:
     shape, normal = (
-        [(reader.label(label), text) for label, text in rows]
+        [(reader.word("labels", label, reader.phrases(label)), reader.phrases(text)) for label, text in rows]
         for rows in (shape_rows(facts), normal_rows(facts))
     )
     least = max(cell_len(label) for label, _ in (*shape, *normal))

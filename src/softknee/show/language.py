@@ -35,6 +35,14 @@ class Reader:
     def label(self, text: str) -> str:
         return self.word("labels", text)
 
+    def phrases(self, text: str) -> str:
+        """A fact, phrase by phrase, the longest first; numbers and formulas stay as they are."""
+        table = {} if self.language == "en" else translations(self.language).get("phrases", {})
+        if not table:
+            return text
+        known = "|".join(map(re.escape, sorted(table, key=len, reverse=True)))
+        return re.sub(rf"(?<![^\W\d_])(?:{known})(?![^\W\d_])", lambda found: table[found[0]], text)
+
     def curve(self, label: str) -> str:
         """`elu(alpha=2)`: the activation's name as one says it, what stands in the brackets as it is."""
         name, bracket, rest = label.partition("(")

@@ -22,7 +22,8 @@ LANGUAGES = ("ko", "ru", "zh")
 
 @cache
 def translations(language: str) -> dict[str, Any]:
-    """name: of the language, in itself; labels, families: English -> its words there; names, use: of a function."""
+    """name: of the language, in itself; labels, families, phrases (of facts): English -> its words there;
+    names, use: of a function."""
     if language not in LANGUAGES:
         raise ValueError(f"language must be one of {', '.join(LANGUAGES)}, got {language!r}")
     text = (files("softknee.catalogue.translations") / f"{language}.toml").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ async function copy(text, button) {
   }
   say("Copied");
   button.classList.add("done");
-  if (label) button.textContent = "Copied";
+  if (label) button.textContent = t("Copied");
   setTimeout(() => {
     button.classList.remove("done");
     if (label) button.textContent = label;
@@ -152,6 +152,16 @@ function followHost() {
   } catch { /* a page from elsewhere keeps its colours to itself */ }
 }
 
+/** Inside a page of the documentation: as high as what it shows, so that nothing is cut off. */
+function fitHost() {
+  try {
+    const frame = state.embedded ? frameElement : null;
+    if (!frame) return;
+    frame.style.minHeight = 0;
+    new ResizeObserver(() => { frame.style.height = `${document.body.offsetHeight + 2}px`; }).observe(document.body);
+  } catch { /* a page from elsewhere keeps its frame to itself: it has the height it was given */ }
+}
+
 /** What stands in the page itself, and the choice of a language. */
 function translatePage() {
   document.documentElement.lang = TONGUE;
@@ -199,6 +209,7 @@ function start() {
   const usual = DATA.records.filter((r) => r.torch && r.traits.includes("smooth") && r.traits.includes("keeps the gradient")).slice(0, 4);
   state.curves = usual.map((r) => ({ name: r.name, values: {}, choices: {} }));
   read(location.hash);
+  fitHost();
   // the event's address: `remember` may have written the old state over the new one since
   addEventListener("hashchange", (e) => { read(new URL(e.newURL).hash); changed(); });
   let width = innerWidth;

@@ -80,7 +80,7 @@ function chart(host, { series, x, y, xName, yName, label, labels = false, log = 
     grid.append(make("line", { x1: margin.left, x2: width - margin.right, y1: py(t), y2: py(t), class: Math.abs(t) < 1e-12 && !log ? "axis" : null }));
     grid.append(make("text", { x: margin.left - 7, y: py(t) + 4, "text-anchor": "end" }, log ? `10${raised(t)}` : digits(t, 4)));
   }
-  for (const t of xTicks ?? ticks(x0, x1, Math.max(3, inner.width / 64))) {
+  for (const t of xTicks ?? ticks(x0, x1, Math.max(4, inner.width / 64))) {
     grid.append(make("line", { x1: px(t), x2: px(t), y1: margin.top, y2: tall - margin.bottom, class: Math.abs(t) < 1e-12 ? "axis" : null }));
     grid.append(make("text", { x: px(t), y: tall - margin.bottom + 17, "text-anchor": "middle" }, digits(t, 4)));
   }

@@ -25,6 +25,14 @@ const TONGUE = (() => {
 })();
 const WORDS = DATA.translations[TONGUE] ?? { labels: {}, families: {}, names: {}, use: {} };
 const t = (text) => own(WORDS.labels, text) ?? text;
+/** A fact in the reader's language, phrase by phrase, the longest first; numbers and formulas stay. */
+const phrased = (() => {
+  const known = Object.keys(WORDS.phrases ?? {}).sort((a, b) => b.length - a.length);
+  if (!known.length) return (text) => text;
+  const escaped = known.map((p) => p.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  const pattern = new RegExp(`(?<!\\p{L})(?:${escaped.join("|")})(?!\\p{L})`, "gu");
+  return (text) => text.replace(pattern, (phrase) => WORDS.phrases[phrase]);
+})();
 const familyOf = (name) => own(WORDS.families, name) ?? name;
 const nameOf = (record) => own(WORDS.names, record.name) ?? "";
 const useOf = (record) => own(WORDS.use, record.name) ?? record.use;
@@ -60,9 +68,10 @@ function catalogued(curve) {
   const said = [...choices.filter((c, i) => wanted[i] !== record.choices[c][0]).map((c) => `${c}=${spelled(curve.choices[c])}`), ...changed.map(([n, v]) => `${n}=${digits(v, 4)}`)];
   const label = said.length ? `${record.name}(${said.join(", ")})` : record.name;
   if (variant < 0) throw new FormulaError(`${record.name} has no formula for ${said.join(", ")}`, 0);
-  const { v, w, c } = FUNCTIONS[record.name];
+  const { v, w, u, c } = FUNCTIONS[record.name];
   if (c && !c(...values).every(Boolean)) throw Object.assign(new FormulaError(`${record.name} needs ${record.needs.join(" and ")}`, 0), { label });
-  return { f: (x) => v[variant](x, ...values), second: (x) => w[variant](x, ...values)[0], label, record, variant: record.variants[variant], values, plain: !said.length };
+  const other = u && { name: record.parameters[0].name, slope: (x) => u[variant](x, ...values)[0] }; // of a gate
+  return { f: (x) => v[variant](x, ...values), second: (x) => w[variant](x, ...values)[0], other, label, record, variant: record.variants[variant], values, plain: !said.length };
 }
 
 function ownFunction(curve) {
@@ -122,7 +131,7 @@ function buildList() {
       count += !row.hidden;
     }
     for (const { group, members } of groups) group.hidden = members.every((m) => m.hidden);
-    $("count").textContent = count === rows.length ? `${count} ${t("functions")}` : count ? `${count} of ${rows.length} ${t("functions")}` : t("Nothing is like that: use fewer words or filters");
+    $("count").textContent = count === rows.length ? `${count} ${t("functions")}` : count ? `${count} / ${rows.length} ${t("functions")}` : t("Nothing is like that: use fewer words or filters");
   };
   $("search").addEventListener("input", filter);
   filter();
@@ -139,7 +148,7 @@ function spark(record) {
 
 function toggle(name, on) {
   if (on && state.curves.length >= MOST) {
-    say(`At most ${MOST} at a time`);
+    say(`${t("At most at a time:")} ${MOST}`);
     return changed();
   }
   if (on) state.curves.push({ name, values: {}, choices: {} });
@@ -156,7 +165,7 @@ const orders = () => (state.view === "second" ? [1, 2] : [0, 1]);
 
 function renderChips(found) {
   $("chips").replaceChildren(...found.map((c) => make("li", { class: c.index === state.current ? "current" : null },
-    make("button", { class: "name", "aria-pressed": String(c.index === state.current), title: "Show its formula and facts", onclick: () => { state.current = c.index; changed(); } },
+    make("button", { class: "name", "aria-pressed": String(c.index === state.current), title: t("Show its formula and facts"), onclick: () => { state.current = c.index; changed(); } },
       make("i", { style: `background:${c.colour}` }), c.label),
     make("button", { class: "drop", "aria-label": `Remove ${c.label}`, onclick: () => {
       state.curves.splice(c.index, 1);
@@ -164,7 +173,7 @@ function renderChips(found) {
       changed();
       ($("chips").querySelector("button") ?? $("write")).focus();
     } }, "×"))));
-  $("chosen-count").textContent = found.length ? `· ${found.length} chosen` : "";
+  $("chosen-count").textContent = found.length ? `· ${found.length}` : "";
   const chosen = new Set(state.curves.map((c) => c.name));
   for (const box of $("list").querySelectorAll("input")) box.checked = chosen.has(box.dataset.name);
 }
@@ -189,32 +198,38 @@ function renderPictures(found) {
   const data = shown.map((c) => (state.view === "second" ? [null, sampled(c.f, range, c.kinks)[1], bent(c)] : sampled(c.f, range, c.kinks)));
   drawn = orders().map((order, at) => {
     const series = shown.map((c, i) => ({ colour: c.colour, dash: c.dash, label: c.name ?? c.label, ...data[i][order] }));
-    const y = heightsOf(data.flatMap((d) => d[order].lines), range);
-    const yName = PRIMED[order] + (difference ? " − that of the first" : "");
+    if (order === 1 && state.view === "values")
+      for (const c of shown.filter((c) => c.other)) series.push({ colour: c.colour, dash: "dotted", label: `${byOther(c)} ${c.label}`, ...sampled((x) => [c.other.slope(x), 0], range, [])[0] });
+    const y = heightsOf(series.flatMap((s) => s.lines), range);
+    const yName = difference ? `${PRIMED[order]}, ${t("difference to the first")}` : PRIMED[order];
     const label = `${["Values", "Derivatives", "Second derivatives"][order]} of ${shown.map((c) => c.label).join(", ") || "nothing"} for x from ${range[0]} to ${range[1]}`;
-    return chart($(`picture-${at}`), { series, x: range, y, xName: "x", yName, label, labels: shown.length > 1 });
+    return chart($(`picture-${at}`), { series, x: range, y, xName: "x", yName, label, labels: series.length > 1 });
   });
   renderCross(found);
 }
 
+const byOther = (c) => `∂/∂${c.other.name}`;
+
 function renderCross(found) {
-  const range = rangeOf(found), shown = shownOf(found), at = state.at ?? 1;
+  const range = rangeOf(found), shown = shownOf(found), at = state.at ?? 1, gates = state.view === "difference" ? [] : shown.filter((s) => s.other);
   const x = Math.max(range[0], Math.min(range[1], at));
   drawn.forEach((c, i) => {
     const order = orders()[i];
     c.cross?.remove();
     c.cross = make("g", { class: "crossing" }, make("line", { x1: c.px(x), x2: c.px(x), y1: c.top, y2: c.bottom, class: "cross" }),
       shown.map((s) => { const y = order === 2 ? s.second(x) : s.f(x)[order]; return Number.isFinite(y) && c.py(y) >= c.top - 4 && c.py(y) <= c.bottom + 4 ? make("circle", { cx: c.px(x), cy: c.py(y), r: 4.5, style: `fill:${s.colour};stroke:var(--paper)`, class: "mark" }) : null; }));
+    if (order === 1 && state.view === "values") c.cross.append(...gates.map((s) => make("circle", { cx: c.px(x), cy: c.py(s.other.slope(x)), r: 4.5, style: `fill:${s.colour};stroke:var(--paper)`, class: "mark" })));
     c.root.append(c.cross);
   });
+  const columns = [...PRIMED, ...(gates.length ? [[...new Set(gates.map(byOther))].join(", ")] : [])], count = innerWidth < 480 ? 5 : 7;
   const place = digits(x, 4), rows = shown.map((s) => [s, s.f(x)]);
-  $("readout").tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, `x = ${place}`), PRIMED.map((name) => make("th", { scope: "col" }, name))));
-  $("readout").tBodies[0].replaceChildren(...rows.map(([s, [v, d]]) => make("tr", {}, make("th", { scope: "row" }, make("i", { style: `background:${s.colour}` }), s.label), make("td", {}, digits(v, 7)), make("td", {}, digits(d, 7)), make("td", {}, digits(s.second(x), 7)))));
+  $("readout").tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, `x = ${place}`), columns.map((name) => make("th", { scope: "col" }, name))));
+  $("readout").tBodies[0].replaceChildren(...rows.map(([s, [v, d]]) => make("tr", {}, make("th", { scope: "row" }, make("i", { style: `background:${s.colour}` }), s.label), [v, d, s.second(x)].map((n) => make("td", {}, digits(n, count))), gates.length ? make("td", {}, s.other ? digits(s.other.slope(x), count) : "") : null)));
   const slider = $("pictures");
   slider.setAttribute("aria-valuemin", range[0]);
   slider.setAttribute("aria-valuemax", range[1]);
   slider.setAttribute("aria-valuenow", x);
-  slider.setAttribute("aria-valuetext", `x = ${place}: ${rows.map(([s, [v, d]]) => `${s.label} ${digits(v)}, slope ${digits(d)}`).join("; ")}`);
+  slider.setAttribute("aria-valuetext", `x = ${place}: ${rows.map(([s, [v, d]]) => `${s.label} ${digits(v)}, slope ${digits(d)}${gates.includes(s) ? `, ${byOther(s)} ${digits(s.other.slope(x))}` : ""}`).join("; ")}`);
 }
 
 function listenToPictures() {
@@ -295,7 +310,7 @@ function cataloguedDetails(c, record) {
     drawComparison(comparison, found);
     if (now.error) return;
     formula.replaceChildren(maths(now.variant.formula));
-    slope.replaceChildren(maths(now.variant.derivative));
+    slope.replaceChildren(...[now.variant.derivative].flat().map((d) => make("div", {}, maths(d)))); // of a gate, two
     codes.replaceChildren(...codeFor(now, record));
     facts.replaceChildren(...factsFor(now, record));
   };
@@ -355,11 +370,11 @@ function slider(name, { symbol, low, high, value, doc, learnable, required }, te
 }
 
 function again(curve) {
-  if (state.curves.length >= MOST) return say(`At most ${MOST} at a time`);
+  if (state.curves.length >= MOST) return say(`${t("At most at a time:")} ${MOST}`);
   state.curves.push({ ...curve, values: { ...curve.values }, choices: { ...curve.choices } });
   state.current = state.curves.length - 1;
   changed();
-  say("A copy was added: turn its parameters");
+  say(t("A copy was added: turn its parameters"));
 }
 
 function compareVariants(record) {
@@ -382,23 +397,23 @@ function drawComparison(host, found) {
     }
     let square = 0;
     rule.points.forEach((z, i) => { square += rule.weights[i] * (c.f(z)[0] - first.f(z)[0]) ** 2; });
-    return make("tr", {}, make("th", { scope: "row" }, c.label), make("td", {}, `${digits(worst[0][0])} at x = ${digits(worst[0][1], 3)}`), make("td", {}, `${digits(worst[1][0])} at x = ${digits(worst[1][1], 3)}`), make("td", {}, digits(Math.sqrt(square))));
+    return make("tr", {}, make("th", { scope: "row" }, c.label), make("td", {}, `${digits(worst[0][0])}, x = ${digits(worst[0][1], 3)}`), make("td", {}, `${digits(worst[1][0])}, x = ${digits(worst[1][1], 3)}`), make("td", {}, digits(Math.sqrt(square))));
   });
-  host.replaceChildren(make("h3", {}, `Distance from ${first.label}`), make("div", { class: "scroll" }, make("table", { class: "readout" },
-    make("thead", {}, make("tr", {}, ["", `largest |f − first| for x from ${digits(range[0], 3)} to ${digits(range[1], 3)}`, "largest |f′ − first′| there", "root mean square, z ~ N(0, 1)"].map((t) => make("th", { scope: "col" }, t)))), make("tbody", {}, rows))));
+  host.replaceChildren(make("h3", {}, `${t("Distance to")} ${first.label}`), make("div", { class: "scroll" }, make("table", { class: "readout" },
+    make("thead", {}, make("tr", {}, ["", t("largest |f − first|"), t("largest |f′ − first′|"), t("root mean square, z ~ N(0, 1)")].map((head) => make("th", { scope: "col" }, head)))), make("tbody", {}, rows))));
 }
 
-function factTable(title, rows) {
-  return [make("h3", {}, t(title)), make("table", { class: "facts" }, make("tbody", {}, rows.map(([a, b]) => make("tr", {}, make("th", { scope: "row" }, t(a)), make("td", {}, b)))))];
+function factTable(title, rows, given = "") {
+  return [make("h3", {}, t(title), given ? ` (${given})` : ""), make("table", { class: "facts" }, make("tbody", {}, rows.map(([a, b]) => make("tr", {}, make("th", { scope: "row" }, own(WORDS.labels, a) ?? phrased(a)), make("td", {}, phrased(b))))))];
 }
 
 function factsFor(now, record) {
   if (record?.facts.length && now.plain) {
     const required = record.parameters.filter((p) => p.required).map((p) => `${p.name} = ${digits(numberOf(p.default))}`).join(", ");
-    return [...factTable(required ? `Facts for ${required}` : "Facts", record.facts), ...factTable("For a standard normal input z", record.normal), make("p", { class: "hint" }, `By softknee: ${record.precision}.`)];
+    return [...factTable("Facts", record.facts, required), ...factTable("For a standard normal input z", record.normal), make("p", { class: "hint" }, phrased(`By softknee: ${record.precision}.`))];
   }
   const k = factsOf(now.f); // of other values, of a gate, of a formula of one's own
-  return [...factTable("Facts", factRows(k)), ...factTable("For a standard normal input z", normalFactRows(k)), make("p", { class: "hint" }, "For these values: found by sampling in this page, without proof.")];
+  return [...factTable("Facts", factRows(k)), ...factTable("For a standard normal input z", normalFactRows(k)), make("p", { class: "hint" }, t("For these values: found by sampling in this page, without proof."))];
 }
 
 function codeBlock(text, name) {
@@ -437,7 +452,7 @@ function ownDetails(c) {
     if (now.error) return;
     formula.replaceChildren(maths(`<mrow><mi>f</mi><mo stretchy="false">(</mo><mi>x</mi><mo stretchy="false">)</mo><mo>=</mo>${toMathML(now.tree)}</mrow>`, true));
     const set = toMathML(now.slope);
-    slope.replaceChildren(set ? maths(`<mrow><mi>f</mi><mo lspace="0" rspace="0">′</mo><mo stretchy="false">(</mo><mi>x</mi><mo stretchy="false">)</mo><mo>=</mo>${set}</mrow>`, true) : make("p", { class: "hint" }, "The derivative is too long to print; it is drawn above."));
+    slope.replaceChildren(set ? maths(`<mrow><mi>f</mi><mo lspace="0" rspace="0">′</mo><mo stretchy="false">(</mo><mi>x</mi><mo stretchy="false">)</mo><mo>=</mo>${set}</mrow>`, true) : make("p", { class: "hint" }, t("The derivative is too long to print; it is drawn above.")));
     if (String(now.names) !== shownNames) {
       shownNames = String(now.names);
       sliders.replaceChildren(...now.names.map((n, i) => slider(n, { low: -3, high: 5, value: now.values[i] }, (v) => { curve.values[n] = v; changed(false); })));

@@ -73,8 +73,9 @@ function buildLaboratory() {
     histogram(panels.before, shown.before, "input", theory[layer - 1].q, layer);
     histogram(panels.after, shown.after, "output", null, layer);
     const g = theory[0].gradient, v = theory.at(-1).q / theory[0].q;
-    const grows = (r) => (!(r > 0) ? "is lost" : r > 10 ? `grows ${digits(r, 2)} times` : r < 0.1 ? `shrinks to ${digits(100 * r, 2)} %` : "keeps its size");
-    verdict.textContent = `${found[s.function].label}, gain ${digits(gain, 4)}: over ${s.depth} layers the signal ${grows(v)}, and the squared gradient ${grows(g)} on its way down.`;
+    const grows = (r) => (!(r > 0) ? t("is lost") : r > 10 ? `${t("grows by the factor")} ${digits(r, 2)}` : r < 1e-4 ? `${t("shrinks by the factor")} 10${raised(Math.round(Math.log10(r)))}` : r < 0.1 ? `${t("shrinks by the factor")} ${digits(r, 2)}` : t("keeps its size"));
+    const said = { function: found[s.function].label, gain: digits(gain, 4), depth: s.depth, signal: grows(v), gradient: grows(g) };
+    verdict.textContent = t("{function}, gain {gain}: over {depth} layers the signal {signal}, and the squared gradient {gradient} on its way down.").replace(/\{(\w+)\}/g, (_, name) => said[name]);
   };
 }
 
