@@ -13,6 +13,7 @@ import torch
 from softknee.compare.activations import Activation, activation, gain, slope
 from softknee.compare.data import load
 from softknee.compare.engine import Batched, Training, train
+from softknee.compare.memory import peak
 from softknee.compare.plain import train_plain
 from softknee.compare.protocol import Protocol, Run
 from softknee.compare.specification import parse
@@ -232,3 +233,27 @@ def test_the_gain_keeps_the_mean_square_at_one(function, expected: float) -> Non
 def test_slope_is_the_derivative() -> None:
     z = torch.linspace(-3, 3, 7, dtype=torch.float64)
     torch.testing.assert_close(slope(torch.tanh, z), 1 - torch.tanh(z) ** 2)
+
+
+def test_memory_of_a_step() -> None:
+    def work() -> torch.Tensor:
+        given_back = torch.ones(1000)
+        kept = torch.ones(2000)
+        del given_back
+        torch.ones(500)
+        return kept
+
+    assert peak(work)[1] == 4 * (1000 + 2000)
+    with torch.profiler.profile():
+        assert peak(work)[1] == 0
+    each = []
+    for seeds in (1, 8):
+        model = Batched(
+            [Run("relu", 1e-3, seed) for seed in range(seeds)], named("relu"), DIGITS, Protocol(depth=2)
+        )
+        _, saved, most = model.measured_step(model.batches(0)[0])
+        each.append((saved, most))
+    weights = 4 * ((64 + 1) * 64 * 2 + (64 + 1) * 10)
+    assert each[0] == pytest.approx(each[1], rel=0.02)
+    assert 4 * 64 * (64 + 64) < each[0][0] < 4 * 64 * (64 + 64 + 64 + 64 + 10)  # a batch in each layer
+    assert 4 * weights + each[0][0] < each[0][1] < 4 * weights + 2 * each[0][0]  # gradients, two moments

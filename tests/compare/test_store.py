@@ -18,7 +18,7 @@ from softknee.compare.store import FILE, SCHEMA, Store
 RUN = Run("relu", 1e-3, 0)
 OUTCOME = Outcome(
     0.9, 0.2, 0.8, 1.0, (0.5, 1 / 3), (0.1, float("nan")), (0.3, 0.4), (0.0,), (0.25,), {"beta": ((1.0,), (1.1,))},
-    1, 1e-4, 1000, 10, "",
+    1, 1e-4, 1000, 2000, 10, "",
 )  # fmt: skip
 
 

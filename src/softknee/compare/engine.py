@@ -22,6 +22,7 @@ from torch import Tensor
 from softknee.compare import user
 from softknee.compare.activations import Activation, slope
 from softknee.compare.errors import CompareError
+from softknee.compare.memory import kept, peak
 from softknee.compare.networks import NETWORKS, Builder, places
 from softknee.compare.protocol import Protocol, Run, order, partition
 from softknee.compare.tasks import Task
@@ -47,8 +48,8 @@ class Outcome:
     training targets' variance) over the epoch's training batches, without penalties; loss and score on the
     validation data after it. `learned` has the activations' learned parameters at the start and after every epoch,
     layer by layer. `step_seconds`: processor time of a training step of the whole batch of `together` runs on one
-    core, median over the epochs, divided by `together`; other programs on the machine disturb it little. `saved`:
-    bytes that a step keeps for its backward pass. `dead` and `saturated` have one share for each hidden layer, on
+    core, median over the epochs, divided by `together`; other programs on the machine disturb it little. `saved` and
+    `peak`: bytes that a step keeps for its backward pass, and holds at its peak (see `Batched.measured_step`). `dead` and `saturated` have one share for each hidden layer, on
     the training data, after training.
     """
 
@@ -65,6 +66,7 @@ class Outcome:
     best_epoch: int
     step_seconds: float
     saved: int
+    peak: int
     together: int
     failure: Failure
 
@@ -180,6 +182,12 @@ class Batched:
 
     def step(self, samples: Tensor) -> Tensor:
         """One step on these samples, (runs, batch), inside a `begin`; the mean loss of each run before it."""
+        loss = self.gradients(samples)
+        self.optimiser.step()
+        return loss
+
+    def gradients(self, samples: Tensor) -> Tensor:
+        """A step without its end."""
         torch._foreach_zero_([parameter.grad for parameter in self.parameters])
         self.builder.activity = None
         loss = losses(self.kind, self.forward(samples), self.wanted(samples)).mean(1)
@@ -189,7 +197,6 @@ class Batched:
         if self.builder.activity is not None:
             total = total + self.protocol.activation_penalty * self.builder.activity.sum()
         total.backward()
-        self.optimiser.step()
         return loss.detach()
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
@@ -241,19 +248,21 @@ class Batched:
         shares = [torch.stack(parts).sum(0) * len(chunks) / len(parts) / passed for parts in saturated]
         return torch.stack(dead, 1), torch.stack(shares, 1)
 
-    def saved(self) -> int:
-        """Bytes that a training step of one run keeps for its backward pass, besides parameters and inputs."""
-        sizes: dict[int, int] = {}
-
-        def pack(tensor: Tensor) -> Tensor:
-            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        self.builder.begin("evaluation", training=False)
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            out = self.forward(self.train[:, : self.protocol.batch_size])
-        own = {t.untyped_storage().data_ptr() for t in (*self.parameters, out)}
-        return sum(size for place, size in sizes.items() if place not in own) // len(self.runs)
+    def measured_step(self, samples: Tensor) -> tuple[Tensor, int, int]:
+        """A step, and one run's share of its memory: the bytes that are kept for the backward pass, besides parameters;
+        and the most that is held at once, with parameters, gradients and the optimiser's state."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        held = _sizes([*self.parameters, *self.builder.buffers, *gradients])
+        with kept() as sizes:
+            loss, most = peak(lambda: self.gradients(samples))
+        self.optimiser.step()
+        saved = sum(size for place, size in sizes.items() if place not in held)
+        state = [
+            v for values in self.optimiser.state.values() for v in values.values() if isinstance(v, Tensor)
+        ]
+        if most:  # measured
+            most += sum((held | _sizes(state)).values())
+        return loss, saved // len(self.runs), most // len(self.runs)
 
     def learned(self) -> dict[str, list[Tensor]]:
         """The activations' parameters by name, one (runs,) tensor a layer."""
@@ -317,7 +326,7 @@ class _Course:
         count = len(model.runs)
         self.epoch = self.step = 0  # of the step to come
         self.total = torch.zeros(count, dtype=model.dtype)  # the losses of this epoch's samples
-        self.clock = 0.0  # the processor time of this epoch's steps
+        self.clock, self.timed = 0.0, 0  # the processor time of so many steps of this epoch
         self.seconds: list[float] = []  # of a step of one run, by epoch
         self.curves: list[list[list[float]]] = [[[], [], []] for _ in range(count)]  # of each run: its three
         self.learned = {
@@ -328,6 +337,7 @@ class _Course:
         self.best_epoch = torch.zeros(count, dtype=torch.long)
         self.going = torch.ones(count, dtype=torch.bool)
         self.kept = [value.clone() for value in model.state()] if model.protocol.patience else []
+        self.saved = self.peak = 0  # bytes, as `measured_step` says
         self._noise: list[Tensor] = []
 
     @property
@@ -358,11 +368,16 @@ class _Course:
         self._noise = []
         for batch in batches[self.step :]:
             start = time.thread_time()
-            self.total += model.step(batch) * batch.shape[1]
-            self.clock += time.thread_time() - start
+            if measured := self.epoch == self.step == 0:
+                loss, self.saved, self.peak = model.measured_step(batch)
+            else:
+                loss = model.step(batch)
+            self.total += loss * batch.shape[1]
+            if not measured or len(batches) == 1:  # measuring takes time, too
+                self.clock, self.timed = self.clock + time.thread_time() - start, self.timed + 1
             self.step += 1
             watch((self.epoch + self.step / len(batches)) / protocol.epochs, self.state)
-        self.seconds.append(self.clock / len(batches) / len(model.runs))
+        self.seconds.append(self.clock / self.timed / len(model.runs))
         loss, score = model.evaluate(model.validation)
         now = [(self.total / model.train.shape[1]).tolist(), loss.tolist(), score.tolist()]
         values = model.learned()
@@ -379,13 +394,12 @@ class _Course:
             self.going &= self.epoch - self.best_epoch < protocol.patience
         else:
             self.best_epoch.fill_(self.epoch)
-        self.epoch, self.step, self.clock = self.epoch + 1, 0, 0.0
+        self.epoch, self.step, self.clock, self.timed = self.epoch + 1, 0, 0.0, 0
         self.total.zero_()
 
 
 def _train(training: Training, watch: Watch) -> dict[Run, Outcome]:
     model = Batched(training.runs, training.activation, training.task, training.protocol)
-    saved = model.saved()
     course = _Course(model)
     if training.state is not None:
         try:
@@ -414,11 +428,18 @@ def _train(training: Training, watch: Watch) -> dict[Run, Outcome]:
             learned={name: tuple(map(tuple, found[i])) for name, found in course.learned.items()},
             best_epoch=int(course.best_epoch[i]),
             step_seconds=statistics.median(course.seconds),
-            saved=saved,
+            saved=course.saved,
+            peak=course.peak,
             together=len(model.runs),
             failure=_failure(train_loss + validation_loss, float(fitted[i]), model),
         )
     return outcomes
+
+
+def _sizes(tensors: Sequence[Tensor]) -> dict[int, int]:
+    """Bytes of the storages, each once, by address."""
+    storages = [tensor.untyped_storage() for tensor in tensors]
+    return {storage.data_ptr(): storage.nbytes() for storage in storages}
 
 
 def _taken(rows: Tensor, numbers: Tensor) -> Tensor:

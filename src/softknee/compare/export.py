@@ -28,6 +28,9 @@ def rows(comparison: Comparison) -> str:
             "test_score",
             "best_epoch",
             "failure",
+            "step_microseconds",
+            "step_peak_bytes",
+            "step_saved_bytes",
         ]
     )
     for level in comparison.levels:
@@ -37,7 +40,7 @@ def rows(comparison: Comparison) -> str:
                 comparison.seeds, s.rates, s.scores, s.best_epochs, strict=True
             ):
                 write([level.data, *level.varies.values(), s.label, seed, rate, level.metric, repr(score), epoch + 1,
-                       failures.get(seed, "")])  # fmt: skip
+                       failures.get(seed, ""), f"{1e6 * s.step_seconds[0]:.4g}", s.peak, s.saved])  # fmt: skip
     return file.getvalue()
 
 

@@ -164,6 +164,7 @@ def _standing(
         best_epochs=tuple(o.best_epoch for o in found),
         step_seconds=(float(np.median(seconds)), min(seconds), max(seconds)),
         saved=max(o.saved for o in found),
+        peak=max(o.peak for o in found),
         together=min(o.together for o in found),
         dead=tuple(np.mean([o.dead for o in found], 0).tolist()),
         saturated=tuple(np.mean([o.saturated for o in found], 0).tolist()),

@@ -52,6 +52,7 @@ class Standing:
     best_epochs: tuple[int, ...]  # whose weights were tested, seed by seed
     step_seconds: tuple[float, float, float]  # median, least and most over the runs
     saved: int  # bytes a step of one run keeps for its backward pass
+    peak: int  # bytes it holds at its peak, its share of the batch
     together: int  # how many runs were trained as one batch when the time was taken
     dead: tuple[float, ...]  # by hidden layer
     saturated: tuple[float, ...]

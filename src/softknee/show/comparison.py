@@ -155,7 +155,8 @@ _COLUMN = {"R²": "R² %", "F1": "F1 %"}
 _LEGEND = (
     "● mean over seeds, ━ its 95 % BCa interval, ◀ off the scale. behind: points of the test score behind the best; "
     "p: sign-flip test corrected for all pairs; gap: training minus test score; dead: share of units without "
-    "slope; sat.: share of values with little slope; µs: time of one training step of one run."
+    "slope; sat.: share of values with little slope; µs and kB: processor time and peak memory of one training step of "
+    "one run."
 )
 
 
@@ -174,7 +175,7 @@ def _ranking(level: Level) -> Table:
     table.add_column(_COLUMN.get(level.metric, "test %"), justify="right", no_wrap=True)
     table.add_column(_Track(scale, None))
     failing = any(s.failures for s in level.standings)
-    for name in ("behind", "p", "gap", "dead", "sat.", "µs", *["fail"] * failing):
+    for name in ("behind", "p", "gap", "dead", "sat.", "µs", "kB", *["fail"] * failing):
         table.add_column(name, justify="right", no_wrap=True)
     for standing in level.standings:
         style = "" if standing.tied else "red"
@@ -189,6 +190,7 @@ def _ranking(level: Level) -> Table:
             f"{100 * _mean(standing.dead):.0f}%",
             f"{100 * _mean(standing.saturated):.0f}%",
             f"{1e6 * standing.step_seconds[0]:.0f}",
+            f"{standing.peak / 1000:,.0f}" if standing.peak else "–",
         ]
         if failing:
             row.append(f"{len(standing.failures)}/{len(standing.scores)}" if standing.failures else "")

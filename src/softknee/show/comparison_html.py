@@ -489,7 +489,8 @@ def _times(level: Level) -> dict[str, Any]:
                 "microseconds": 1e6 * s.step_seconds[0],
                 "share": 100 * s.step_seconds[0] / slowest,
                 "ratio": s.step_seconds[0] / fastest,
-                "kilobytes": s.saved / 1000,
+                "saved": _kilobytes(s.saved),
+                "peak": _kilobytes(s.peak),
                 "score": s.score.mean,
             }
             for s in ordered
@@ -533,6 +534,10 @@ def _loss_top(levels: Sequence[Level]) -> float:
     """The highest loss that someone begins with, with some air above; of those that diverge nothing is seen."""
     first = [s.train_loss.middle[0] for level in levels for s in level.standings]
     return 1.15 * min([max([v for v in first if math.isfinite(v)], default=1.0), 5.0])
+
+
+def _kilobytes(count: int) -> str:
+    return f"{count / 1000:,.0f} kB" if count else "–"
 
 
 def _probability(p: float) -> str:
