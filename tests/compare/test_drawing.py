@@ -109,7 +109,7 @@ def test_the_terminal_shows_all_columns(found: Comparison, width: int) -> None:
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     text = " ".join(text.split())
-    assert "learning rate that most seeds chose, 8 hidden layers: " in text
+    assert "8 hidden layers: validation accuracy by epoch" in text
     assert "learned weight of prelu, 1 hidden layer, layer by layer: 0." in text
     for word in ("test %", "behind", "gap", "dead", "sat.", "µs", "best", "●", "Answer"):
         assert word in text

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import torch
 
-from softknee.compare import user
+from softknee.compare import memory, user
 from softknee.compare.engine import Outcome, Training, train
 from softknee.compare.errors import CompareError
 from softknee.compare.protocol import Run
@@ -91,6 +91,9 @@ class Threads:
         self.slots = jobs
         self._stop = threading.Event()
         self._before = torch.get_num_threads()
+        memory.peak(
+            lambda: None
+        )  # the profiler complains if it is started for the first time in another thread
         # the number of threads is a thread's own, but its default for new ones is not: it is put back in `close`
         self._pool = ThreadPoolExecutor(jobs, "compare", torch.set_num_threads, (1,))
 

@@ -92,6 +92,13 @@ class Level:
     def pairs(self) -> int:
         return len(self.standings) * (len(self.standings) - 1) // 2
 
+    @property
+    def common_rates(self) -> tuple[float, ...]:
+        """The learning rates, where there are several and every activation was given the same ones."""
+        every = {tuple(rate for rate, _ in s.by_rate) for s in self.standings}
+        rates = every.pop()
+        return rates if not every and len(rates) > 1 else ()
+
     def of(self, label: str) -> Standing:
         return next(s for s in self.standings if s.label == label)
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich import box
@@ -123,6 +123,7 @@ def render(comparison: Comparison | Recommendation) -> RenderableType:
     parts: list[RenderableType] = [Padding(Text(did, style="dim"), (1, 1, 0, 1))]
     parts += [Padding(_ranking(level), (1, 0, 0, 1)) for level in comparison.levels]
     parts.append(Padding(Text(_LEGEND, style="dim"), 1))
+    parts += [Padding(_learning(level), (0, 0, 1, 1)) for level in comparison.levels]
     parts += [Padding(_wins(level), (0, 0, 1, 1)) for level in comparison.levels if len(level.standings) > 2]
     if more := "\n".join(_besides(comparison)):
         parts.append(Padding(Text(more, style="dim"), (0, 1, 1, 1)))
@@ -134,7 +135,7 @@ def render(comparison: Comparison | Recommendation) -> RenderableType:
 
 
 def _besides(comparison: Comparison) -> Iterator[str]:
-    """What the report draws and a terminal can say: ranks over data sets, learning rates, learned parameters."""
+    """What the report draws and a terminal can say: ranks over data sets, learned parameters."""
     if ranks := comparison.ranks:
         means = ", ".join(f"{label} {rank:.2f}" for label, rank in ranks.mean)
         yield (
@@ -142,7 +143,7 @@ def _besides(comparison: Comparison) -> Iterator[str]:
             f"differ by less than {ranks.critical:.2f} are not distinguishable"
         )
     for level in comparison.levels:
-        if len(level.standings[0].by_rate) > 1:
+        if len(level.standings[0].by_rate) > 1 and not level.common_rates:
             chosen = (f"{s.label} {max(sorted(set(s.rates)), key=s.rates.count):g}" for s in level.standings)
             yield f"learning rate that most seeds chose, {level.title}: {', '.join(chosen)}"
         for s in level.standings:
@@ -155,7 +156,7 @@ _COLUMN = {"R²": "R² %", "F1": "F1 %"}
 _LEGEND = (
     "● mean over seeds, ━ its 95 % BCa interval, ◀ off the scale. behind: points of the test score behind the best; "
     "p: sign-flip test corrected for all pairs; gap: training minus test score; dead: share of units without "
-    "slope; sat.: share of values with little slope; µs and kB: processor time and peak memory of one training step of "
+    "slope; sat.: share of values with little slope; µs and MB: processor time and peak memory of one training step of "
     "one run."
 )
 
@@ -170,12 +171,12 @@ def _ranking(level: Level) -> Table:
         box=box.SIMPLE_HEAD,
         show_edge=False,
     )
-    table.pad_edge, table.padding = False, (0, 1, 0, 0)
+    table.pad_edge, table.padding = False, (0, 0, 0, 0)
     table.add_column("activation", no_wrap=True)
     table.add_column(_COLUMN.get(level.metric, "test %"), justify="right", no_wrap=True)
     table.add_column(_Track(scale, None))
     failing = any(s.failures for s in level.standings)
-    for name in ("behind", "p", "gap", "dead", "sat.", "µs", "kB", *["fail"] * failing):
+    for name in ("behind", "p", "gap", "dead", "sat.", "µs", "MB", *["fail"] * failing):
         table.add_column(name, justify="right", no_wrap=True)
     for standing in level.standings:
         style = "" if standing.tied else "red"
@@ -190,7 +191,7 @@ def _ranking(level: Level) -> Table:
             f"{100 * _mean(standing.dead):.0f}%",
             f"{100 * _mean(standing.saturated):.0f}%",
             f"{1e6 * standing.step_seconds[0]:.0f}",
-            f"{standing.peak / 1000:,.0f}" if standing.peak else "–",
+            f"{standing.peak / 1e6:.2f}" if standing.peak else "–",
         ]
         if failing:
             row.append(f"{len(standing.failures)}/{len(standing.scores)}" if standing.failures else "")
@@ -212,6 +213,52 @@ def _wins(level: Level) -> RenderableType:
         ]
         table.add_row(f"{number:>2} {_folded(standing.label)}", *cells)
     return Group(Text(title, style="dim"), table)
+
+
+def _learning(level: Level) -> RenderableType:
+    """The curves of learning, and what each learning rate led to."""
+    curves = [s.validation_score.middle for s in level.standings]
+    heights = [_height(v) for curve in curves for v in curve]
+    rates = level.common_rates
+    table = Table(box=None, show_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "", "first", "last", "to target", *(f"lr {rate:g}" for rate in rates)):
+        table.add_column(name, justify="right" if name else "left", header_style="dim", no_wrap=True)
+    for s, curve in zip(level.standings, curves, strict=True):
+        best = max(v for _, v in s.by_rate)
+        table.add_row(
+            _folded(s.label),
+            Text(_bars(curve, min(heights), max(heights)), style="blue" if s.tied else "red"),
+            f"{100 * curve[0]:.1f}",
+            f"{100 * curve[-1]:.1f}",
+            "–" if s.epochs_to_target is None else f"{s.epochs_to_target:g}",
+            *(Text(f"{100 * v:.1f}", style="bold" if v == best else "dim") for _, v in s.by_rate if rates),
+        )
+    return Group(
+        Text(
+            f"{level.title}: validation {level.metric} by epoch, in percent, median over seeds", style="dim"
+        ),
+        table,
+        Text(
+            f"bars: on a logarithmic scale of what is missing to 100; to target: epochs until {100 * level.target:.1f}"
+            + "; lr: the mean at each learning rate" * bool(rates),
+            style="dim",
+        ),
+    )
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def _height(score: float) -> float:
+    return -math.log10(max(1e-3, 1 - score))
+
+
+def _bars(curve: Sequence[float], low: float, high: float, most: int = 24) -> str:
+    """One for each value; of more than there is room for the last of each few."""
+    count = min(most, len(curve))
+    shown = [curve[(i + 1) * len(curve) // count - 1] for i in range(count)]
+    steps = [(_height(v) - low) / max(1e-9, high - low) for v in shown]
+    return "".join(_BARS[round((len(_BARS) - 1) * step)] for step in steps)
 
 
 class _Track:

@@ -64,7 +64,7 @@ def _view(comparison: Comparison) -> dict[str, Any]:
                 "level": level,
                 "scale": scale_of(level),
                 "rows": _rows(level),
-                "rates": _common_rates(level),
+                "rates": list(level.common_rates),
                 "scatter": _scatter(level),
             }
             | _times(level)
@@ -204,12 +204,6 @@ def _sensitivity(labels: Sequence[str], levels: Sequence[Level]) -> list[dict[st
     ends = f"{100 * axis.low:.4g} to {100 * axis.high:.4g} %"
     panels[0]["scale"] = ends
     return panels
-
-
-def _common_rates(level: Level) -> list[float]:
-    """The learning rates, if all activations were given the same ones."""
-    every = {tuple(rate for rate, _ in s.by_rate) for s in level.standings}
-    return list(every.pop()) if len(every) == 1 else []
 
 
 def _scatter(level: Level) -> dict[str, Any]:
