@@ -26,6 +26,7 @@ def rows(comparison: Comparison) -> str:
             "learning_rate",
             "metric",
             "test_score",
+            "train_score",
             "best_epoch",
             "failure",
             "step_microseconds",
@@ -36,10 +37,10 @@ def rows(comparison: Comparison) -> str:
     for level in comparison.levels:
         for s in level.standings:
             failures = dict(s.failures)
-            for seed, rate, score, epoch in zip(
-                comparison.seeds, s.rates, s.scores, s.best_epochs, strict=True
+            for seed, rate, score, train, epoch in zip(
+                comparison.seeds, s.rates, s.scores, s.train_scores, s.best_epochs, strict=True
             ):
-                write([level.data, *level.varies.values(), s.label, seed, rate, level.metric, repr(score), epoch + 1,
+                write([level.data, *level.varies.values(), s.label, seed, rate, level.metric, repr(score), repr(train), epoch + 1,
                        failures.get(seed, ""), f"{1e6 * s.step_seconds[0]:.4g}", s.peak, s.saved])  # fmt: skip
     return file.getvalue()
 

@@ -152,6 +152,7 @@ def _standing(
         score=score,
         scores=tuple(o.test_score for o in found),
         train_score=train,
+        train_scores=tuple(o.train_score for o in found),
         gap=train - score.mean,
         test_loss=float(np.mean([o.test_loss for o in found])),
         behind=behind,

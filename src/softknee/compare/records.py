@@ -40,6 +40,7 @@ class Standing:
     score: Interval  # on the test data, a share
     scores: tuple[float, ...]  # the same, seed by seed
     train_score: float
+    train_scores: tuple[float, ...]
     gap: float  # train minus test score
     test_loss: float
     behind: Versus | None  # the best against this one; None for the best itself
