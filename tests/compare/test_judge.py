@@ -15,7 +15,7 @@ from softknee.compare.records import Level
 from softknee.compare.tasks import Task
 
 BLANK = Outcome(
-    0.5, 0.7, 0.5, 1.0, (1.0, 0.5), (1.0, 0.6), (0.3, 0.5), (0.0,), (0.1,), {}, 1, 1e-4, 1000, 8, ""
+    0.5, 0.7, 0.5, 1.0, (1.0, 0.5), (1.0, 0.6), (0.3, 0.5), (0.0,), (0.1,), {}, 1, 1e-4, 1000, 2000, 8, ""
 )
 TASK = Task("digits", np.zeros((20, 1)), np.arange(20) % 10, tuple("0123456789"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -25,8 +26,14 @@ def peak(work: Callable[[], Result]) -> tuple[Result, int]:
     with _one:
         if profiler._is_profiler_enabled:
             return work(), 0
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-            result = work()
+        collecting = gc.isenabled()
+        gc.disable()  # what it gives back was made before, and the allocator would say so on standard error
+        try:
+            with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+                result = work()
+        finally:
+            if collecting:
+                gc.enable()
     events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
     now = most = 0
     for event in sorted(events, key=lambda e: e.start_ns()):
