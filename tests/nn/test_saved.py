@@ -171,3 +171,47 @@ def test_options_are_checked_and_restored() -> None:
     with sk.options(saved="lean", bits=2), sk.options(precision="exact"):
         assert kept(lambda: F.silu(torch.randn(64, requires_grad=True)))[1] == 2
     assert kept(lambda: F.silu(torch.randn(64, requires_grad=True)))[1] == 32
+
+
+BY_OUTPUT = ["sigmoid", "tanh", "elu", "selu", "celu", "softplus", "logsigmoid"]
+
+
+@pytest.mark.parametrize("name", BY_OUTPUT)
+def test_the_output_is_kept_where_it_gives_the_slope(name: str) -> None:
+    x = torch.linspace(-3, 3, 4097).requires_grad_()  # further out the output says less of the slope
+    found: list[torch.Tensor] = []
+    with sk.options(saved="output"), saved_tensors_hooks(lambda t: found.append(t) or t, lambda t: t):
+        y = getattr(F, name)(x)
+    assert [t.data_ptr() for t in found] == [y.data_ptr()]  # no memory of its own
+    assert torch.equal(y, getattr(F, name)(x))
+    (gradient,) = torch.autograd.grad(y, x, torch.linspace(1, 2, 4097))
+    wanted = sk.get(name).derivative(x.detach().double()) * torch.linspace(1, 2, 4097)
+    assert torch.allclose(gradient.double(), wanted, rtol=1e-4)
+    points = torch.tensor([-2.0, -0.3, 0.4, 1.7], dtype=torch.float64, requires_grad=True)
+    with sk.options(saved="output"):
+        assert torch.autograd.gradcheck(getattr(F, name), points)
+        assert torch.autograd.gradgradcheck(getattr(F, name), points)
+
+
+def test_the_output_is_no_use_to_others() -> None:
+    x = torch.randn(64, requires_grad=True)
+    with sk.options(saved="output"):
+        assert kept(lambda: F.relu(x))[1] == 1
+        y, bits = kept(lambda: F.silu(x))
+    assert bits == 32
+    assert torch.equal(torch.autograd.grad(y.sum(), x)[0], torch.autograd.grad(F.silu(x).sum(), x)[0])
+
+
+def test_the_output_may_lie_where_the_input_was() -> None:
+    x = torch.randn(100, requires_grad=True)
+    with sk.options(saved="output"):
+        before = x * 1
+        y = F.elu_(before)
+    assert y.data_ptr() == before.data_ptr()
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert torch.allclose(gradient, torch.autograd.grad(torch.nn.functional.elu(x).sum(), x)[0])
+    with sk.options(saved="output"):
+        y = F.tanh(x)
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

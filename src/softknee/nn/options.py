@@ -14,7 +14,7 @@ __all__ = ["current", "options"]
 @contextmanager
 def options(
     precision: Literal["default", "exact"] | None = None,
-    saved: Literal["full", "lean"] | None = None,
+    saved: Literal["full", "output", "lean"] | None = None,
     bits: Literal[2, 3, 4] | None = None,
 ) -> Iterator[None]:
     """Within the block, how results are computed and what is kept for their gradients.
@@ -23,15 +23,18 @@ def options(
         precision: "default": float32 values within 2 ULP, as fast as that allows. "exact": within 0.51
             ULP, computed in float64.
         saved: "full": gradients are exact; kept is the input, or one to three bits an element where
-            the derivative takes at most eight values. "lean": of every function of one CPU tensor a code of
+            the derivative takes at most eight values. "output": as "full", but sigmoid, tanh, elu and
+            every other function of one CPU tensor whose slope is an expression of its value keep the output,
+            as torch does: the layer after often keeps it, too. Where such a function saturates its gradient
+            has no digits left (tanh: 0 from x = 9.02 on). "lean": of every function of one CPU tensor a code of
             `bits` bits an element is kept, and its gradient is rounded to the nearest of 2^bits levels,
             the best ones for inputs from N(0, 1). Its error: docs/memory.md.
         bits: 2, 3 or 4 (the default) with saved="lean".
     """
     if precision not in (None, "default", "exact"):
         raise ValueError(f'precision must be "default" or "exact", got {precision!r}')
-    if saved not in (None, "full", "lean"):
-        raise ValueError(f'saved must be "full" or "lean", got {saved!r}')
+    if saved not in (None, "full", "output", "lean"):
+        raise ValueError(f'saved must be "full", "output" or "lean", got {saved!r}')
     if bits not in (None, 2, 3, 4):
         raise ValueError(f"bits must be 2, 3 or 4, got {bits!r}")
     before = current.call, current.kept

@@ -1,8 +1,9 @@
-"""What an operator of one tensor keeps for backward: the input, or a code of a few bits an element.
+"""What an operator of one tensor keeps for backward: the input, the output, or a code of a few bits an element.
 
 Where the derivative takes a few values that depend on no tensor (relu, leaky_relu, hardtanh, the shrink
 functions), one to three bits say all of it, exactly: the default. With `options(saved="lean")` the
-derivative of any other function of one tensor is rounded to the nearest of 2^bits levels.
+derivative of any other function of one tensor is rounded to the nearest of 2^bits levels. With
+`options(saved="output")` functions whose slope is an expression of their value keep that value.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from torch import Tensor
 from softknee.kernels.codes import Codes, exact_codes, rounded_codes
 from softknee.kernels.llvm import Operand, Scalar
 from softknee.kernels.plan import Plan, compile_plan
+from softknee.lang.by_output import slope_by_output
 from softknee.lang.differentiate import derivative
-from softknee.lang.nodes import symbol
+from softknee.lang.nodes import symbol, symbols_in
 from softknee.lang.stabilise import rewrite, stabilise
 from softknee.nn import launch
 
@@ -84,10 +86,24 @@ def _made(op: Pointwise, saved: str, bits: int) -> Saved | None:
         codes = rounded_codes(tame, levels_for(_evaluated(tame), bits))
     if codes is not None:
         return Coded(op, codes)
+    if saved == "output" and (back := _from_output(op)) is not None:
+        return Whole(op, back, output=True)
     derived = op.backward((True,))
     if derived is None or not (op.reads_all and derived[0].reads_all):
         return None
     return Whole(op, derived[0])
+
+
+def _from_output(op: Pointwise) -> Pointwise | None:
+    """The operator that gives the gradient of x from the output and the output's gradient"""
+    from softknee.nn.pointwise import Output, Pointwise, Term
+
+    if op.scalars:
+        return None
+    slope = slope_by_output(op.outputs[0].terms[0].expression, "x", "y_")
+    if slope is None or not symbols_in(slope):
+        return None
+    return Pointwise((Output((Term(slope, ("g_",)),)),), ("y_", "g_"), inputs=("y_",))
 
 
 def _evaluated(slope: Any) -> Any:
@@ -119,9 +135,10 @@ class Saved:
 
 
 class Whole(Saved):
-    """Keeps the input."""
+    """Keeps the input, or the output."""
 
-    def __init__(self, op: Pointwise, back: Pointwise) -> None:
+    def __init__(self, op: Pointwise, back: Pointwise, output: bool = False) -> None:
+        self.free = output
         forwards, backwards = op.kernels, {}
 
         def backward_kernel(dtype: torch.dtype, splat: bool, precision: str) -> Any:
@@ -131,12 +148,14 @@ class Whole(Saved):
 
         class WholeFunction(torch.autograd.Function):
             @staticmethod
-            def forward(ctx: Any, x: Tensor, call: Call, _: bool) -> Tensor:
+            def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
                 dtype, size = x.dtype, x.numel()
                 kernel = forwards.get((dtype, call.precision)) or flat_kernel(op, dtype, call.precision)
-                y = empty_like(x)
-                flat(kernel.call, size, (y,), (x.data_ptr(), y.data_ptr(), *call.scalars))
-                ctx.save_for_backward(x)
+                y = x if inplace else empty_like(x)
+                flat(kernel.call, size, () if inplace else (y,), (x.data_ptr(), y.data_ptr(), *call.scalars))
+                if inplace:
+                    ctx.mark_dirty(x)
+                ctx.save_for_backward(y if output else x)
                 ctx.call = call
                 return y
 
