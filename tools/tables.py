@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from statistics import geometric_mean, median
 from typing import Any
 
 import claims_pages
@@ -76,6 +77,32 @@ def performance() -> str:
                 f"### {passes.replace('+', ' and ').capitalize()}, {dtype}\n\n{ratios(dtype, passes)}"
             )
     return "\n\n".join(parts)
+
+
+def compiled() -> str:
+    """softknee beside torch.compile: calls once compiled, and the first call"""
+    run, *rows = records("compiled-cpu") or [{}]
+    if not rows:
+        return "Not measured yet: `python benchmarks/compiled.py` measures."
+    first = [r["first"] for r in rows if "first" in r]
+    measured = [r for r in rows if "ratio" in r]
+    sizes = sorted({r["size"] for r in measured})
+    lines = ["| float32 | " + " | ".join(_size(n) for n in sizes) + " |", "| --- |" + " ---: |" * len(sizes)]
+    for passes in dict.fromkeys(r["passes"] for r in measured):
+        cells = []
+        for n in sizes:
+            ratios = [r["ratio"] for r in measured if (r["passes"], r["size"]) == (passes, n)]
+            cells.append(f"{geometric_mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        lines.append(f"| {passes.replace('+', ' and ')} | " + " | ".join(cells) + " |")
+    ours, theirs = (median(f[who] for f in first) for who in ("softknee", "torch.compile"))
+    lines += [
+        "",
+        f"The geometric mean over {len(first)} functions, and the smallest and the largest ratio. A function's first "
+        f"call, with empty caches, takes {1000 * ours:.0f} ms here and {1000 * theirs:,.0f} ms there (medians).",
+        "",
+        setting(run),
+    ]
+    return "\n".join(lines)
 
 
 def readme() -> str:
@@ -196,5 +223,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "memory": memory,
     "performance": performance,
     "claims": claims_pages.index,
+    "compiled": compiled,
     "errata": claims_pages.errata,
 }
