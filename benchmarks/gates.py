@@ -2,6 +2,7 @@
 
     python benchmarks/gates.py                                  # everything; about two minutes
     python benchmarks/gates.py --units swiglu --sizes 1048576 --repetitions 31
+    python benchmarks/gates.py --roofline --sizes 1048576 8388608   # what memory leaves to be won by bilinear
 
 "two tensors" is unit(gate, up); "halves" is unit(x), x of twice as many elements in rows of 2 x 1,024;
 "interleaved" the same with gate and up in turns. The peer is what one writes with torch.nn.functional, for
@@ -134,6 +135,29 @@ def measure(
     }  # fmt: skip
 
 
+def roofline(size: int, repetitions: int) -> None:
+    """bilinear, forward and backward, against the memory traffic that no implementation can do without: reading
+    gate, up and the gradient, and gate and up once more, writing the result and two gradients. torch.add into
+    a tensor that exists moves three tensors, and nothing else; what is moved counts 8/3 of its time."""
+    a, b, out = (torch.randn(size) for _ in range(3))
+    (theirs, x), (ours, _) = pair("bilinear", "two tensors", size, "float32", a.device)
+    gradient = torch.randn(size)
+    calls = (
+        lambda: torch.add(a, b, out=out),
+        lambda: torch.autograd.grad(theirs(*x), x, gradient),
+        lambda: torch.autograd.grad(ours(*x), x, gradient),
+    )
+    times: list[list[float]] = [[], [], []]
+    for _ in range(repetitions):
+        for kept, call in zip(times, calls, strict=True):
+            kept.append(min(seconds_of(call, 1, lambda: None) for _ in range(5)) * 1e6)
+    add, torch_us, softknee_us = map(statistics.median, times)
+    print(
+        f"{size:,} elements: memory alone {add * 8 / 3:.0f} us, softknee {softknee_us:.0f} us, torch {torch_us:.0f} us; "
+        f"torch over softknee {torch_us / softknee_us:.2f}, over memory alone {torch_us / (add * 8 / 3):.2f}"
+    )
+
+
 def table(results: list[dict[str, Any]], dtype: str, form: str, passes: str) -> Table:
     sizes = sorted({r["size"] for r in results})
     shown = Table(
@@ -170,8 +194,13 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, help="where to write; default: benchmarks/results, for a full run only"
     )
+    parser.add_argument("--roofline", action="store_true", help="bilinear against memory alone, and no more")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.roofline:
+        for size in options.sizes:
+            roofline(size, options.repetitions)
+        return
     device, console = torch.device(options.device), Console()
 
     cases = [

@@ -75,10 +75,12 @@ def main() -> None:
     figure, (left, right) = picture.panels(2, 4.6, 3.4, sharey=True)
     places = range(len(CASES))[::-1]
     colours = [picture.COLOURS[1] if c.dead > 0.4 else picture.COLOURS[0] for c in CASES]
-    left.barh(places, [100 * c.dead for c in CASES], color=colours, height=0.65)
+    dead = left.barh(places, [100 * c.dead for c in CASES], color=colours, height=0.65)
+    left.bar_label(dead, fmt="%.0f", padding=3, color=picture.INK)
     left.set_yticks(list(places), [c.name for c in CASES])
-    left.set(title="Dead units, %", xlim=(0, 105))
-    right.barh(places, [min(c.loss, 2) for c in CASES], color=colours, height=0.65)
+    left.set(title="Dead units, %", xlim=(0, 115))
+    loss = right.barh(places, [min(c.loss, 2) for c in CASES], color=colours, height=0.65)
+    right.bar_label(loss, fmt="%.2f", padding=3, color=picture.INK)
     right.axvline(1, color=picture.INK, linewidth=1)
     right.set(title="Loss after training (1: the mean is as good)", xlim=(0, 1.3))
     for ax in (left, right):

@@ -1,7 +1,6 @@
 """Maxout approximates a convex function, the better the more pieces it has.
 
-    python examples/maxout_convex.py            # seconds; writes runs/maxout_convex.png
-    python examples/maxout_convex.py --out x.png
+    python examples/maxout_convex.py
 
 One maxout unit of one input is the largest of k lines, and is trained to fit x^2 on [-1, 1]. No function of
 k lines can fit it with a root mean square error below (2/k)^2 / sqrt(180): each line fits best on an interval
@@ -10,14 +9,12 @@ of its own, all of length 2/k. With every piece more the error falls, as 1/k^2; 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
-from pathlib import Path
 
-import matplotlib as mpl
 import torch
 
+import picture
 from softknee import nn
 
 PIECES = (1, 2, 3, 4, 5, 6)
@@ -51,46 +48,29 @@ def fitted(pieces: int, x: torch.Tensor, y: torch.Tensor) -> torch.nn.Module:
     return unit
 
 
-def draw(
-    results: dict[int, tuple[torch.Tensor, float]], x: torch.Tensor, y: torch.Tensor, path: Path
-) -> None:
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    ink, blue, orange = "#3b3f46", "#1f6fb4", "#d9722e"
-    plt.rcParams.update(
-        {"font.size": 10, "axes.edgecolor": "#9aa0a8", "text.color": ink, "axes.labelcolor": ink}
-    )
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    left.plot(x, y, color="#b8bec6", linewidth=5, solid_capstyle="round")
-    left.annotate("x²", (0.93, 0.86), (0.97, 0.62), color="#7b828c")
+def draw(results: dict[int, tuple[torch.Tensor, float]], x: torch.Tensor, y: torch.Tensor) -> None:
+    figure, (left, right) = picture.panels(2)
+    blue, orange, *_ = picture.COLOURS
+    wide = {"color": "#b8bec6", "linewidth": 5, "solid_capstyle": "round"}
+    left.plot(x, y, **wide)
+    left.annotate("x²", (0.97, 0.7), color=picture.COLOURS[-1])
     for pieces, colour in ((2, orange), (4, blue)):
-        left.plot(x, results[pieces][0], color=colour, linewidth=1.6)
+        left.plot(x, results[pieces][0], color=colour)
     left.annotate("2 pieces", (0.42, 0.29), (-8, 4), textcoords="offset points", color=orange, ha="right")
-    left.annotate("4 pieces", (-0.78, 0.58), (8, 4), textcoords="offset points", color=blue)
+    left.annotate("4 pieces", (-0.72, 0.5), (8, 8), textcoords="offset points", color=blue)
     left.set(xlabel="x", title="The largest of 2 and of 4 lines", xticks=(-1, -0.5, 0, 0.5, 1))
     count = list(results)
-    right.loglog(count, [best(k) for k in count], color="#b8bec6", linewidth=5, solid_capstyle="round")
+    right.loglog(count, [best(k) for k in count], **wide)
     right.loglog(count, [results[k][1] for k in count], "o", color=blue)
-    right.annotate(
-        "best possible: (2/k)²/√180", (2, best(2)), (12, 4), textcoords="offset points", color="#7b828c"
-    )
-    right.annotate(
-        "trained", (3, results[3][1]), (-9, -9), textcoords="offset points", color=blue, ha="right"
-    )
+    text = {"textcoords": "offset points"}
+    right.annotate("best possible: (2/k)²/√180", (2, best(2)), (12, 4), color=picture.COLOURS[-1], **text)
+    right.annotate("trained", (3, results[3][1]), (-9, -9), color=blue, ha="right", **text)
     right.set(xlabel="pieces", title="Root mean square error", xticks=count, xticklabels=count)
     right.minorticks_off()
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.title.set(fontsize=11, color=ink)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=160)
+    picture.save(figure, "maxout_convex")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="maxout fits a convex function")
-    parser.add_argument("--out", type=Path, default=Path("runs/maxout_convex.png"))
-    options = parser.parse_args()
     x = torch.linspace(-1, 1, 401, dtype=torch.float64)[:, None]
     y = x.square()
     results = {}
@@ -108,8 +88,7 @@ def main() -> None:
         )
     errors = [error for _, error in results.values()]
     assert all(a > b for a, b in itertools.pairwise(errors)), "the error does not fall with every piece"
-    draw(results, x, y, options.out)
-    print(f"Written to {options.out}")
+    draw(results, x, y)
 
 
 if __name__ == "__main__":

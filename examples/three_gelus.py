@@ -35,8 +35,8 @@ def main() -> None:
     left.set(title="Three GELUs", xlim=(-4, 3), ylim=(-0.3, 2), xlabel="x")
     left.legend(loc="upper left")
     for ax, title in ((middle, "Error of the value"), (right, "Error of the slope")):
-        ax.set(title=title, xlabel="x", ylim=(1e-7, 1e-1))
-        ax.legend(loc="lower center", ncols=2, framealpha=1, frameon=True, edgecolor="white")
+        ax.set(title=title, xlabel="x", ylim=(1e-7, 0.5))
+        ax.legend(loc="upper center", ncols=2)
     picture.save(figure, "three_gelus")
 
     assert 4.6e-4 < found["tanh"][0] < 4.8e-4
