@@ -240,7 +240,7 @@ class Batched:
         self.builder.begin("evaluation", training=False)
         if unread := [i + 1 for i, parts in enumerate(alive) if not parts]:
             raise CompareError(
-                f"{self.protocol.network}: activation {unread[0]} is in the model and never called"
+                f"{user.called(self.protocol.network)}: activation {unread[0]} is in the model and never called"
             )
         dead = [1 - torch.stack(parts).any(0).double().mean(1) for parts in alive]
         passed = sum(chunk.shape[1] for chunk in chunks)

@@ -50,6 +50,11 @@ def register(network: str | Build | nn.Module) -> str:
     return key
 
 
+def called(name: str) -> str:
+    """A registered name as the caller knows it."""
+    return name.partition("#")[0]
+
+
 def known(name: str) -> Build | nn.Module | None:
     """What is registered under the name, for another process; None: it finds it by the name, as built-in ones."""
     return None if ":" in name else _known.get(name)
@@ -76,8 +81,12 @@ class Place(nn.Module):
         for name, value in builder.activation.learnable:
             self.register_parameter(name, nn.Parameter(torch.tensor(value)))
 
-    def forward(self, z: Tensor) -> Tensor:
+    def share(self) -> None:
+        """The site has the parameters as they are now, with an axis of runs."""
         self.site.learned = {name: p.unsqueeze(0) for name, p in self.named_parameters(recurse=False)}
+
+    def forward(self, z: Tensor) -> Tensor:
+        self.share()
         self.site.units = 2 if z.dim() > 3 else -1  # a convolution's channels
         return self.site(z.unsqueeze(0)).squeeze(0)
 
@@ -93,17 +102,20 @@ class _Own:
         with _seeding, torch.random.fork_rng(devices=[]):
             torch.manual_seed(builder.runs[0].seed)
             self.model = _model(source, lambda: Place(builder), builder.activation)
-            builder.sites[:] = [
-                m.site for m in self.model.modules() if isinstance(m, Place)
+            places = [
+                module for module in self.model.modules() if isinstance(module, Place)
             ]  # in their order
+            builder.sites[:] = [place.site for place in places]
             if not builder.sites:
                 raise CompareError(
-                    f"{builder.protocol.network}: the activation is nowhere in the model; make one wherever it "
+                    f"{called(builder.protocol.network)}: the activation is nowhere in the model; make one wherever it "
                     "belongs: activation()"
                 )
             self.model.to(builder.dtype)
             if builder.protocol.init == "own":
                 initialize_(self.model, generator=torch.Generator().manual_seed(builder.runs[0].seed))
+            for place in places:
+                place.share()
         for parameter in self.model.parameters():
             if not parameter.requires_grad:
                 continue
@@ -123,13 +135,13 @@ class _Own:
             y = self.model(x)
         except (RuntimeError, TypeError, ValueError) as error:
             raise CompareError(
-                f"{builder.protocol.network} fails on inputs of shape {(*x.shape,)}: {str(error).splitlines()[0]}"
+                f"{called(builder.protocol.network)} fails on inputs of shape {(*x.shape,)}: {str(error).splitlines()[0]}"
             ) from error
         wanted = (*x.shape, task.classes) if task.kind == "next_token" else (len(x), task.classes)
         if not isinstance(y, Tensor) or y.shape != wanted:
             what = f"shape {(*y.shape,)}" if isinstance(y, Tensor) else type(y).__name__
             raise CompareError(
-                f"{builder.protocol.network} puts out {what}; {task.name} needs shape {wanted}"
+                f"{called(builder.protocol.network)} puts out {what}; {task.name} needs shape {wanted}"
             )
         return y.unsqueeze(0)
 
