@@ -207,6 +207,33 @@ def diagnosis_peers() -> str:
     return "\n".join(lines)
 
 
+def diagnosis_truth() -> str:
+    """What was found of the planted faults, and repaired"""
+    record = json.loads((RESULTS / "diagnosis.json").read_text(encoding="utf-8"))
+    found, repaired = record["found"], record["repaired"]
+    lines = ["| planted | found | repaired, and learns as the healthy twin |", "| --- | ---: | ---: |"]
+    lines += [f"| [{rule}](rules/{rule}.md) | {n} | {repaired.get(rule, '')} |" for rule, n in found.items()]
+    total = [[sum(int(n.split()[k]) for n in of.values()) for k in (0, 2)] for of in (found, repaired)]
+    all_found, all_repaired = (f"**{a} of {b}** ({a / b:.1%})" for a, b in total)
+    lines.append(f"| all | {all_found} | {all_repaired} |")
+    names = {"trained": "healthy and trained", "untrained": "the same, untrained", "pretrained": "pretrained"}
+    networks, alarms = record["healthy networks"], record["false alarms"]
+    lines += ["", "| healthy networks | with an error or a warning |", "| --- | ---: |"]
+    lines += [f"| {names[k]} | {alarms[k]} of {networks[k]} |" for k in names if networks[k]]
+    return "\n".join(lines)
+
+
+def watch_overhead() -> str:
+    """What `watch` costs"""
+    record = json.loads((RESULTS / "watch-overhead.json").read_text(encoding="utf-8"))
+    lines = ["| | median | quartiles of neighbouring turns |", "| --- | ---: | ---: |"]
+    for name in ("every=10", "every=1"):
+        row = record[name]
+        low, high = row["quartiles"]
+        lines.append(f"| `{name}` | {row['ratio_of_medians']:.3f} | {low:.3f} to {high:.3f} |")
+    return "\n".join(lines)
+
+
 def defects() -> str:
     sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
     from defects import markdown
@@ -220,8 +247,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "accuracy-16": accuracy_16,
     "defects": defects,
     "diagnosis-peers": diagnosis_peers,
+    "diagnosis-truth": diagnosis_truth,
     "memory": memory,
     "performance": performance,
+    "watch-overhead": watch_overhead,
     "claims": claims_pages.index,
     "compiled": compiled,
     "errata": claims_pages.errata,

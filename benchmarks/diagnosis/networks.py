@@ -1,4 +1,4 @@
-"""Families of networks for judging the diagnosis: small, on scikit-learn's digits, trained in seconds.
+"""Families of networks for judging the diagnosis: small, on data sets of scikit-learn, trained in seconds.
 
 Their layers are named alike, so that a fault can be planted in any of them: see `faults.py`.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import softknee
 
-__all__ = ["FAMILIES", "Built", "accuracy", "build", "digits", "train"]
+__all__ = ["FAMILIES", "Built", "Data", "accuracy", "build", "data_set", "digits", "train"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -35,23 +35,37 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class MLP(nn.Sequential):
-    def __init__(self, act: Callable[[], nn.Module], depth: int = 3, width: int = 64) -> None:
+    def __init__(
+        self,
+        act: Callable[[], nn.Module],
+        depth: int = 3,
+        width: int = 64,
+        inputs: int = 64,
+        outputs: int = 10,
+    ) -> None:
         layers: list[nn.Module] = []
-        before = 64
+        before = inputs
         for _ in range(depth):
             layers += [nn.Linear(before, width), act()]
             before = width
-        super().__init__(*layers, nn.Linear(before, 10))
+        super().__init__(*layers, nn.Linear(before, outputs))
 
 
 class Functional(nn.Module):
     """An MLP whose activation is one module, called for every layer."""
 
-    def __init__(self, act: Callable[[], nn.Module], depth: int = 3, width: int = 64) -> None:
+    def __init__(
+        self,
+        act: Callable[[], nn.Module],
+        depth: int = 3,
+        width: int = 64,
+        inputs: int = 64,
+        outputs: int = 10,
+    ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(64 if i == 0 else width, width) for i in range(depth))
+        self.layers = nn.ModuleList(nn.Linear(inputs if i == 0 else width, width) for i in range(depth))
         self.act = act()
-        self.head = nn.Linear(width, 10)
+        self.head = nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -101,22 +115,27 @@ class Residual(nn.Module):
 class Layer(nn.Module):
     """A pre-norm Transformer layer."""
 
-    def __init__(self, act: Callable[[], nn.Module], dim: int) -> None:
+    def __init__(self, act: Callable[[], nn.Module] | str, dim: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.attention = nn.MultiheadAttention(dim, 4, batch_first=True)
-        self.up, self.act, self.down = nn.Linear(dim, 2 * dim), act(), nn.Linear(2 * dim, dim)
+        self.mlp: nn.Module | None = None
+        if isinstance(act, str):
+            self.mlp = softknee.nn.GatedMLP(dim, 2 * dim, act, bias=True)
+        else:
+            self.up, self.act, self.down = nn.Linear(dim, 2 * dim), act(), nn.Linear(2 * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
         x = x + self.attention(y, y, y, need_weights=False)[0]
-        return x + self.down(self.act(self.up(self.norm2(x))))
+        y = self.norm2(x)
+        return x + (self.mlp(y) if self.mlp is not None else self.down(self.act(self.up(y))))
 
 
 class Transformer(nn.Module):
     """Rows of the image are tokens."""
 
-    def __init__(self, act: Callable[[], nn.Module], layers: int = 2, dim: int = 32) -> None:
+    def __init__(self, act: Callable[[], nn.Module] | str, layers: int = 2, dim: int = 32) -> None:
         super().__init__()
         self.embed, self.place = nn.Linear(8, dim), nn.Parameter(0.1 * torch.randn(8, dim))
         self.layers = nn.Sequential(*(Layer(act, dim) for _ in range(layers)))
@@ -129,12 +148,19 @@ class Transformer(nn.Module):
 class Gated(nn.Module):
     """Residual layers with a logistic gate: x + gate(x) * value(x)."""
 
-    def __init__(self, act: Callable[[], nn.Module], depth: int = 2, width: int = 64) -> None:
+    def __init__(
+        self,
+        act: Callable[[], nn.Module],
+        depth: int = 2,
+        width: int = 64,
+        inputs: int = 64,
+        outputs: int = 10,
+    ) -> None:
         super().__init__()
-        self.first = nn.Linear(64, width)
+        self.first = nn.Linear(inputs, width)
         self.value = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         self.gate = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        self.act, self.head = act(), nn.Linear(width, 10)
+        self.act, self.head = act(), nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
@@ -143,9 +169,29 @@ class Gated(nn.Module):
         return self.head(x)
 
 
+class Units(nn.Module):
+    """Residual layers of softknee's gated units: a module, and a function of the halves of one tensor."""
+
+    def __init__(self, act: str, width: int = 64, inputs: int = 64, outputs: int = 10) -> None:
+        super().__init__()
+        self.activation = act
+        self.first = nn.Linear(inputs, width)
+        self.mlp = softknee.nn.GatedMLP(width, width, act, bias=True)
+        self.both, self.down = nn.Linear(width, 2 * width), nn.Linear(width, width)
+        self.head = nn.Linear(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x = x + self.mlp(x)
+        x = x + self.down(softknee.functional.gated_unit(self.both(x), activation=self.activation))
+        return self.head(x)
+
+
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "mlp": MLP,
-    "deep mlp": lambda act: MLP(act, depth=6),
+    "deep mlp": lambda act, **sizes: MLP(act, depth=6, **sizes),
+    "units": Units,
+    "gated transformer": Transformer,
     "functional": Functional,
     "cnn": CNN,
     "plain cnn": lambda act: CNN(act, norm=False),
@@ -167,10 +213,46 @@ class Built:
         return f"{self.family}, {self.activation}, seed {self.seed}"
 
 
-def build(family: str, activation: str, seed: int = 0, init: str = "torch") -> Built:
-    """init: torch's default, or "gain": each hidden weight with its activation's own."""
+#: families whose activation is that of softknee's gated units, by name
+BY_NAME = ("units", "gated transformer")
+
+
+def build(family: str, activation: str, seed: int = 0, **sizes: int) -> Built:
+    """sizes: inputs and outputs, of the families that take rows of features."""
     torch.manual_seed(seed)
-    return Built(family, activation, seed, FAMILIES[family](ACTIVATIONS[activation]))
+    act = activation if family in BY_NAME else ACTIVATIONS[activation]
+    return Built(family, activation, seed, FAMILIES[family](act, **sizes))
+
+
+@dataclass
+class Data:
+    """x: standardised; loss: its name in torch.nn.functional; sizes: what networks need for it."""
+
+    x: Tensor
+    y: Tensor
+    loss: str
+    sizes: dict[str, int]
+
+    @property
+    def both(self) -> tuple[Tensor, Tensor]:
+        return self.x, self.y
+
+
+def data_set(name: str, samples: int | None = 512) -> Data:
+    """digits (8 x 8 pixels, 10 classes), breast_cancer (30 features, 2), wine (13, 3), diabetes (10, a number)"""
+    if name == "digits":
+        return Data(*digits(samples), "cross_entropy", {})
+    from sklearn import datasets
+
+    data = getattr(datasets, f"load_{name}")()
+    x = torch.tensor(data.data, dtype=torch.float32)
+    x = (x - x.mean(0)) / x.std(0)
+    y = torch.tensor(data.target)
+    loss, outputs = "cross_entropy", len(y.unique())
+    if name == "diabetes":
+        y, loss, outputs = ((y - y.mean()) / y.std()).float().unsqueeze(1), "mse_loss", 1
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:samples]
+    return Data(x[order], y[order], loss, {"inputs": x.shape[1], "outputs": outputs})
 
 
 def digits(samples: int | None = None) -> tuple[Tensor, Tensor]:
@@ -185,9 +267,16 @@ def digits(samples: int | None = None) -> tuple[Tensor, Tensor]:
     return x[order], y[order]
 
 
-def train(model: nn.Module, data: tuple[Tensor, Tensor], epochs: int = 10, lr: float = 3e-3) -> nn.Module:
+def train(
+    model: nn.Module,
+    data: tuple[Tensor, Tensor],
+    epochs: int = 10,
+    lr: float = 3e-3,
+    loss: str = "cross_entropy",
+) -> nn.Module:
     """Adam, batches of 64; the order of the samples is the same for all."""
     x, y = data
+    loss_of = getattr(nn.functional, loss)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(1)
     for _ in range(epochs):
@@ -195,15 +284,20 @@ def train(model: nn.Module, data: tuple[Tensor, Tensor], epochs: int = 10, lr: f
             if len(index) < 2:
                 continue
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x[index]), y[index]).backward()
+            loss_of(model(x[index]), y[index]).backward()
             optimizer.step()
     return model
 
 
 @torch.no_grad()
 def accuracy(model: nn.Module, data: tuple[Tensor, Tensor]) -> float:
+    """The share of samples that it gets right; for numbers, of the variance that it explains."""
     was = model.training
     model.eval()
-    share = float((model(data[0]).argmax(1) == data[1]).float().mean())
+    out, y = model(data[0]), data[1]
+    if y.is_floating_point():
+        share = 1 - float((out - y).square().mean() / y.var())
+    else:
+        share = float((out.argmax(1) == y).float().mean())
     model.train(was)
     return share

@@ -102,6 +102,61 @@ def test_a_unit_is_dead_over_all_batches_not_over_one() -> None:
     assert found(check(model, [(negative,), (positive,)]), "dead-units") == []
 
 
+def test_units_that_face_away_from_the_data_are_a_note() -> None:
+    model, data = mlp(), batch(samples=512)
+    with torch.no_grad():
+        model[2].weight[:10] -= 0.05  # of ordinary size, against inputs that are all positive
+        model[2].bias[:10] = -0.1
+    report = check(model, data, "cross_entropy")
+    (finding,) = [f for f in report.findings if f.rule_name == "dead-units" and f.layer == "3"]
+    assert finding.severity == "note"
+    assert {*range(10)} <= {*finding.units}
+    with torch.no_grad():
+        model[2].weight[:10] *= 30
+    assert found(check(model, data, "cross_entropy"), "dead-units") == ["3"]
+
+
+@pytest.mark.parametrize("how", ["module", "function", "halves", "interleaved", "glu"])
+def test_gated_units_of_ours_are_seen(how: str) -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mlp = softknee.nn.GatedMLP(64, 32, bias=True)
+            self.gate, self.up, self.both = nn.Linear(64, 32), nn.Linear(64, 32), nn.Linear(64, 64)
+            self.down, self.head = nn.Linear(32, 64), nn.Linear(64, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if how == "module":
+                return self.head(x + self.mlp(x))
+            if how == "function":
+                h = softknee.functional.geglu(self.gate(x), self.up(x))
+            elif how == "glu":
+                h = softknee.functional.glu(self.both(x))
+            else:
+                h = softknee.functional.swiglu(self.both(x), interleaved=how == "interleaved")
+            return self.head(x + self.down(h))
+
+    model, data = Gated(), batch()
+    assert check(model, data, "cross_entropy").healthy
+    gate = {"module": model.mlp.gate_proj, "function": model.gate}.get(how, model.both)
+    part = {"halves": slice(0, 32), "interleaved": slice(0, None, 2), "glu": slice(32, None)}.get(
+        how, slice(None)
+    )
+    with torch.no_grad():
+        gate.bias[part] = -25
+    report = check(model, data, "cross_entropy", fix=True)
+    (finding,) = report.findings
+    name = {"module": "mlp.unit", "function": "gate"}.get(how, "both")
+    assert (finding.rule_name, finding.layer, finding.severity) == ("collapsed-gate", name, "error")
+    assert "The bias" in finding.cause
+    assert report.repaired is not None
+    assert check(report.repaired, data, "cross_entropy").healthy
+    with softknee.watch(model, every=1) as watch:
+        for _ in range(2):
+            F.cross_entropy(model(data[0]), data[1]).backward()
+    assert [f.rule_name for f in watch.report().findings] == ["collapsed-gate"]
+
+
 def test_a_channel_is_a_unit() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
     nn.init.constant_(model[0].bias[:4], -50)

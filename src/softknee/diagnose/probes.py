@@ -105,6 +105,7 @@ class Site:
     gradient_bad: bool = False
     dim: int = -1
     layer: str = ""  # what it is called in findings
+    gate: bool = False  # of a gated unit: its value multiplies another
     same: bool = False  # on everything that was seen, f(z) = z
     index: int = -1  # of its call
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -18,8 +18,9 @@ from torch.overrides import TorchFunctionMode
 from softknee.catalogue.definition import Definition
 from softknee.diagnose.graph import Call, Graph, kind_of
 from softknee.diagnose.probes import Site, by_unit, slope_at
-from softknee.nn import recognise
+from softknee.nn import gates, recognise
 from softknee.nn.functional import observed
+from softknee.nn.runtime import runtime
 
 __all__ = ["Recorder", "arguments_of", "tensors_in"]
 
@@ -77,7 +78,7 @@ class Recorder(TorchFunctionMode):
         self._alive: list[Any] = []  # so that ids stay unique during the run
         self._counts: Counter[str] = Counter()
         self._hooks: list[Any] = []
-        self._observing: Any = None
+        self._observing = ExitStack()
         self._inside = False
         self._whole: list[
             tuple[nn.Module, recognise.Known, Tensor, Tensor]
@@ -95,13 +96,13 @@ class Recorder(TorchFunctionMode):
             if name:
                 self._hooks.append(module.register_forward_pre_hook(self._entered))
                 self._hooks.append(module.register_forward_hook(self._left, always_call=True))
-        self._observing = observed(self._ours)
-        self._observing.__enter__()
+        self._observing.enter_context(observed(self._ours))
+        self._observing.enter_context(gates.dispatched())
         return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        self._observing.__exit__(None, None, None)
+        self._observing.close()
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
@@ -153,11 +154,42 @@ class Recorder(TorchFunctionMode):
             found = arguments_of(definition, args, kwargs)
             if found is not None:
                 return self._activation(definition, args[0], *found, lambda: function(*args, **kwargs))
+        if gates.is_unit(function) and (unit := gates.opened(function, args, kwargs)) is not None:
+            return self._unit(unit, function, args, kwargs)
         name = getattr(function, "__name__", "")
         sources = [self._of[id(t)] for t in tensors_in((args, kwargs)) if id(t) in self._of]
         result = function(*args, **kwargs)
         if sources:
             self._recorded(name, args, kwargs, tuple(sources), result)
+        return result
+
+    def _unit(self, unit: gates.Opened, function: Any, args: Any, kwargs: Any) -> Any:
+        """A gated unit of ours: an activation whose value multiplies the other input."""
+        gate, up = unit.gate.detach(), unit.up.detach()
+        for part, whole in zip((gate, up), unit.given, strict=True):
+            if id(whole) in self._of:
+                call = self._new("pass", "chunk", (self._of[id(whole)],))
+                call.shape = tuple(part.shape)
+                call.details["part"] = unit.part
+                self._remember(part, call)
+        values, choices = unit.values, unit.choices
+        with torch.no_grad():
+            opening = self._activation(
+                unit.activation,
+                gate,
+                values,
+                choices,
+                lambda: runtime(unit.activation)(gate, values, choices),
+            )
+        result = function(*args, **kwargs)
+        if id(opening) in self._of:
+            last = self.graph.calls[self._of[id(opening)]]
+            if last.site is not None:
+                last.site.gate = True
+            sources = tuple(self._of[id(t)] for t in (opening, up) if id(t) in self._of)
+            call = self._new("mul", function.__name__, sources)
+            call.shape = tuple(result.shape)
+            self._remember(result, call)
         return result
 
     def _recorded(self, name: str, args: Any, kwargs: Any, sources: tuple[int, ...], result: Any) -> None:

@@ -31,7 +31,7 @@ from softknee.diagnose.trace import Recorder, tensors_in
 from softknee.kernels import moments
 from softknee.kernels.moments import ROWS
 from softknee.lang.nodes import number, symbol, where
-from softknee.nn import launch, recognise
+from softknee.nn import gates, launch, recognise
 from softknee.nn.pointwise import Call, Output, Pointwise, Term
 
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ class _Light(Recorder):
         self._order: Counter[str] = Counter()
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not self.full and not self._inside and recognise.called_by(function)[0] is None:
+        if not (self.full or self._inside or recognise.called_by(function)[0] or gates.is_unit(function)):
             return function(*args, **(kwargs or {}))
         return super().__torch_function__(function, types, args, kwargs)
 

@@ -8,7 +8,9 @@ the halves) are all that is saved.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +29,7 @@ from softknee.nn.pointwise import Call
 from softknee.nn.recognise import Known
 from softknee.nn.runtime import Runtime, runtime, shaped
 
-__all__ = ["GatedMLP", "GatedUnit", "gated_unit", "unit_of"]
+__all__ = ["GatedMLP", "GatedUnit", "Opened", "dispatched", "gated_unit", "is_unit", "opened", "unit_of"]
 
 
 def _apply(
@@ -465,6 +467,75 @@ def unit_of(called: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] |
     else:
         return None
     return recognise.with_values(definition, given.get)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a call of a gated unit is made of: the two inputs, and the activation of the first.
+
+    given: the tensors that the two come from; one and the same where they are its halves. part: which elements
+    of its dimension are the gate then."""
+
+    gate: Tensor
+    up: Tensor
+    given: tuple[Tensor, Tensor]
+    part: slice
+    activation: Definition
+    values: dict[str, Any]
+    choices: dict[str, Any]
+
+
+def is_unit(called: Any) -> bool:
+    """Whether a function is a gated unit of ours."""
+    return isinstance(getattr(called, "gate", None), Gate) or called is gated_unit or called is bilinear
+
+
+def opened(called: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
+    """None where the function is no gated unit. The limit of the gate is applied."""
+    named = getattr(called, "gate", None)
+    if called is gated_unit:
+        order: tuple[str, ...] = ("gate", "up", "activation")
+    elif called is bilinear and "weight" not in kwargs and len(args) < 3:
+        named, order = _functions["bilinear"].gate, ("gate", "up")  # type: ignore[attr-defined]
+    elif isinstance(named, Gate):
+        order = ("input", "dim") if named.torch else ("gate", "up", *named.definition.positional)
+    else:
+        return None
+    given = dict(zip(order, args, strict=False)) | dict(kwargs)
+    activation = catalogue.get(given.get("activation", USUAL) if named is None else named.activation)
+    given = {**({} if named is None else named.defaults), **given}
+    gate, up = given.get("gate"), given.get("up")
+    if named is not None and named.torch:
+        gate, up = (gate, given["input"]) if gate is not None else (given["input"], None)
+    if not isinstance(gate, Tensor):
+        return None
+    whole, part = (gate, gate if up is None else up), slice(None)
+    if up is None:
+        first = given.get("gate_first", named is None or named.gate_first)
+        interleaved = given.get("interleaved", named is not None and named.interleaved)
+        gate, up = parts.Layout(given.get("dim", -1), 2, interleaved, not first).parts(gate)
+        n = gate.shape[given.get("dim", -1)]
+        part = slice(int(not first), None, 2) if interleaved else slice(0, n) if first else slice(n, None)
+    limit = given.get("limit", float("inf"))
+    if isinstance(limit, Tensor) or limit != float("inf"):
+        gate = torch.minimum(gate, torch.as_tensor(limit, dtype=gate.dtype, device=gate.device))
+    values = {p.name: given[p.name] for p in activation.parameters if given.get(p.name) is not None}
+    choices = {n: given[n] for n in activation.choices if n in given}
+    return Opened(gate, up, whole, part, activation, values, choices)
+
+
+@contextmanager
+def dispatched() -> Iterator[None]:
+    """Within the block, modes that watch torch's functions see the calls of gated units, too: these do not take
+    their short way."""
+    scopes = [made.__globals__ for made in _functions.values()]
+    for scope in scopes:
+        scope["_exact"] = None
+    try:
+        yield
+    finally:
+        for scope in scopes:
+            scope["_exact"] = Tensor
 
 
 def __getattr__(name: str) -> Any:

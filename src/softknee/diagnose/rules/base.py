@@ -105,9 +105,12 @@ class Context:
         return [s for s in self.sites if s.moments.samples and self.is_gate(s)]
 
     def is_gate(self, site: Site) -> bool:
-        """Bounded between 0 and 1, and multiplied with something that depends on data."""
-        return site.profile.squashing and any(
-            c.kind == "mul" for c in self.graph.forward(self.call_of(site), ("pass", "other", "dropout"))
+        """The gate of a gated unit; or bounded between 0 and 1, and multiplied with something that depends on data."""
+        return site.gate or (
+            site.profile.squashing
+            and any(
+                c.kind == "mul" for c in self.graph.forward(self.call_of(site), ("pass", "other", "dropout"))
+            )
         )
 
     def normalised_between(self, site: Site) -> bool:

@@ -19,7 +19,9 @@ __all__ = ["RULES", "cause_of_shift", "reset_units"]
 FEW = 200  # samples from which on a unit that is never alive is believed to be dead
 DEVIATIONS = 3.0  # with fewer samples, its input must also lie this many deviations from where it would live
 NOTABLE, MOST = 0.1, 0.9  # of a layer's units
-BORN = 0.5  # the same for an untrained network in which neither scale nor bias is to blame
+NEAR = 4.0  # times what is usual in the layer: so far out lie units that were drawn that way, and may wake up
+ASLEEP = 0.5  # of a layer's units: from here on these are a warning, too
+OPEN, SHUT = 0.99, 0.01
 
 
 def _severity(share: float) -> Severity:
@@ -88,7 +90,7 @@ def cause_of_shift(context: Context, site: Site, units: Tensor) -> tuple[str, st
     scale = weight_scale(affine) if affine is not None else None
     if scale is not None and affine is not None:
         expected = max(site.profile.gain if site.profile.gain < 10 else 1.0, 1.0)
-        rows = _row_scales(affine, units)
+        rows = _row_scales(affine, units, _part(context, site))
         if rows > 3 * expected and from_inputs < 10:
             return (
                 "weights",
@@ -117,6 +119,13 @@ def cause_of_shift(context: Context, site: Site, units: Tensor) -> tuple[str, st
     return "unknown", "Neither the bias nor the size of the weights or inputs explains it.", [shown]
 
 
+def _part(context: Context, site: Site) -> slice:
+    """Which outputs of the layer before it are its input: all, but for a gated unit that halves one tensor."""
+    before = context.graph.source(context.call_of(site), ())
+    part: slice = before.details.get("part", slice(None)) if before is not None else slice(None)
+    return part
+
+
 def _bias(context: Context, site: Site, units: Tensor) -> tuple[Tensor | None, str]:
     call = context.graph.source(context.call_of(site), ("pass", "dropout", "other"))
     if call is None:
@@ -124,15 +133,17 @@ def _bias(context: Context, site: Site, units: Tensor) -> tuple[Tensor | None, s
     bias: Any = call.bias
     if call.kind == "norm":
         bias = getattr(context.modules.get(call.module), "bias", None)
+    if isinstance(bias, Tensor):
+        bias = bias[_part(context, site)]
     if not isinstance(bias, Tensor) or bias.numel() != len(units):
         return None, ""
     return bias.detach().cpu().double()[units], f"of '{call.module}'" if call.module else ""
 
 
-def _row_scales(affine: Call, units: Tensor) -> float:
+def _row_scales(affine: Call, units: Tensor, part: slice) -> float:
     w = affine.weight.detach()
     if affine.name == "linear" or (affine.name.startswith("conv") and "transpose" not in affine.name):
-        if w.shape[0] == len(units):
+        if len(w := w[part]) == len(units):
             w = w[units.to(w.device)]
         return float(w.double().flatten(1).norm(dim=1).median())
     found = weight_scale(affine)
@@ -161,6 +172,19 @@ _FIXES = {
 }
 
 
+def _far(site: Site, dead: Tensor, history: Any) -> Tensor:
+    """The dead units that something threw out: their inputs lie where those of the others never come, or they
+    died while they were watched. A healthy network has some that face away from its data, in reach."""
+    if bool(dead.all()):
+        return dead
+    usual = float(site.moments.per_unit("zz")[~dead].median().sqrt())
+    far = dead & ((site.moments.per_unit("z") - _edge(site)).abs() > NEAR * usual)
+    if history is not None:
+        for unit, _ in history.died:
+            far[unit] = dead[unit]
+    return far
+
+
 def _dead(rule: Rule, context: Context) -> Iterator[Finding]:
     for site in context.hidden_sites:
         m = site.moments
@@ -187,9 +211,11 @@ def _dead(rule: Rule, context: Context) -> Iterator[Finding]:
                     which = "moved"
                     cause = f"Steps that are too large threw them there: one moved the weights by {percent(max(steps))}."
         usual = site.profile.flat_share
-        severity = _severity(share)
-        if severity == WARNING and not context.trained and which in ("birth", "unknown") and share < BORN:
-            severity = NOTE  # deep rectifier networks are born with such units, and many of them wake up
+        severity = (
+            _severity(share)
+            if share >= ASLEEP
+            else _severity(float(_far(site, dead, history).double().mean()))
+        )
         yield rule.finding(
             severity,
             site.layer,
@@ -262,23 +288,30 @@ def _saturated(rule: Rule, context: Context) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _collapsed(site: Site) -> tuple[Tensor, Tensor]:
+    """Which gates are always open, and which always shut. One without an upper bound has no state that is open: it is
+    shut where it is flat."""
+    m = site.moments
+    if site.profile.squashing:
+        return m.f_low.cpu() > OPEN, m.f_high.cpu() < SHUT
+    shut = _stuck(site) if site.profile.flat_below else torch.zeros(site.units, dtype=torch.bool)
+    return torch.zeros_like(shut), shut
+
+
 def _gates(rule: Rule, context: Context) -> Iterator[Finding]:
-    found = [
-        (s.layer, s.moments.f_low.cpu(), s.moments.f_high.cpu(), s.label, s.moments.samples)
-        for s in context.gates
+    found: list[tuple[Site | None, str, Tensor, Tensor, str, int]] = [
+        (s, s.layer, *_collapsed(s), s.label, s.moments.samples) for s in context.gates
     ]
     found += [
-        (c.module, c.details["low"], c.details["high"], c.name, context.samples)
+        (None, c.module, c.details["low"] > OPEN, c.details["high"] < SHUT, c.name, context.samples)
         for c in context.graph.of_kind("gate")
     ]
-    for layer, low, high, label, samples in found:
+    for site, layer, opened, shut, label, samples in found:
         if samples < 16:
             continue
-        opened, shut = low > 0.99, high < 0.01
         share = float((opened | shut).double().mean())
         if share < NOTABLE:
             continue
-        site = next((s for s in context.gates if s.layer == layer), None)
         cause, shown = "The gate's input lies far from zero on every sample.", []
         if site is not None:
             _, cause, shown = cause_of_shift(context, site, opened | shut)
@@ -286,10 +319,12 @@ def _gates(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.finding(
             _severity(share),
             layer,
-            f"{int((opened | shut).sum())} of {len(low)} gates are always {state} ({label})",
+            f"{int((opened | shut).sum())} of {len(shut)} gates are always {state} ({label})",
             [
                 Evidence(
-                    f"{int(opened.sum())} are above 0.99 and {int(shut.sum())} below 0.01 on all {samples:,} samples",
+                    f"{int(opened.sum())} are above {OPEN} and {int(shut.sum())} "
+                    + (f"below {SHUT}" if site is None or site.profile.squashing else "flat")
+                    + f" on all {samples:,} samples",
                     share, 0.0,
                 ),
                 *shown,
@@ -310,7 +345,8 @@ def reset_units(model: nn.Module, finding: Finding, context: Context) -> str | N
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() < 2 or "transpose" in affine.name:
         return None
-    units = [u for u in finding.units if u < weight.shape[0]] or list(range(weight.shape[0]))
+    rows = range(weight.shape[0])[_part(context, site)]
+    units = [rows[u] for u in finding.units if u < len(rows)] or list(rows)
     fan_in = weight[0].numel()
     gain = min(site.profile.gain, 4.0)
     generator = torch.Generator().manual_seed(0)
@@ -336,7 +372,9 @@ RULES = (
         "Transformers 90 % and more, each unit for other samples. Dead is a unit that fires for none. A convolution's "
         "unit is a channel.",
         "One unit that is flat (slope below 1/1000 of the steepest) on every one of 200 samples or more; on fewer, its "
-        "input must also lie 3 standard deviations away. A note below 10 % of a layer's units, an error from 90 %.",
+        "input must also lie 3 standard deviations away. A note below 10 % of a layer's units, an error from 90 %. Units "
+        "whose inputs stay within 4 times what is usual in the layer were drawn that way and may wake up: up to half of "
+        "a layer they are a note.",
         "Find out whether the bias, the weights, the input or the step size put them there (the finding says), and draw "
         "their weights anew.",
         Example(
@@ -375,7 +413,8 @@ RULES = (
         "SK103", "collapsed-gate", "Gates that are always open or always shut",
         "A gate multiplies a signal by a number from 0 to 1 that depends on the input. One that is above 0.99, or below "
         "0.01, for every sample decides nothing and hardly learns.",
-        "10 % of a gate's units, on 16 samples or more. Gates inside fused recurrent layers cannot be seen.",
+        "10 % of a gate's units, on 16 samples or more. A gate without an upper bound, as in SwiGLU, is shut where its "
+        "activation is flat. Gates inside fused recurrent layers cannot be seen.",
         "Set the bias of the gate to 0 (or to +1 where it should start open) and draw its weights anew.",
         Example(
             """
