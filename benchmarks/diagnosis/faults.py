@@ -47,12 +47,11 @@ def _dead(seed: int) -> Iterator[Planted]:
 
     for act in ("relu", "relu6", "ours: mish"):
         for layer in (0, 2, 4):
-            for share in (0.15, 0.3, 1.0):
-                for bias in (-10.0, -60.0):
-                    model, healthy = _twin("mlp", act, seed)
-                    model[layer].bias[: int(64 * share)] = bias * (1 + 2 * (act == "ours: mish"))
-                    where = (str(layer), str(layer + 1))
-                    yield fault(f"{act}, {share:.0%}, bias {bias:g}", model, where, healthy)
+            for share, bias in ((0.15, -60.0), (0.3, -30.0 if act == "ours: mish" else -10.0), (1.0, -60.0)):
+                model, healthy = _twin("mlp", act, seed)
+                model[layer].bias[: int(64 * share)] = bias
+                where = (str(layer), str(layer + 1))
+                yield fault(f"{act}, {share:.0%}, bias {bias:g}", model, where, healthy)
     for layer in range(3):
         model, healthy = _twin("functional", "relu", seed)
         model.layers[layer].bias[:20] = -20

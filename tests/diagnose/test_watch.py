@@ -64,6 +64,21 @@ def test_born_dead_died_and_revived() -> None:
     assert any("1 died, the first after step 11" in str(e) for e in finding.evidence)
 
 
+def test_what_died_within_the_last_windows_is_dead() -> None:
+    model = net()
+
+    @torch.no_grad()
+    def act(i: int) -> None:
+        if i == 7:
+            model[0].bias[:3] = -50
+
+    with watch(model, every=1, window=4) as w:
+        train(model, 12, each=act)
+    (finding,) = [f for f in w.report().findings if f.rule_name == "dead-units" and f.layer == "1"]
+    assert finding.units == (0, 1, 2)
+    assert finding.severity == "warning"
+
+
 def test_it_measures_what_check_measures() -> None:
     model, x = net(), torch.randn(256, 8)
     with watch(model, every=1) as w:

@@ -709,6 +709,9 @@ class Watch:
         for watched in self._sites.values():
             site = watched.site
             site.moments = _added_up(watched)
+            if site.moments.sums is not None:  # what died within the window is dead now
+                last, since = self._last(watched)
+                site.moments.sums[4] *= (last >= since).to(site.moments.sums)
             found = watched.board.gradients
             into, out = (found.get((watched.number, n), {}) for n in ("gradient_in", "gradient_out"))
             last = sorted({*into, *out})[-self.window :]
@@ -729,6 +732,12 @@ class Watch:
         context.steps = timeline
         did = f"{timeline.steps:,} training steps, one in {self.every} observed; findings are of the last {self.window} to {2 * self.window}"
         return judged(Measured(context, list(self.unseen), did), timeline)
+
+    def _last(self, watched: _Watched) -> tuple[Tensor, int]:
+        """(by unit, the last step at which it had a slope, the first step of the last window)"""
+        steps = watched.rows()[0]
+        since = steps[-self.window] if len(steps) >= self.window else (steps or (0,))[0]
+        return _greatest(watched.board.last_alive[watched.columns]), since
 
     def _history(self, watched: _Watched, context: Context) -> History:
         site, board = watched.site, watched.board
@@ -755,8 +764,7 @@ class Watch:
         series["update"] = tuple(
             float(self._updates[s][weight]) if weight in self._updates.get(s, {}) else math.nan for s in steps
         )
-        last = _greatest(board.last_alive[watched.columns])
-        since = steps[-self.window] if len(steps) >= self.window else (steps or (0,))[0]
+        last, since = self._last(watched)
         return History(
             site.layer, site.label, site.units, steps, series,
             tuple((last < 0).nonzero().flatten().tolist()),

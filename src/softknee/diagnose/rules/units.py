@@ -272,7 +272,9 @@ def _saturated(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.finding(
             severity,
             site.layer,
-            f"{int(stuck.sum())} of {site.units} units sit where {site.label} is flat",
+            f"{int(stuck.sum())} of {site.units} units sit where {site.label} is flat"
+            if share
+            else f"{percent(flat)} of the values lie where {site.label} is flat",
             [
                 Evidence(
                     f"{percent(flat)} of the values have a slope below {percent(FLAT)} of the steepest; standard normal "
