@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from functools import cache
+import sys
+from functools import cache, partial
+from pathlib import Path
 
 from softknee import catalogue
 from softknee.claims import TOPICS, Entry, Record, entries, records
 from softknee.claims.record import kind
+from softknee.show import claims as drawing
 from softknee.show.claims import cell, dark, picture
+
+sys.path.insert(0, str(Path(__file__).parent))
+from picture import kept
 
 _MARKS = {
     "holds": "holds",
@@ -46,7 +53,7 @@ def pages() -> dict[str, str]:
     for one, record in ledger():
         found[f"claims/{one.name}.md"] = page(one, record)
         for i, figure in enumerate(record.figures, 1):
-            drawn = picture(figure)
+            drawn = kept(partial(picture, figure), figure, inspect.getsource(drawing))
             found[f"claims/{one.name}-{i}-light.svg"] = drawn
             found[f"claims/{one.name}-{i}-dark.svg"] = dark(drawn)
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import math
 import re
 import sys
@@ -34,7 +35,7 @@ from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
 from softknee.lang.mathml import latex_to_mathml
 from softknee.lang.nodes import Node, rebuild, substitute
-from softknee.show import words
+from softknee.show import plot, words
 from softknee.testing import BOUNDS
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -55,6 +56,11 @@ def inline(latex: str) -> str:
 
 def displayed(latex: str) -> str:
     return f'<div class="sk-formula">{latex_to_mathml(latex)}</div>\n'
+
+
+def in_a_cell(text: str) -> str:
+    """With bars that do not end a cell of a table."""
+    return text.replace("|", "&#124;")
 
 
 def value(number: object) -> str:
@@ -300,12 +306,13 @@ def overview() -> str:
             f"## {family[:1].upper()}{family[1:]} {{ #{slug(family)} }}\n",
             catalogue.FAMILIES.get(family, "") + "\n",
         ]
+        parts.append('<div class="sk-overview" markdown>\n')
         parts.append("| | f(x) | when to use it |\n| --- | --- | --- |")
         parts += [
-            f"| [{d.name}]({d.name}.md) | {inline(to_latex(printed(d, d.chosen({}))))} | {d.use} |"
+            f"| [{d.name}]({d.name}.md) | {in_a_cell(inline(to_latex(printed(d, d.chosen({})))))} | {d.use} |"
             for d in members
         ]
-        parts.append("")
+        parts.append("\n</div>\n")
     return "\n".join(parts)
 
 
@@ -435,7 +442,7 @@ def finding_of(rule: Rule) -> str:
     ]
     return "\n".join(
         textwrap.fill(
-            line, 90, initial_indent=line[: len(line) - len(line.lstrip())], subsequent_indent="    "
+            line, 78, initial_indent=line[: len(line) - len(line.lstrip())], subsequent_indent="    "
         )
         for line in lines
     )
@@ -453,24 +460,70 @@ def rules_overview() -> str:
 
 # The hook
 
+_COMMANDED = re.compile(r"<!-- picture: (.+?) -->")
+
+
+def commanded() -> dict[str, str]:
+    """The pictures of the commands that docs/pictures.md shows, where these stand."""
+    found = {}
+    source = (Path(__file__).parents[1] / "docs" / "pictures.md").read_text(encoding="utf-8")
+    for number, arguments in enumerate(_COMMANDED.findall(source), 1):
+        for shade, option in (("light", ""), ("dark", " --dark")):
+            found[f"pictures-{number}-{shade}.svg"] = picture.kept(
+                partial(picture.of_command, arguments + option), arguments + option, inspect.getsource(plot)
+            )
+    return found
+
+
+def shown_command(number: int, arguments: str) -> str:
+    name = arguments.replace('"', "")
+    images = (f"![softknee plot {name}](pictures-{number}-{s}.svg#only-{s})" for s in ("light", "dark"))
+    return (
+        f"```bash\nsoftknee plot {arguments}\n```\n\n"
+        '<div class="sk-plot" markdown>\n' + "\n".join(images) + "\n</div>\n"
+    )
+
 
 def pages() -> dict[str, str]:
     found = {"activations/index.md": overview()}
     found |= {f"activations/{d.name}.md": page(d) for d in catalogue.all_definitions()}
+    drawing = inspect.getsource(picture)
     for d in catalogue.all_definitions():
-        drawn = picture.one(d)
+        drawn = picture.kept(partial(picture.one, d), d.name, d.expression, d.parameters, d.kinks, drawing)
         found |= {
             f"activations/{d.name}-light.svg": drawn,
             f"activations/{d.name}-dark.svg": picture.dark(drawn),
         }
+    found |= commanded()
     found["rules/index.md"] = rules_overview()
     found |= {f"rules/{r.name}.md": rule_page(r) for r in RULES.values()}
     found |= claims_pages.pages()
     found |= chapters.pages()
+    found |= notebooks()
     found["reference/python.md"] = python_reference()
     if COMMAND_LINE:
         found["reference/command-line.md"] = command_line_reference()
     found["explorer.html"] = explorer.page(site="")
+    return found
+
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
+
+
+def notebooks() -> dict[str, str]:
+    """A page for each notebook, with its code, and the notebook itself to take along."""
+    found = {}
+    for path in NOTEBOOKS:
+        text = path.read_text(encoding="utf-8")
+        parts = []
+        for cell in json.loads(text)["cells"]:
+            source = "".join(cell["source"])
+            code = cell["cell_type"] == "code"
+            parts.append(
+                f"```python\n{source}\n```" if code else source.replace("<details>", "<details markdown>")
+            )
+        parts.insert(1, f"[Take the notebook along]({path.name}){{ .md-button }}")
+        found |= {f"notebooks/{path.stem}.md": "\n\n".join(parts) + "\n", f"notebooks/{path.name}": text}
     return found
 
 
@@ -491,6 +544,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     filled["reference"] = {"Reference": references}
     for entry in config.nav or []:
         if isinstance(entry, dict) and "Learn" in entry:
+            entry["Learn"].append({"Notebooks": [f"notebooks/{path.stem}.md" for path in NOTEBOOKS]})
             entry["Learn"].append(chapters.navigation())
     config.nav = [
         filled.get(next(iter(entry.values())), entry)
@@ -523,6 +577,8 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         markdown = re.sub(
             r"^# .*\n", lambda head: f"{head[0]}\n{links}", markdown, count=1, flags=re.MULTILINE
         )
+    for number, found in enumerate(_COMMANDED.findall(markdown), 1):
+        markdown = markdown.replace(f"<!-- picture: {found} -->", shown_command(number, found))
     markdown = re.sub(r"<!-- live ([0-9]+rem): (\S+) -->", live, markdown)
     return re.sub(r"<!-- generated: ([a-z-]+) -->", fill, markdown)
 

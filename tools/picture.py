@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import math
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -121,3 +129,29 @@ def one(d: Definition) -> str:
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(handles[::-1], labels[::-1], frameon=False, labelcolor=INK)
         return svg(figure)
+
+
+def kept(draw: Callable[[], str], *depends: object) -> str:
+    """What `draw` returns, or what it returned when everything it depends on was the same; in .cache, where
+    `git clean` finds it."""
+    key = hashlib.sha256(repr((mpl.__version__, *depends)).encode()).hexdigest()
+    path = Path(__file__).parents[1] / ".cache" / "pictures" / f"{key}.svg"
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        drawn = draw()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}")
+    new.write_text(drawn, encoding="utf-8")
+    new.replace(path)
+    return drawn
+
+
+def of_command(arguments: str) -> str:
+    """What `softknee plot` draws with these arguments."""
+    from softknee.cli.look import commands
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        path = Path(folder) / "picture.svg"
+        commands(["plot", *shlex.split(arguments), "--out", str(path)], standalone_mode=False)
+        return re.sub(r"<metadata>.*?</metadata>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
