@@ -24,7 +24,7 @@ def test_import_alone_loads_nothing_heavy() -> None:
 
 
 def test_import_alone_is_fast() -> None:
-    code = "import time; t = time.perf_counter(); import softknee; print(time.perf_counter() - t)"
+    code = "import time; t = time.process_time(); import softknee; print(time.process_time() - t)"
     best = min(float(_python(code)) for _ in range(5))
     assert best < SECONDS, f"import softknee takes {best:.3f} s"
 
