@@ -52,7 +52,7 @@ def hit(fault: Planted, report: Any) -> bool:
     )
 
 
-def faults(data: Data, epochs: int, seeds: int) -> dict[str, Any]:
+def faults(data: Data, epochs: int, seeds: int, repairs: bool) -> dict[str, Any]:
     found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     repaired: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     scores: dict[str, list[float]] = defaultdict(list)
@@ -66,7 +66,7 @@ def faults(data: Data, epochs: int, seeds: int) -> dict[str, Any]:
     repairable = {r.name for r in RULES.values() if r.repair is not None}
     for fault in track([f for s in range(seeds) for f in planted(s)], "planted faults"):
         x, y = fault.inputs(data.x), data.y
-        wanted = fault.rule in repairable and fault.healthy is not None
+        wanted = repairs and fault.rule in repairable and fault.healthy is not None
         report = softknee.check(fault.model, (x, y), fault.loss, optimizer=fault.optimizer, fix=wanted)
         name = f"{fault.rule}, {fault.what}, {fault.layers}"
         found[fault.rule][1] += 1
@@ -92,11 +92,15 @@ def faults(data: Data, epochs: int, seeds: int) -> dict[str, Any]:
             unrepaired.append(f"{name}: {reached}, {report.repair.applied if report.repair else ()}")
             print("unrepaired:", unrepaired[-1], flush=True)
     total = [sum(v[k] for v in found.values()) for k in (0, 1)]
-    mended = [sum(v[k] for v in repaired.values()) for k in (0, 1)]
-    return {
+    result: dict[str, Any] = {
         "found": {rule: f"{a} of {b}" for rule, (a, b) in sorted(found.items())},
         "recall": total[0] / total[1],
         "missed": missed,
+    }
+    if not repairs:
+        return result
+    mended = [sum(v[k] for v in repaired.values()) for k in (0, 1)]
+    return result | {
         "repaired": {rule: f"{a} of {b}" for rule, (a, b) in sorted(repaired.items())},
         "repaired share": mended[0] / mended[1],
         "unrepaired": unrepaired,
@@ -161,15 +165,15 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, default=15, help="of training")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--skip", choices=("faults", "healthy"))
+    parser.add_argument("--skip", nargs="*", choices=("faults", "healthy", "repairs"), default=())
     parser.add_argument("--pretrained", action="store_true")
     parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "diagnosis.json")
     given = parser.parse_args()
     result = json.loads(given.out.read_text(encoding="utf-8")) if given.skip and given.out.exists() else {}
     result["torch"] = torch.__version__
-    if given.skip != "faults":
-        result |= faults(data_set("digits"), given.epochs, 1)
-    if given.skip != "healthy":
+    if "faults" not in given.skip:
+        result |= faults(data_set("digits"), given.epochs, 1, "repairs" not in given.skip)
+    if "healthy" not in given.skip:
         result |= healthy(given.epochs, given.seeds, given.pretrained)
     text = json.dumps(result, indent=1, ensure_ascii=False)
     print(text)
