@@ -171,6 +171,7 @@ def functional_stub() -> str:
     return "\n".join([
         HEADER,
         "from typing import Any, Literal\n",
+        "import torch",
         "from torch import Tensor",
         reexported("torch.nn.functional", theirs),
         *map(function_stub, ours),

@@ -1,7 +1,6 @@
 """Recall, false alarms and repairs of `softknee.check` on networks whose state is known.
 
     python benchmarks/diagnosis/truth.py
-    pip install --no-deps facenet-pytorch resemblyzer  # pretrained networks in their packages, for --pretrained
 
 Planted faults are those of `faults.py`. One counts as found when its rule reports an error or warning in the right
 layer and, where one is stated, names the cause. It counts as repaired when, in the copy that `fix=True` makes, the
@@ -120,8 +119,8 @@ def networks(seeds: int) -> Iterator[tuple[Built, str]]:
                     yield build(family, act, seed, **sizes), name
 
 
-def healthy(epochs: int, seeds: int, pretrained: bool) -> dict[str, Any]:
-    alarms: dict[str, list[str]] = {"trained": [], "untrained": [], "pretrained": []}
+def healthy(epochs: int, seeds: int) -> dict[str, Any]:
+    alarms: dict[str, list[str]] = {"trained": [], "untrained": []}
     rules: Counter[str] = Counter()
     count, slow = Counter(dict.fromkeys(alarms, 0)), []
     sets = {name: data_set(name) for name in DATA}
@@ -144,11 +143,6 @@ def healthy(epochs: int, seeds: int, pretrained: bool) -> dict[str, Any]:
             slow.append(f"{name}, {built.name}: {score:.2f}")
             continue
         judge("trained", f"{name}, {built.name}, {score:.2f}", built.model, data.both, data.loss)
-    if pretrained:
-        from pretrained import packaged
-
-        for name, model, batch in packaged():
-            judge("pretrained", name, model.eval(), batch, None)
     return {
         "healthy networks": dict(count),
         "false alarms": {kind: len(said) for kind, said in alarms.items()},
@@ -166,7 +160,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15, help="of training")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--skip", nargs="*", choices=("faults", "healthy", "repairs"), default=())
-    parser.add_argument("--pretrained", action="store_true")
     parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "diagnosis.json")
     given = parser.parse_args()
     result = json.loads(given.out.read_text(encoding="utf-8")) if given.skip and given.out.exists() else {}
@@ -174,7 +167,7 @@ def main() -> None:
     if "faults" not in given.skip:
         result |= faults(data_set("digits"), given.epochs, 1, "repairs" not in given.skip)
     if "healthy" not in given.skip:
-        result |= healthy(given.epochs, given.seeds, given.pretrained)
+        result |= healthy(given.epochs, given.seeds)
     text = json.dumps(result, indent=1, ensure_ascii=False)
     print(text)
     given.out.write_text(text + "\n", encoding="utf-8")

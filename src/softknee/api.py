@@ -251,7 +251,10 @@ def define(
     if isinstance(function, Node):
         expression, arguments = function, list(parameters)
     elif callable(function):
-        signature = inspect.signature(function).parameters
+        try:
+            signature: Any = inspect.signature(function).parameters
+        except ValueError:  # torch.relu and its like are built in and show none: the input alone
+            signature = ("x",)
         arguments = list(signature)[1:]
         for argument in arguments:
             default = signature[argument].default

@@ -220,3 +220,12 @@ def test_arrays_of_other_kinds() -> None:
     np.testing.assert_array_equal(sk.get("silu")(swapped), sk.get("silu")(swapped.astype("f4")))
     with pytest.raises(TypeError, match=r"astype\(numpy\.float64\)"):
         sk.get("silu")(np.ones(2, np.longdouble))
+
+
+def test_a_built_in_function_of_torch_defines_an_activation() -> None:
+    """It shows no signature: its input alone"""
+    act = sk.define("tanh_of_torch_for_tests", torch.tanh)
+    x = torch.linspace(-3, 3, 7)
+    assert torch.equal(act(x), F.tanh(x))
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        sk.define("prelu_of_torch_for_tests", torch.prelu)
