@@ -11,7 +11,7 @@ import pytest
 import softknee.lang as f
 from softknee.kernels import native, plan
 from softknee.kernels.arrays import run_program
-from softknee.kernels.llvm import Operand
+from softknee.kernels.llvm import Operand, to_llvm
 from softknee.kernels.plan import Plan, kernel_of
 from softknee.kernels.program import Program
 from softknee.kernels.table import _to_odd, table_of
@@ -65,3 +65,17 @@ def test_float64_is_rounded_once(storage: Any, machine: str, monkeypatch: pytest
     if storage == "float16":
         with np.errstate(over="ignore"):
             np.testing.assert_array_equal(found, x.astype(np.float16))
+
+
+def test_few_instructions_take_narrower_registers_where_wide_ones_slow_a_processor_down() -> None:
+    machine = frozenset({"avx512f", "prefer-256-bit"})
+
+    def narrow(expression: Node, storage: Any, features: frozenset[str] = machine) -> bool:
+        kernel = kernel_of(Plan(((expression, Operand(storage)),), (("x", Operand(storage)),)))
+        return '"prefer-vector-width"="256"' in to_llvm(kernel, features)
+
+    relu = f.where(X > 0, X, 0)
+    assert narrow(relu, "float32")
+    assert not narrow(relu, "float32", machine - {"prefer-256-bit"})
+    assert not narrow(f.exp(X), "float32")
+    assert not narrow(X * f.sigmoid(X), "bfloat16")  # few instructions, but one of them gathers

@@ -579,7 +579,8 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     entry_end = t.lines.index("  br label %unit")
     t.lines[entry_end:entry_end] = slots
     attributes = ["nounwind", '"no-frame-pointer-elim"="false"']
-    narrow_will_do = len(kernel.program) <= LIGHT and not any(".512(" in d for d in t.declared)
+    wide = any(".512(" in d or "gather" in d for d in t.declared)
+    narrow_will_do = len(kernel.program) <= LIGHT and not wide
     if "prefer-256-bit" in features and narrow_will_do:
         attributes += ['"prefer-vector-width"="256"', '"min-legal-vector-width"="0"']
     head = "".join(f"; {line}\n" for line in kernel.header.splitlines())
@@ -776,7 +777,7 @@ done:
     return "@runtime = external global [10 x ptr]\n\n" + "\n".join(lines) + "\n"
 
 
-#: instructions that half as wide registers do as soon: the time goes into memory
+#: instructions, no gathers among them, that half as wide registers do as soon: the time goes into memory
 LIGHT = 30
 #: elements of a row in one unit of work
 CHUNK = 4096
