@@ -579,8 +579,8 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     entry_end = t.lines.index("  br label %unit")
     t.lines[entry_end:entry_end] = slots
     attributes = ["nounwind", '"no-frame-pointer-elim"="false"']
-    wide = any(".512(" in d or "gather" in d for d in t.declared)
-    narrow_will_do = len(kernel.program) <= LIGHT and not wide
+    widest = any(".512(" in d or "gather" in d for d in t.declared)
+    narrow_will_do = len(kernel.program) <= LIGHT and not widest
     if "prefer-256-bit" in features and narrow_will_do:
         attributes += ['"prefer-vector-width"="256"', '"min-legal-vector-width"="0"']
     head = "".join(f"; {line}\n" for line in kernel.header.splitlines())
