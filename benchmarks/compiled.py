@@ -1,6 +1,6 @@
 """softknee beside torch.compile of torch's own function: calls once compiled, and the first call.
 
-    python benchmarks/compiled.py                  # everything; some ten minutes on two cores
+    python benchmarks/compiled.py                  # everything; a quarter of an hour on two cores
     python benchmarks/compiled.py gelu tanh        # these only
     python benchmarks/compiled.py --first          # the first calls alone
 
@@ -20,6 +20,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -74,16 +75,23 @@ def main() -> None:
         parser.error(f"{unknown[0]!r}: one of {', '.join(bench.usual())}")
     console = Console(stderr=True)
     run = bench.settings(torch.get_num_threads(), 0.01) | {"peer": "torch.nn.functional, torch.compile"}
-    rows = [run | {"torch_compile": "inductor, dynamic=False"}]
-    for name in track(names, "First calls", console=console, transient=True):
-        rows.append({"function": name, "first": first_calls(name)})
+    rows: list[dict[str, Any]] = []
     cases = [] if given.first else bench.cases([(n, {}) for n in names], SIZES, ["float32"], bench.PASSES)
-    for case in track(list(cases), "Measuring", console=console, transient=True):
-        torch._dynamo.reset()
-        bench._peer.cache_clear()
-        found = bench.measure(*case, peers=("torch.compile",), repetitions=given.repetitions)
-        rows += [asdict(m) for m in found]
-    given.out.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    with given.out.open("w", encoding="utf-8") as file:
+
+        def keep(*found: dict[str, Any]) -> None:
+            rows.extend(found)
+            file.write("".join(json.dumps(r) + "\n" for r in found))
+            file.flush()
+
+        keep(run | {"torch_compile": "inductor, dynamic=False"})
+        for name in track(names, "First calls", console=console, transient=True):
+            keep({"function": name, "first": first_calls(name)})
+        for case in track(list(cases), "Measuring", console=console, transient=True):
+            torch._dynamo.reset()
+            bench._peer.cache_clear()
+            found = bench.measure(*case, peers=("torch.compile",), repetitions=given.repetitions)
+            keep(*map(asdict, found))
     first = [r["first"] for r in rows if "first" in r]
     for who in ("softknee", "torch.compile"):
         times = sorted(f[who] for f in first)
