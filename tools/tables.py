@@ -92,7 +92,8 @@ def compiled() -> str:
         cells = []
         for n in sizes:
             ratios = [r["ratio"] for r in measured if (r["passes"], r["size"]) == (passes, n)]
-            cells.append(f"{geometric_mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+            mean = f"{geometric_mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+            cells.append(mean)
         lines.append(f"| {passes.replace('+', ' and ')} | " + " | ".join(cells) + " |")
     ours, theirs = (median(f[who] for f in first) for who in ("softknee", "torch.compile"))
     lines += [
