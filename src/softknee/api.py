@@ -191,7 +191,7 @@ class Activation:
             raise ValueError(f"dtype must be one of {', '.join(dtypes)}, got {dtype!r}")
         values, choices, _ = self._arguments(dict(parameters))
         run = runtime(self.definition)
-        op = run.operator(choices, run._given(values), order=order)
+        op = run.operator(choices, run._given(values, choices), order=order)
         storage: Any = dtype
         inputs = [(n, Operand(storage)) for n in op.tensors if n in op.used]
         plan = Plan(((op.expressions[0], Operand(storage)),), (*inputs, *((n, Scalar()) for n in op.scalars)))

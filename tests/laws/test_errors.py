@@ -30,6 +30,7 @@ def test_an_unknown_name_is_met_with_the_nearest() -> None:
         ("softplus", {"beta": -1.0}, "beta"),
         ("celu", {"alpha": 0.0}, "alpha"),
         ("rrelu", {"lower": 0.5, "upper": 0.1}, "lower"),
+        ("rrelu", {"lower": 0.0, "upper": 8.0, "divisor": True}, "lower > 0"),
         ("hardtanh", {"min_val": 1.0, "max_val": -1.0}, "min_val"),
         ("gelu", {"approximate": "nonsense"}, "nonsense"),
     ],

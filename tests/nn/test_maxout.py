@@ -34,12 +34,21 @@ def test_derivatives_of_every_kind(pieces: int) -> None:
     f, x = (lambda x: F.maxout(x, pieces)), drawn(2, 12)
     assert torch.autograd.gradcheck(f, (x,), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(f, (x,))
+    assert torch.autograd.gradcheck(f, (x,), check_batched_grad=True)
     plain = x.detach()
     assert torch.equal(torch.func.vmap(f)(plain), f(plain))
     assert torch.equal(torch.func.jacrev(f)(plain[0]), torch.func.jacfwd(f)(plain[0]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, while it compiles
         assert torch.equal(torch.compile(f, fullgraph=True, backend="aot_eager")(x), f(x))
+
+
+@pytest.mark.parametrize(("pieces", "bytes_"), [(2, 1), (6, 1), (300, 4)])
+def test_places_are_kept_in_small_numbers(pieces: int, bytes_: int) -> None:
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        y = F.maxout(drawn(3, 4 * pieces), pieces)
+    assert [t.nbytes for t in kept] == [y.numel() * bytes_]
 
 
 @pytest.mark.parametrize("pieces", [2, 6])

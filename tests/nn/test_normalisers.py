@@ -285,9 +285,9 @@ def test_one_node_of_a_graph() -> None:
             r"\(4, 3\) does not broadcast .*\(2, 3\)",
         ),
         (
-            lambda x: F.softmax(x, 1, mask=torch.ones(5, 2, 3).bool()),
+            lambda x: F.softmin(x, 1, mask=torch.ones(5, 2, 3).bool()),
             ValueError,
-            r"mask of shape \(5, 2, 3\)",
+            r"softmin: a mask of shape \(5, 2, 3\)",
         ),
         (lambda x: F.entmax(x, 0.5), ValueError, r"alpha of at least 1, got 0\.5"),
         (lambda x: F.entmax(x, torch.tensor(0.5)), ValueError, r"alpha of at least 1, got 0\.5"),

@@ -23,7 +23,7 @@ SETTINGS: list[dict[str, Any]] = [
 def flat(result: Any) -> list[Tensor]:
     if isinstance(result, Tensor):
         return [result]
-    return [t for part in result for t in flat(part) if part is not None]
+    return [t for part in result if part is not None for t in flat(part)]
 
 
 def close(a: Any, b: Any) -> bool:
@@ -152,6 +152,15 @@ def test_cells(kind: str, bias: bool) -> None:
         cell(x, torch.randn(9, 4).double() if kind != "LSTM" else (torch.randn(9, 4).double(),) * 2)
     with pytest.raises(ValueError, match="1 or 2 dimensions"):
         cell(x[None])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_autocast_returns_torchs_types(kind: str) -> None:
+    theirs, ours = getattr(torch.nn, kind)(3, 4), getattr(nn, kind)(3, 4, activation="mish")
+    for x in (torch.randn(5, 2, 3), pack_sequence([torch.randn(5, 3), torch.randn(2, 3)])):
+        with torch.autocast("cpu", torch.bfloat16):
+            got, want = flat(ours(x)), flat(theirs(x))
+        assert [t.dtype for t in got] == [t.dtype for t in want]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -100,7 +100,7 @@ def split_arguments(
         needs = " and ".join(missing)
         example = ", ".join(f"{name}=..." for name in missing)
         raise TypeError(f"{definition.name} has no default for {needs}: give {example}")
-    for constraint in definition.constraints:
+    for constraint in definition.conditions(chosen):
         if not evaluate(constraint, values):
             given = ", ".join(f"{k}={float(v):g}" for k, v in values.items())
             raise ValueError(f"{definition.name} needs {constraint!r}, got {given}")

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from types import MappingProxyType
 from typing import Any, Literal, Union
 
@@ -114,7 +114,8 @@ class Definition:
 
     expression: in the inputs (one, `x`; a gated unit has two) and the parameters; with `choices`, a mapping from the chosen value (or the
     tuple of them) to an expression. The first value of a choice is its default.
-    constraints: conditions on the parameters, checked on every call.
+    constraints: conditions on the parameters, checked on every call; where a choice has further ones,
+    `constraints_of` has them by its value (the tuple of them).
     kinks: where the slope jumps -> the slope used there; places and slopes may be expressions in
     the parameters. training: the expression used in training mode where that differs (stochastic
     activations); its `noise` inputs are drawn from torch's generators.
@@ -132,6 +133,7 @@ class Definition:
     aliases: Sequence[str] = ()
     parameters: Sequence[Parameter] = ()
     constraints: Sequence[Node] = ()
+    constraints_of: Mapping[Any, Sequence[Node]] = field(default_factory=dict)
     kinks: Mapping[Any, Slope] = field(default_factory=dict)
     choices: Mapping[str, Sequence[Choice]] = field(default_factory=dict)
     training: Node | Mapping[Any, Node] | None = None
@@ -152,6 +154,8 @@ class Definition:
         for name in ("aliases", "parameters", "constraints", "noise", "elsewhere"):
             put(name, tuple(getattr(self, name)))
         put("choices", MappingProxyType({k: tuple(v) for k, v in self.choices.items()}))
+        by_choice = {k if isinstance(k, tuple) else (k,): tuple(v) for k, v in self.constraints_of.items()}
+        put("constraints_of", MappingProxyType(by_choice))
         put("kinks", MappingProxyType({as_node(k): v for k, v in self.kinks.items()}))
         put("expression", self._by_choice(self.expression))
         put("training", None if self.training is None else self._by_choice(self.training))
@@ -194,7 +198,7 @@ class Definition:
         for roots, allowed in (
             (evaluated, known),
             (trained, noisy),
-            (list(self.constraints), known - inputs),
+            ([*self.constraints, *chain(*self.constraints_of.values())], known - inputs),
         ):
             if undeclared := [s for s in symbols_in(*roots) if s not in allowed]:
                 raise self._error(f"uses the undeclared symbol {undeclared[0]!r}")
@@ -251,6 +255,11 @@ class Definition:
             return self.choices[name][0]
         parameter = next(p for p in self.parameters if p.name == name)
         return parameter.default if parameter.spelled is None else parameter.spelled
+
+    def conditions(self, choices: Mapping[str, Choice]) -> tuple[Node, ...]:
+        """The constraints that hold for these choices."""
+        key = tuple(choices.get(name, values[0]) for name, values in self.choices.items())
+        return (*self.constraints, *self.constraints_of.get(key, ()))
 
     def chosen(self, choices: Mapping[str, Choice], training: bool = False) -> Node:
         """The expression for these choices; a value that is not offered is a ValueError."""

@@ -35,6 +35,7 @@ DEFINITIONS = (
         ],
         choices={"divisor": (False, True)},
         constraints=[lower <= upper],
+        constraints_of={True: [lower > 0]},  # a divisor of 0 would be drawn
         kinks={0: LEFT},
         torch="rrelu",
         inplace=True,

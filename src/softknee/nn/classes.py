@@ -131,8 +131,9 @@ def _fill(module: Any, definition: Definition, values: dict[str, Any]) -> None:
                 continue
             if name in {p.name for p in definition.parameters}:
                 numbers[name] = values[name]
-    definition.chosen({n: getattr(module, n) for n in definition.choices})  # says what is not offered
-    runtime(definition)._given(numbers)  # says what is out of range
+    choices = {n: getattr(module, n) for n in definition.choices}
+    definition.chosen(choices)  # says what is not offered
+    runtime(definition)._given(numbers, choices)  # says what is out of range
 
 
 def _make(definition: Definition) -> type[torch.nn.Module]:
@@ -160,8 +161,9 @@ def _make(definition: Definition) -> type[torch.nn.Module]:
                 theirs.__init__(self, *args, **kwargs)
                 for n, v in given.items():
                     setattr(self, n, v)
-                definition.chosen({n: getattr(self, n) for n in definition.choices})
-                run._given({n: v for n, v in given.items() if n in run.parameters})
+                choices = {n: getattr(self, n) for n in definition.choices}
+                definition.chosen(choices)
+                run._given({n: getattr(self, n) for n in run.parameters if n not in learnable}, choices)
 
             namespace["__init__"] = __init__
         base: type = theirs

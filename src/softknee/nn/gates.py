@@ -40,7 +40,7 @@ def _apply(
     definition, name = run.definition, run.name
     _floating(name, gate)
     layout = parts.Layout(dim, 2, interleaved, not gate_first)
-    given = run._given(values)
+    given = run._given(values, choices)
     if up is None:
         _halvable(name, gate, dim)
         like = layout.parts(gate)[0] if given or training else gate
@@ -324,8 +324,9 @@ class GatedUnit(torch.nn.Module):
         self.dim, self.gate_first, self.interleaved = dim, gate_first, interleaved
         definition = self.definition
         _known(definition, parameters)
-        definition.chosen({n: v for n, v in parameters.items() if n in definition.choices})
-        runtime(definition)._given({n: v for n, v in parameters.items() if n not in definition.choices})
+        choices = {n: v for n, v in parameters.items() if n in definition.choices}
+        definition.chosen(choices)
+        runtime(definition)._given({n: v for n, v in parameters.items() if n not in choices}, choices)
         if learnable is True and not definition.learnable:
             raise ValueError(
                 f"{self.activation} has no parameter that is usually learned; name them, for example "

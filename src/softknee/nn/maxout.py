@@ -38,19 +38,33 @@ def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
     if pieces == 1:
         return input * 1
     groups, along = input.unflatten(dim, (size // pieces, pieces)), dim % input.dim() + 1
-    if _only_values(input):
-        return groups.amax(along)
-    return groups.max(along).values  # which remembers where the largest was: the first of equal ones
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    ):
+        return groups.max(along).values  # which remembers where the largest was: the first of equal ones
+    if torch.is_grad_enabled() and input.requires_grad:
+        return _Largest.apply(groups, along)  # type: ignore[no-any-return]
+    return groups.amax(along)  # takes half the time
 
 
-def _only_values(x: Tensor) -> bool:
-    """No derivative is taken: torch's amax, which does not remember where, takes half the time of its max."""
-    return (
-        not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
-        and torch.autograd.forward_ad._current_level < 0
-        and not (torch.is_grad_enabled() and x.requires_grad)
-    )
+class _Largest(torch.autograd.Function):
+    """torch's max along a dimension; it keeps a byte or two for each place, not the eight of int64."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dim: int) -> Tensor:
+        values, places = x.max(dim)
+        ctx.dim, ctx.pieces = dim, x.shape[dim]
+        ctx.save_for_backward(places.to(torch.uint8 if ctx.pieces <= 256 else torch.int32))
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (places,) = ctx.saved_tensors
+        shape = [*gradient.shape[: ctx.dim], ctx.pieces, *gradient.shape[ctx.dim :]]
+        places, gradient = places.long().unsqueeze(ctx.dim), gradient.unsqueeze(ctx.dim)
+        return gradient.new_zeros(shape).scatter(ctx.dim, places, gradient), None
 
 
 class Maxout(torch.nn.Module):

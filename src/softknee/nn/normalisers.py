@@ -91,7 +91,6 @@ def _dimension(name: str, x: Tensor, stacklevel: int) -> int:
 # softmax and its relatives
 
 
-@_overridable
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None, *,
     mask: Tensor | None = None, zero_rows: bool = False,
@@ -106,6 +105,12 @@ def softmax(
         zero_rows: a row in which no entry takes part (all are masked, or minus infinity) gives zeros
             and a gradient of zeros, instead of NaN
     """
+    if dim is not None and dtype is None and mask is None and not zero_rows and type(input) is Tensor:
+        return torch.softmax(input, dim)  # on a few scores every question takes as long as the answer
+    if has_torch_function_unary(input):
+        return handle_torch_function(  # type: ignore[no-any-return]
+            softmax, (input,), input, dim, _stacklevel, dtype, mask=mask, zero_rows=zero_rows
+        )
     if dim is None:
         dim = _dimension("softmax", input, _stacklevel)
     x = input if mask is None else _masked("softmax", input, mask)
@@ -115,13 +120,18 @@ def softmax(
     return torch.softmax(x, dim, dtype).masked_fill(empty, 0)
 
 
-@_overridable
 def log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None, *,
     mask: Tensor | None = None, zero_rows: bool = False,
 ) -> Tensor:  # fmt: skip
     """The logarithm of softmax, whose arguments see. With zero_rows a row in which no entry takes part
     is minus infinity, instead of NaN."""
+    if dim is not None and dtype is None and mask is None and not zero_rows and type(input) is Tensor:
+        return torch.log_softmax(input, dim)  # on a few scores every question takes as long as the answer
+    if has_torch_function_unary(input):
+        return handle_torch_function(  # type: ignore[no-any-return]
+            log_softmax, (input,), input, dim, _stacklevel, dtype, mask=mask, zero_rows=zero_rows
+        )
     if dim is None:
         dim = _dimension("log_softmax", input, _stacklevel)
     x = input if mask is None else _masked("log_softmax", input, mask)
@@ -131,17 +141,25 @@ def log_softmax(
     return torch.log_softmax(x, dim, dtype).masked_fill(empty, -_INF)
 
 
-@_overridable
 def softmin(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None, *,
     mask: Tensor | None = None, zero_rows: bool = False,
 ) -> Tensor:  # fmt: skip
     """softmax(-x), whose arguments see. Entries of plus infinity take no part."""
+    if dim is not None and dtype is None and mask is None and not zero_rows and type(input) is Tensor:
+        return torch.softmax(-input, dim)  # on a few scores every question takes as long as the answer
+    if has_torch_function_unary(input):
+        return handle_torch_function(  # type: ignore[no-any-return]
+            softmin, (input,), input, dim, _stacklevel, dtype, mask=mask, zero_rows=zero_rows
+        )
     if dim is None:
         dim = _dimension("softmin", input, _stacklevel)
-    if mask is None and not zero_rows:
-        return torch.softmax(-input, dim, dtype)
-    return softmax(-input, dim, dtype=dtype, mask=mask, zero_rows=zero_rows)
+    x = -input if mask is None else _masked("softmin", -input, mask)
+    return softmax(x, dim, dtype=dtype, zero_rows=zero_rows)
+
+
+for _f in (softmax, log_softmax, softmin):
+    _f.__module__ = "softknee.functional"
 
 
 @_overridable
@@ -151,7 +169,7 @@ def softmax2d(input: Tensor, *, mask: Tensor | None = None, zero_rows: bool = Fa
         raise ValueError(
             f"softmax2d takes (N, C, H, W) or (C, H, W), got an input of shape {tuple(input.shape)}"
         )
-    return softmax(input, -3, mask=mask, zero_rows=zero_rows)
+    return softmax(_masked("softmax2d", input, mask), -3, zero_rows=zero_rows)
 
 
 @_overridable
@@ -203,13 +221,12 @@ def softmax1(input: Tensor, dim: int = -1, *, mask: Tensor | None = None) -> Ten
         mask: True where an entry takes part; broadcasts to the input
     """
     _checked("softmax1", input, dim)
-    x = _masked("softmax1", input, mask)
-    if not x.numel():
-        return x * 1
+    x = input if mask is None else _masked("softmax1", input, mask)
     if not x.dim():
         return softmax1(x.reshape(1), 0).reshape(())
-    zero = x.new_zeros([1 if d == dim % x.dim() else n for d, n in enumerate(x.shape)])
-    return torch.softmax(torch.cat([x, zero], dim), dim).narrow(dim, 0, x.shape[dim])
+    behind = (x.dim() - 1 - dim) % x.dim()  # dimensions
+    more = torch.constant_pad_nd(x, (*(0,) * (2 * behind + 1), 1))
+    return torch.softmax(more, dim).narrow(dim, 0, x.shape[dim])
 
 
 def _plain() -> bool:

@@ -115,6 +115,8 @@ class _Layers(_AnyFunction, torch.nn.RNNBase):
         given = self._initial(hx, steps[0], batch, batched, order)
         self.check_input(checked, sizes)
         out, last = self._layers(steps, counts, given)
+        if (lower := self._returned(checked, packed)) is not None:
+            out, last = [s.to(lower) for s in out], tuple(s.to(lower) for s in last)
         if packed:
             result: Any = PackedSequence(torch.cat(out), sizes, order, back)
         else:
@@ -124,6 +126,16 @@ class _Layers(_AnyFunction, torch.nn.RNNBase):
         if not batched:
             last = tuple(s.squeeze(1) for s in last)
         return result, last if len(last) > 1 else last[0]
+
+    def _returned(self, input: Tensor, packed: bool) -> torch.dtype | None:
+        """The type that torch's layer returns under autocast where our steps may end in float32: on the CPU
+        LSTM has a kernel of that type for inputs that are not packed; a GPU has them for all."""
+        device = input.device.type
+        if not torch.is_autocast_enabled(device) or input.dtype is torch.float64:
+            return None
+        if device == "cpu" and (packed or not isinstance(self, torch.nn.LSTM)):
+            return None
+        return torch.get_autocast_dtype(device)
 
     def _initial(self, hx: Any, like: Tensor, batch: int, batched: bool, order: Tensor | None) -> States:
         """The states before the first step, one row a layer and direction."""

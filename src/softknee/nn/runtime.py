@@ -108,7 +108,7 @@ class Runtime:
                 f"softknee.functional.{self.name} takes a tensor, got {type(x).__name__}; "
                 f'softknee.get("{self.name}")(x) takes numpy arrays and floats too'
             )
-        given = self._given(values)
+        given = self._given(values, choices)
         choices = {n: v for n, v in (choices or {}).items() if v != self.definition.choices[n][0]}
         if isinstance(x, Tensor) and not (x.is_floating_point() and x.layout is torch.strided):
             return self._other_dtype(x, values, choices, inplace, order)
@@ -138,7 +138,7 @@ class Runtime:
         arguments = {n: v for n, v in {**values, **(choices or {}), **flags}.items() if v is not None}
         return x.tracer.create_proxy("call_function", function_of(self.definition), (x,), arguments)
 
-    def _given(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _given(self, values: Mapping[str, Any], choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The parameters that are not at their default, checked."""
         given: dict[str, Any] = {}
         for name, value in values.items():
@@ -161,13 +161,13 @@ class Runtime:
             if parameter.default is None or value != parameter.default:
                 given[name] = value
         if given and not torch.compiler.is_dynamo_compiling():
-            self._check(given)
+            self._check(given, choices or {})
         return given
 
-    def _check(self, given: Mapping[str, Any]) -> None:
+    def _check(self, given: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
         """Every constraint whose parameters are all numbers."""
         known = {n: p.default for n, p in self.parameters.items() if p.default is not None} | dict(given)
-        for condition in self.definition.constraints:
+        for condition in self.definition.conditions(choices):
             names = tuple(symbols_in(condition))
             if all(isinstance(known.get(n), (int, float)) for n in names):
                 values = tuple(float(known[n]) for n in names)
