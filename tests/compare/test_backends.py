@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import sqlite3
+from collections.abc import Callable, Collection
 from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,8 @@ from softknee.compare import backends
 from softknee.compare.backends import Threads
 from softknee.compare.errors import CompareError
 from softknee.compare.experiment import compare
-from softknee.compare.schedule import Progress
-from softknee.compare.store import FILE
+from softknee.compare.schedule import Progress, Schedule, _Flight
+from softknee.compare.store import FILE, Store
 
 # A network of one's own, which writes down every run that begins. `mortal`: the ninth kills its process, and in a
 # cluster the one above, which is its machine.
@@ -93,6 +96,76 @@ def test_a_machine_of_a_cluster_dies_and_nothing_finished_is_lost_or_run_again(t
         for _ in range(2):
             cluster.add_node(num_cpus=1)
         check(tmp_path, "machine", backend="ray", address=cluster.address)
+    finally:
+        cluster.shutdown()
+
+
+# Three batches that take longer than it takes until their first state is sent.
+LONG = {"data": "digits", "activations": "relu,tanh,elu", "depth": 4, "seeds": 10, "epochs": 60, "lr": 0.003}
+
+
+def check_going_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kill: Callable[[], object], **settings: Any
+) -> None:
+    """The workers die when a batch is finished and another is half done: the first stays, the other goes on from its
+    last state, and the numbers are those of this process."""
+    launched: list[_Flight] = []
+    there: set[str] = set()  # what was finished when they died
+    half: set[str] = set()  # the keys of what was half done
+
+    def launch(schedule: Schedule, flight: _Flight) -> None:
+        launched.append(flight)
+        usual_launch(schedule, flight)
+
+    def keep(store: Store, keys: Collection[str], state: bytes) -> None:
+        usual_keep(store, keys, state)
+        if not there and (done := finished(folder)):
+            there.update(done)
+            half.update(keys)
+            kill()
+
+    usual_launch, usual_keep = Schedule._launch, Store.keep
+    with monkeypatch.context() as here:
+        here.setattr(Schedule, "_launch", launch)
+        here.setattr(Store, "keep", keep)
+        found = compare(**LONG, out=folder, **settings)
+    again = [flight for flight in launched if flight.attempts > 1]
+    assert 10 <= len(there) < found.trained == len(finished(folder)) == 30
+    assert not there & {f"{run.activation} {run.seed}" for flight in again for run in flight.runs.values()}
+    assert len(launched) == 3 + len(again)
+    assert [flight.state is not None for flight in again if flight.runs.keys() == half] == [True]
+    usual = compare(**LONG)
+    assert [(s.label, s.scores, s.train_loss) for s in found.levels[0].standings] == [
+        (s.label, s.scores, s.train_loss) for s in usual.levels[0].standings
+    ]
+
+
+@pytest.mark.exhaustive
+def test_a_batch_goes_on_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loky = pytest.importorskip("joblib.externals.loky.reusable_executor")
+
+    def kill() -> None:
+        for process in list(loky._executor._processes):
+            os.kill(process, signal.SIGKILL)
+
+    check_going_on(tmp_path, monkeypatch, kill, backend="joblib", jobs=2)
+
+
+@pytest.mark.exhaustive
+def test_a_batch_goes_on_on_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        first = [cluster.add_node(num_cpus=1) for _ in range(2)]
+
+        def kill() -> None:
+            cluster.add_node(num_cpus=2)
+            for machine in first:
+                cluster.remove_node(machine, allow_graceful=False)
+
+        check_going_on(tmp_path, monkeypatch, kill, backend="ray", address=cluster.address)
     finally:
         cluster.shutdown()
 

@@ -96,10 +96,13 @@ def recommend(
         progress(Progress(min(spent(), budget), budget, event.text))
 
     def scores(some: Sequence[str], trained: int) -> dict[str, float]:
-        screened = range(1000, 1000 + _SCREENED)
+        nonlocal second
+        begun, screened = spent(), range(1000, 1000 + _SCREENED)
         found = compare(data, some, seeds=screened, epochs=trained, progress=tell, **settings)
         if len(found.levels) > 1:
             raise CompareError("recommend takes one data set and one value of each setting")
+        # the least of all: the first ones also compile their kernels, and few do not fill the cores
+        second = min(second, _second(found, spent() - begun))
         return {s.label: s.validation_score.middle[-1] for s in found.levels[0].standings}
 
     for number, (share, end) in enumerate(_RUNGS):
@@ -111,13 +114,10 @@ def recommend(
         found: dict[str, float] = {}
         at, size = 0, _TOGETHER
         while at < len(field):
-            begun = spent()
             some = [name for name in field[at : at + size] if rungs or activations or _trainable(name)]
             at += size
             if some:
                 found |= scores(some, trained)
-                # the least of all: the first ones also compile their kernels, and few do not fill the cores
-                second = min(second, (spent() - begun) / (len(some) * trained * _SCREENED))
             for_rungs = budget - min(_SHARE * budget, second * last_work)
             left = end * for_rungs - spent()
             if left <= 0 and len(found) > _FINALISTS:
@@ -139,6 +139,17 @@ def recommend(
         notes.append(f"the budget allowed {last} of {epochs} epochs: more minutes give a firmer answer")
     evidence = compare(data, finalists, seeds=seeds, epochs=last, progress=progress, **settings)
     return _judged(evidence, usual, tuple(rungs), f" ({'; '.join(notes)})" if notes else "")
+
+
+def _second(found: Comparison, took: float) -> float:
+    """The time that an epoch of one seed took, with all learning rates; where all of it was there, by its record."""
+    epochs = len(found.seeds) * found.protocol.epochs
+    if found.trained:
+        share = found.trained / (found.trained + found.found)
+        return took / (share * len(found.labels) * epochs)
+    steps = math.ceil(found.data[0].split[0] / found.protocol.batch_size)
+    standings = found.levels[0].standings
+    return min(steps * len(s.by_rate) * s.step_seconds[0] for s in standings)
 
 
 def candidates() -> list[str]:

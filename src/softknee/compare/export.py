@@ -76,9 +76,12 @@ def _cell(s: Standing) -> str:
 
 
 def _escaped(text: str) -> str:
-    for sign in "_%&#$":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+    return "".join(_ESCAPES.get(sign, sign) for sign in text)
+
+
+_ESCAPES = {sign: f"\\{sign}" for sign in "_%&#${}"} | {
+    "\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+}  # fmt: skip
 
 
 def _finite(value: Any) -> Any:

@@ -212,8 +212,10 @@ def answer(levels: Sequence[Level], seeds: int) -> str:
     parts = []
     if same:
         means = [s.score.mean for level in same for s in level.standings]
+        where = f"with {_titles(same)} " if len(same) < len(levels) or len(levels) == 1 else ""
+        anywhere = "" if where else f" in any of {len(levels)} conditions"
         parts.append(
-            f"with {_titles(same)} the {count} activations are not distinguishable "
+            f"{where}the {count} activations are not distinguishable{anywhere} "
             f"(means {_percent(min(means), '')} to {_percent(max(means))})"
         )
     parts += [_difference(level) for level in levels if level.differences]

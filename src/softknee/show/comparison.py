@@ -332,8 +332,12 @@ def described(data: DataSummary) -> str:
 
 
 def _folded(label: str, width: int = 16) -> str:
-    """A long label in several lines."""
-    return "\n".join(label[i : i + width] for i in range(0, len(label), width))
+    """A long label in several lines, the first of them up to a bracket where that is soon enough."""
+    if len(label) <= width:
+        return label
+    end = label.find("(") + 1
+    end = end if 0 < end <= width else width
+    return "\n".join([label[:end], *(label[i : i + width] for i in range(end, len(label), width))])
 
 
 def probability(p: float) -> str:
