@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,9 @@ from softknee.compare.errors import CompareError
 SMALL = {"data": "iris", "epochs": 4, "width": 8, "lr": 0.01, "depth": 6}
 
 
-def test_the_field_is_narrowed_and_the_rest_compared() -> None:
-    found = recommend(activations="sigmoid,softsign,tanh,relu,gelu,elu", minutes=5, **SMALL)
+def test_the_field_is_narrowed_and_the_rest_compared(tmp_path: Path) -> None:
+    ask = partial(recommend, activations="sigmoid,softsign,tanh,relu,gelu,elu", minutes=5, out=tmp_path)
+    found = ask(**SMALL)
     first = found.rungs[0]
     assert (first.epochs, len(first.scores), first.kept) == (1, 6, 4)
     assert sorted(s for _, s in first.scores) == [s for _, s in first.scores][::-1]
@@ -24,14 +27,19 @@ def test_the_field_is_narrowed_and_the_rest_compared() -> None:
     assert found.answer.startswith(
         f"Use {found.activation}: " if found.matters else "It does not matter here: "
     )
-    assert "6 activations tried on iris" in found.answer
+    assert "6 activations tried on iris" in found.answer == found.evidence.answer
+    assert found.evidence.before[0].startswith("Round 1: 6 activations, 1 epoch, 3 seeds; the first 4: ")
+    again = ask(**SMALL)
+    assert (again.answer, again.rungs, again.evidence.trained) == (found.answer, found.rungs, 0)
 
 
-def test_a_small_budget_tries_fewer_and_says_so() -> None:
-    found = recommend("iris", minutes=0.001, epochs=4, width=4, lr=0.01, depth=1)
+def test_a_small_budget_tries_fewer_and_says_so_and_runs_that_learn_nothing_decide_nothing() -> None:
+    found = recommend("iris", minutes=0.001, epochs=4, width=4, lr=1e-9, depth=1)
     assert len(found.rungs[0].scores) == 8
     assert "8 activations tried on iris" in found.answer
     assert re.search(r"the budget left \d\d untried; the budget allowed 1 of 4 epochs", found.answer)
+    assert re.match(r"Undecided: (4[5-9]|50) of the last 50 runs learned nothing", found.answer)
+    assert (found.activation, found.matters) == ("relu", False)
 
 
 def test_those_of_the_catalogue_that_cannot_be_trained_are_passed_over(

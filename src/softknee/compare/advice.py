@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from softknee import catalogue
@@ -44,7 +44,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The answer, how the field was narrowed, and the comparison it rests on."""
+    """The answer, how the field was narrowed, and the comparison it rests on, which says both, too."""
 
     answer: str
     activation: str
@@ -53,7 +53,7 @@ class Recommendation:
     evidence: Comparison
 
     def __str__(self) -> str:
-        return f"{self.answer}\n\n{self.evidence}"
+        return str(self.evidence)
 
     def _repr_html_(self) -> str:
         return self.evidence._repr_html_()
@@ -109,7 +109,7 @@ def recommend(
         if rungs and len(field) <= _FINALISTS:
             break
         trained = max(1, round(share * epochs))
-        note = f"round {number + 1}: {len(field)} activations, {trained} epoch{'s' * (trained > 1)}"
+        note = f"round {number + 1}: {'up to ' * (not rungs)}{len(field)} activations, {trained} epoch{'s' * (trained > 1)}"
         progress(Progress(min(spent(), budget), budget, "", note))
         found: dict[str, float] = {}
         at, size = 0, _TOGETHER
@@ -182,19 +182,40 @@ def _judged(evidence: Comparison, usual: str, rungs: tuple[Rung, ...], notes: st
     about = f"{tried} activations tried on {level.data}, {len(level.standings)} compared over {len(evidence.seeds)} seeds"
     column = next(i for i, s in enumerate(level.standings) if s.label == usual)
     against = level.versus[0][column]
-    if against is not None and against.distinguishable:
+    failed, runs = sum(len(s.failures) for s in level.standings), len(level.standings) * len(evidence.seeds)
+    tied = [s.label for s in level.standings if s.tied]
+    matters = against is not None and against.distinguishable
+    if against is not None and matters:
         d = against.difference
         text = (
             f"Use {first.label}: {100 * d.mean:.1f} points of {level.metric} better than {usual} "
             f"(95 % interval {100 * d.low:.1f} to {100 * d.high:.1f}, p = {against.p:.2g}; {about}){notes}."
         )
-        return Recommendation(text, first.label, True, rungs, evidence)
-    tied = [s.label for s in level.standings if s.tied]
-    text = (
-        f"It does not matter here: {usual} is not distinguishable from the best of {about}{notes}; keep {usual}"
-        f"{f', or take the cheapest of {_and(tied)}' if len(tied) > 2 else ''}."
+    elif 2 * failed > runs:
+        text = (
+            f"Undecided: {failed} of the last {runs} runs learned nothing ({about}){notes}; more minutes, more epochs "
+            "or other learning rates may tell."
+        )
+    else:
+        text = (
+            f"It does not matter here: {usual} is not distinguishable from the best of {about}{notes}; keep {usual}"
+            f"{f', or take the cheapest of {_and(tied)}' if len(tied) > 2 else ''}."
+        )
+    return Recommendation(
+        text,
+        first.label if matters else usual,
+        matters,
+        rungs,
+        replace(evidence, answer=text, before=_told(rungs)),
     )
-    return Recommendation(text, usual, False, rungs, evidence)
+
+
+def _told(rungs: Sequence[Rung]) -> tuple[str, ...]:
+    return tuple(
+        f"Round {i}: {len(rung.scores)} activations, {rung.epochs} epoch{'s' * (rung.epochs > 1)}, {_SCREENED} seeds; "
+        f"the first {rung.kept}: {', '.join(label for label, _ in rung.scores[: rung.kept])}"
+        for i, rung in enumerate(rungs, 1)
+    )
 
 
 def _and(items: Sequence[str]) -> str:

@@ -160,6 +160,7 @@ class Comparison:
     seconds: float
     folder: str | None
     notes: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()  # how its activations were chosen, round by round
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -99,15 +99,7 @@ def text(comparison: Comparison) -> str:
 def render(comparison: Comparison | Recommendation) -> RenderableType:
     """What the terminal shows: what was done, the rankings, and the answer last, where the eye is."""
     if isinstance(comparison, Recommendation):
-        rounds = [
-            f" round {i}: {len(rung.scores)} activations, {rung.epochs} epoch{'s' * (rung.epochs > 1)}; the first "
-            f"{rung.kept}: {', '.join(label for label, _ in rung.scores[: rung.kept])}"
-            for i, rung in enumerate(comparison.rungs, 1)
-        ]
-        advised = Panel(
-            Text(comparison.answer, style="bold"), title="Recommendation", title_align="left", padding=(0, 1)
-        )
-        return Group(Text("\n".join(rounds), style="dim"), render(comparison.evidence), advised)
+        return render(comparison.evidence)
     protocol = comparison.protocol
     rates = ", ".join(f"{rate:g}" for rate in comparison.learning_rates)
     did = " · ".join(
@@ -120,7 +112,9 @@ def render(comparison: Comparison | Recommendation) -> RenderableType:
             f"{comparison.seconds:.0f} s",
         ]
     )
-    parts: list[RenderableType] = [Padding(Text(did, style="dim"), (1, 1, 0, 1))]
+    parts: list[RenderableType] = [
+        Padding(Text(line, style="dim"), (1, 1, 0, 1)) for line in (*comparison.before, did)
+    ]
     parts += [Padding(_ranking(level), (1, 0, 0, 1)) for level in comparison.levels]
     parts.append(Padding(Text(_LEGEND, style="dim"), 1))
     parts += [Padding(_learning(level), (0, 0, 1, 1)) for level in comparison.levels]

@@ -510,7 +510,9 @@ def _drawn(curve: Curve, low: float, high: float) -> dict[str, str]:
     steps = max(1, len(curve.middle) - 1)
 
     def points(values: Sequence[float]) -> list[Point]:
-        return [(i / steps, v) for i, v in enumerate(values)]
+        return [
+            (i / steps, v) for i, v in enumerate([*values, *values[: len(values) == 1]])
+        ]  # one: a level line
 
     return {
         "line": _line(points(curve.middle), low, high),
