@@ -38,7 +38,7 @@ def test_a_small_budget_tries_fewer_and_says_so_and_runs_that_learn_nothing_deci
     assert len(found.rungs[0].scores) == 8
     assert "8 activations tried on iris" in found.answer
     assert re.search(r"the budget left \d\d untried; the budget allowed 1 of 4 epochs", found.answer)
-    assert re.match(r"Undecided: (4[5-9]|50) of the last 50 runs learned nothing", found.answer)
+    assert re.match(r"Undecided: \d\d of the last 50 runs learned nothing", found.answer)
     assert (found.activation, found.matters) == ("relu", False)
 
 

@@ -92,6 +92,8 @@ def activation(specification: Specification) -> Activation:
     if values.shape != _GRID.shape:
         raise CompareError(f"{label} is not pointwise: it maps shape {(*_GRID.shape,)} to {(*values.shape,)}")
     steepest = float(slopes.abs().nan_to_num().max())
+    if steepest == 0:
+        raise CompareError(f"{label} cannot be trained: its slope is 0 everywhere")
     return Activation(
         label, function, gain(start), steepest, _fingerprint(values), tuple(learnable.items()), specification
     )
@@ -113,7 +115,7 @@ def slope(function: Function, z: Tensor) -> Tensor:
     """f'(z), element by element."""
     z = z.detach().requires_grad_()
     with torch.enable_grad():
-        return torch.autograd.grad(function(z).sum(), z)[0]
+        return torch.autograd.grad(function(z).sum(), z, materialize_grads=True)[0]
 
 
 def gain(function: Function) -> float:

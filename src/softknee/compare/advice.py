@@ -172,7 +172,7 @@ def _trainable(name: str) -> bool:
         contestant = activation(parse(name)[0])
     except CompareError:
         return False
-    return math.isfinite(contestant.gain) and contestant.steepest > 0
+    return math.isfinite(contestant.gain)
 
 
 def _judged(evidence: Comparison, usual: str, rungs: tuple[Rung, ...], notes: str) -> Recommendation:

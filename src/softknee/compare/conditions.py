@@ -71,7 +71,9 @@ def conditions(tasks: Sequence[Task], settings: Mapping[str, Any]) -> list[Condi
         varies = {name: getattr(protocol, name) for name in varying}
         words = [described(name, value) for name, value in varies.items()]
         if not varying and len(tasks) == 1:
-            words = [described("depth", protocol.depth)] if protocol.network == "mlp" else [protocol.network]
+            words = (
+                [described("depth", protocol.depth)] if protocol.network == "mlp" else [protocol.network_name]
+            )
         made.append(Condition(task, protocol, varies, ", ".join([task.name] * (len(tasks) > 1) + words)))
     return made
 
@@ -154,7 +156,7 @@ def described(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return f"{'' if value else 'no '}{name.replace('_', ' ')}"
     if name == "network":
-        return str(value)
+        return str(value).partition("#")[0]
     if name == "init":
         return f"{value} initialisation"
     text = f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else value

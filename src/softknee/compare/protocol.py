@@ -69,6 +69,16 @@ class Protocol:
     test: float = 0.25
     dtype: str = "float32"
 
+    @property
+    def own(self) -> bool:
+        """Whether the network is the caller's own."""
+        return "#" in self.network
+
+    @property
+    def network_name(self) -> str:
+        """As the caller knows it: behind one's own there is a hash of what it does."""
+        return self.network.partition("#")[0]
+
 
 @dataclass(frozen=True)
 class Run:

@@ -106,7 +106,7 @@ def render(comparison: Comparison | Recommendation) -> RenderableType:
         [
             *(f"{data.name}: {described(data)}" for data in comparison.data),
             f"{len(comparison.seeds)} paired seeds",
-            f"{protocol.network}, width {protocol.width}",
+            protocol.network_name + f", width {protocol.width}" * (not protocol.own),
             f"{protocol.epochs} epochs, {protocol.optimiser}, learning rate {rates}",
             f"{comparison.trained:,} runs trained, {comparison.found:,} found finished",
             f"{comparison.seconds:.0f} s",

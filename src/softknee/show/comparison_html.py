@@ -112,7 +112,7 @@ def _word(value: Any) -> str:
         if isinstance(value, bool)
         else f"{value:g}"
         if isinstance(value, float)
-        else str(value)
+        else str(value).partition("#")[0]  # a network of one's own has a hash there
     )
 
 
@@ -379,6 +379,7 @@ def settings(comparison: Comparison) -> list[tuple[str, str]]:
         "The activation’s own: weights of standard deviation gain/√(fan in), layers that read the inputs 1/√(fan in), "
         f"biases {protocol.bias:g}. Gains 1/√(E f(z)²), z ~ N(0, 1): {gains}"
     )
+    built = "As the network is built, the same numbers for all"
     same = f"The same for all: weights of standard deviation √(2/fan in), biases {protocol.bias:g}"
     more = {
         "noise": "Gaussian noise on the inputs", "scale": "factor on the inputs", "samples": "training samples",
@@ -388,13 +389,16 @@ def settings(comparison: Comparison) -> list[tuple[str, str]]:
     }  # fmt: skip
     usual, varies = Protocol(), levels[0].varies
     found += [
-        ("network", f"{protocol.network}, depth {_word(protocol.depth)}, width {protocol.width}"),
+        (
+            "network",
+            protocol.network_name + f", depth {protocol.depth}, width {protocol.width}" * (not protocol.own),
+        ),
         (
             "training",
             f"{protocol.optimiser}, {protocol.epochs} epochs, batches of {protocol.batch_size}, {protocol.dtype}, "
             f"learning rate {rates}{choice}",
         ),
-        ("initialisation", own if protocol.init == "own" else same),
+        ("initialisation", own if protocol.init == "own" else built if protocol.own else same),
     ]
     found += [
         (text, _word(getattr(protocol, name)))
