@@ -78,6 +78,11 @@ def test_infinite_and_huge_inputs_are_tamed() -> None:
     assert evaluate(gate, {"x": -1e300}) == 0
     assert math.isnan(evaluate(gate, {"x": math.nan}))
     assert tame(tanh(x)) is tanh(x)
+    several = tame(x * sigmoid(x), several=True)
+    assert any(n is sigmoid(x) for n in walk(several))
+    assert not any(n is sigmoid(x) for n in walk(gate))
+    for point in (math.inf, -math.inf, 1e300, -1e300, 2.0**62, 0.5):
+        assert evaluate(several, {"x": point}) == evaluate(gate, {"x": point})
 
 
 def test_no_overflow_on_the_way() -> None:

@@ -35,6 +35,7 @@ from softknee.lang.nodes import (
     symbol,
     symbols_in,
     tanh,
+    walk,
     where,
 )  # fmt: skip
 from softknee.lang.simplify import simplify
@@ -435,15 +436,42 @@ def _capped(root: Node, names: tuple[str, ...], values: Sequence[Sequence[float]
     return best
 
 
+#: functions that are at 2^62, in every float type, what they are at infinity
+_SATURATED = {"sigmoid", "tanh", "normal_cdf", "normal_pdf", "erf", "exp"}
+
+
+def _substituted(root: Node, tamed: Mapping[str, Node]) -> Node:
+    """The inputs replaced, but not within functions that do not tell the replacement from the input: they
+    stay the same in several results, and are computed once for all of them."""
+    replaced = {id(symbol(name)): inner for name, inner in tamed.items()}
+    done: dict[int, Node] = {}
+
+    def saturated(n: Node) -> bool:
+        if n.op not in _SATURATED:
+            return False
+        a = n.args[0].args[0] if n.args[0].op == "neg" else n.args[0]
+        if a.op == "mul" and a.args[0].op == "number" and abs(a.args[0].payload) >= 2**-40:
+            a = a.args[1]
+        return a.op == "symbol"
+
+    for n in walk(root):
+        if id(n) in replaced or saturated(n) or not n.args:
+            done[id(n)] = replaced.get(id(n), n)
+        else:
+            done[id(n)] = make(n.op, tuple(done[id(a)] for a in n.args), n.payload)
+    return done[id(root)]
+
+
 def tame(
-    root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Sequence[float]] | None = None
-) -> Node:
+    root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Sequence[float]] | None = None,
+    several: bool = False,
+) -> Node:  # fmt: skip
     """The expression with its limits at infinity, where plain arithmetic gives NaN.
 
     Evaluated in IEEE arithmetic at +-inf and +-1e300; where an input gives NaN there although the
     values at 2^61 and 2^62 agree (or both grow), the input is replaced by +-2^62 on that side, and
     a value that grows is made infinite, one that vanishes 0. samples: values to try for the other
-    symbols.
+    symbols. several: it is one of several results, which are to keep what they share.
     """
     inputs = [name for name in inputs if name in symbols_in(root)]
     others = [s for s in symbols_in(root) if s not in inputs]
@@ -491,7 +519,7 @@ def tame(
             grown.append(absolute(x) == number(math.inf))
         if shrinking:
             shrunk.append(absolute(x) == number(math.inf))
-    result = substitute(root, tamed) if tamed else root
+    result = (_substituted if several else substitute)(root, tamed) if tamed else root
     for infinity in grown:
         at_infinity = logical_and(infinity, absolute(result) >= number(_GROWN))
         result = where(at_infinity, result * number(math.inf), result)
@@ -502,11 +530,12 @@ def tame(
 
 
 def stabilise(
-    root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Sequence[float]] | None = None
-) -> Node:
+    root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Sequence[float]] | None = None,
+    several: bool = False,
+) -> Node:  # fmt: skip
     """What a backend should evaluate: `rewrite`, `GUARDS`, `series_at_zero` and `tame`, in this order."""
     inputs = tuple(inputs)
     root = _applied(rewrite(root), GUARDS)
     for name in inputs:
         root = series_at_zero(root, name)
-    return tame(root, inputs, samples)
+    return tame(root, inputs, samples, several)

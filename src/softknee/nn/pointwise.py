@@ -131,7 +131,7 @@ class Pointwise:
         for output in self.outputs:
             total: Node = number(0)
             for term in output.terms:
-                value = stabilise(term.expression, self.inputs, self.samples)
+                value = stabilise(term.expression, self.inputs, self.samples, not self.single)
                 for factor in term.factors:
                     value = simplify(symbol(factor) * value)
                 total = simplify(total + value)
