@@ -230,19 +230,60 @@ def test_where_holds_for_calls_and_an_error_leaves_nothing_behind() -> None:
     assert float(model(x)) == 0
 
 
+# Activations inside
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"])
+def test_recurrent_layers_become_ours_and_torchs_again(kind: str) -> None:
+    torch.manual_seed(0)
+    layer = getattr(torch.nn, kind)(3, 4)
+    model, x = torch.nn.ModuleDict({"a": layer, "b": torch.nn.ModuleList([layer])}), torch.randn(2, 3)
+    before, mapping = layer(x)[0], {"tanh": "prelu", "sigmoid": "hardsigmoid"}
+    done = sk.swap(model, mapping, quiet=True)
+    assert next((r.layer, r.parameters) for r in done.replaced) == ("a.activation", 1)
+    assert model["a"] is model["b"][0]
+    gates = {} if "RNN" in kind else {"gate": "hardsigmoid"}
+    want = getattr(nn, kind)(3, 4, activation="prelu", **gates)
+    want.load_state_dict(model["a"].state_dict())
+    assert torch.equal(model["a"](x)[0], want(x)[0])
+    assert model["a"].weight_ih_l0 is layer.weight_ih_l0 if "Cell" not in kind else True
+    assert sk.swap(model, {"prelu": "tanh"}, quiet=True).replaced[0].old == "prelu"  # now it is a child
+    done = sk.swap(torch.nn.ModuleList([nn.LSTM(3, 4)]), mapping, "0.gate", quiet=True)
+    assert [r.layer for r in done.replaced] == ["0.gate"]
+    model = torch.nn.ModuleList([layer])
+    sk.swap(model, mapping, quiet=True).undo()
+    assert model[0] is layer
+    assert torch.equal(layer(x)[0], before)
+
+
+def test_gated_units_get_another_activation() -> None:
+    model = torch.nn.Sequential(
+        nn.ClampedSwiGLU(interleaved=False), torch.nn.GLU(), nn.GatedMLP(2, 4), nn.GatedUnit("mish")
+    )
+    before, x = str(model), torch.randn(5, 8)
+    done = sk.swap(model, {"swish": "relu", "sigmoid": "prelu", "silu": "elu(alpha=2.0)"}, quiet=True)
+    assert [r.layer for r in done.replaced] == ["0.activation", "1.activation", "2.unit.activation"]
+    assert torch.equal(model[0](x), F.gated_unit(x, activation="relu", limit=7.0, offset=1.0))
+    assert torch.equal(model[1](x), F.gated_unit(x, activation="prelu", weight=0.25, gate_first=False))
+    assert [r.parameters for r in done.replaced] == [0, 1, 0]
+    assert model[2].unit.alpha == 2.0
+    done.undo()
+    assert str(model) == before
+
+
 # What is told
 
 
 def test_what_it_could_not_see_is_told(capsys: Any) -> None:
     scripted = torch.jit.script(torch.nn.Sequential(torch.nn.ReLU()))
     model = torch.nn.ModuleList(
-        [Functional(), Functional(), scripted, torch.nn.LSTM(2, 2), nn.GatedUnit("relu")]
+        [Functional(), Functional(), scripted, type("Mine", (torch.nn.LSTM,), {})(2, 2), nn.GTU()]
     )
-    sk.swap(model, {"relu": "prelu"})
+    sk.swap(model, {"relu": "prelu", "sigmoid": "hardsigmoid"})
     told = capsys.readouterr().out
     assert told.splitlines()[1].split() == ["0.inner.act", "relu", "prelu", "+1"]
     for text in ("Functional.forward (0 and 1 more) calls F.relu, TF.relu, TF.relu_, imported_relu, torch.relu, x.relu",
-                 "2: compiled by TorchScript", "3: LSTM computes", "4: GatedUnit computes", "make the optimizer anew", "needs a module"):  # fmt: skip
+                 "2: compiled by TorchScript", "3: Mine computes", "4.activation: sigmoid inside GTU", "make the optimizer anew", "needs a module"):  # fmt: skip
         assert text in told
     sk.swap(six(), {"gelu": "mish"})
     assert "nothing to replace; its activation modules: relu" in capsys.readouterr().out

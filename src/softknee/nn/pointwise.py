@@ -126,12 +126,15 @@ class Pointwise:
 
     @cached_property
     def expressions(self) -> tuple[Node, ...]:
-        """One stable expression an output."""
+        """One stable expression an output; in a kernel several share what they can."""
+        return self._stable(not self.single)
+
+    def _stable(self, several: bool) -> tuple[Node, ...]:
         results = []
         for output in self.outputs:
             total: Node = number(0)
             for term in output.terms:
-                value = stabilise(term.expression, self.inputs, self.samples, not self.single)
+                value = stabilise(term.expression, self.inputs, self.samples, several)
                 for factor in term.factors:
                     value = simplify(symbol(factor) * value)
                 total = simplify(total + value)
@@ -141,7 +144,7 @@ class Pointwise:
     @cached_property
     def emitted(self) -> Any:
         """The expressions as a function of torch operations."""
-        roots = tuple(map(guard_dead_branches, self.expressions))
+        roots = tuple(map(guard_dead_branches, self._stable(False)))
         return compiled(roots, (*self.tensors, *self.scalars), "torch")
 
     # What is derived

@@ -15,7 +15,7 @@ from torch import Tensor
 from softknee import catalogue
 from softknee.catalogue.definition import Definition
 from softknee.nn import functional, recognise
-from softknee.nn.gates import GatedUnit
+from softknee.nn.inside import closed, inside, with_another
 from softknee.nn.make import maker
 
 if TYPE_CHECKING:
@@ -49,8 +49,10 @@ def swap(
     half), or a predicate of name and module.
 
     Activations of torch.nn, softknee, timm and transformers are known, and functions that a module keeps
-    as an attribute, as torch.nn.TransformerEncoderLayer does. Devices, dtypes, training mode and hooks
-    stay as they are; what was shared is shared. `undo()` on the result puts the old ones back.
+    as an attribute, as torch.nn.TransformerEncoderLayer does. A gated unit, and torch's recurrent layers and
+    cells, become units and layers of softknee with the new function inside, around the same parameters.
+    Devices, dtypes, training mode and hooks stay as they are; what was shared is shared. `undo()` on the
+    result puts the old ones back.
 
     As a context manager it exchanges functional calls inside the model, too (F.relu, torch.relu,
     x.relu(); where is asked about the module whose forward makes the call, and a slice counts modules
@@ -90,9 +92,9 @@ class _Rule:
         made = self.make()
         self.learns = any(True for _ in made.parameters())
 
-    def matches(self, module: torch.nn.Module, known: recognise.Known | None) -> bool:
+    def matches(self, module: torch.nn.Module, known: recognise.Known | None, whole: bool = True) -> bool:
         if self.kind is not None:
-            return isinstance(module, self.kind)
+            return whole and isinstance(module, self.kind)
         return known is not None and known.definition is self.old
 
 
@@ -107,6 +109,7 @@ class Swapped:
         self._undo: list[Callable[[], None]] = []
         self._calls: _Calls | None = None
         self._made: dict[tuple[int, int], torch.nn.Module] = {}
+        self._kept: list[torch.nn.Module] = []  # so that no other module gets their identity
         if any(rule.matches(model, recognise.module(model)) for rule in rules):
             raise ValueError(
                 "the model is itself the activation to replace: there is no place to put another"
@@ -120,14 +123,48 @@ class Swapped:
                 (p, rule) for p, rule in wanted if any(recognise.chosen(where, n, p.old) for n in p.names)
             ]
         for place, rule in wanted:
-            self._replace(place, rule)
+            if isinstance(place, _Inside):
+                self._replace_inside(place, rule)
+            else:
+                self._replace(place, rule)
         if not self.replaced:
             there = sorted({str(k) for p in found if (k := p.known) is not None})
             self.unseen.insert(0, f"nothing to replace; its activation modules: {', '.join(there) or 'none'}")
         self._scan()
 
     def _rule(self, place: _Place) -> list[_Rule]:
-        return [rule for rule in self._rules if rule.matches(place.old, place.known)][:1]
+        return [
+            rule
+            for rule in self._rules
+            if rule.matches(place.old, place.known, not isinstance(place, _Inside))
+        ][:1]
+
+    def _replace_inside(self, place: _Inside, rule: _Rule) -> None:
+        layer, known = place.layer, place.known
+        made = self._made.get((id(layer), id(rule)))
+        count, notes = 0, [f"also {', '.join(place.names[1:])}"] if len(place.names) > 1 else []
+        if made is None:
+            new = rule.make()
+            shown = str(recognise.module(new) or type(new).__name__)
+            reference = next(_nearest(layer, place.parent, self.model), None)
+            if reference is not None:
+                new.to(device=reference.device, dtype=reference.dtype)
+            other = with_another(layer, place.inner, new)
+            if isinstance(other, str):
+                self.unseen.append(f"{place.names[0]}: {known} inside {type(layer).__name__}: {other}")
+                return
+            other.to(device=None if reference is None else reference.device)
+            other.train(layer.training)
+            _keep_hooks(layer, other)
+            made = self._made[id(layer), id(rule)] = other
+            self._kept.append(layer)
+            count = sum(p.numel() for p in made.parameters()) - sum(p.numel() for p in layer.parameters())
+        else:
+            shown = "the same"
+        self._undo.append(place.put(made))
+        self.replaced.append(
+            Replaced(place.names[0], f"{known} inside {type(layer).__name__}", shown, count, "; ".join(notes))
+        )
 
     def _replace(self, place: _Place, rule: _Rule) -> None:
         old, known = place.old, place.known
@@ -142,9 +179,7 @@ class Swapped:
                 new.to(device=reference.device, dtype=reference.dtype)
             if shared:
                 new.train(old.training)
-                for name, value in vars(old).items():
-                    if "_hook" in name and name in vars(new):
-                        vars(new)[name] = value  # the very dictionaries: handles go on working
+                _keep_hooks(old, new)
             else:
                 new.train(place.parent.training)
             before = 0
@@ -174,10 +209,8 @@ class Swapped:
             seen[kind] = (first, count + 1)
         for kind, (first, count) in seen.items():
             one = self.model.get_submodule(first)
-            closed = issubclass(kind, (torch.nn.RNNBase, torch.nn.RNNCellBase)) and not getattr(
-                one, "_ours", False
-            )
-            if closed or (isinstance(one, GatedUnit) and catalogue.get(one.activation) in names):
+            alone = not first and any(k.definition in names for k in inside(one).values())
+            if alone or closed(one):
                 self.unseen.append(
                     f"{first or 'the model'}: {kind.__name__} computes its activation inside; softknee.nn has "
                     "it with any other by name"
@@ -266,6 +299,35 @@ class _Place:
         return back
 
 
+class _Inside(_Place):
+    """An activation that a child computes inside. layer: the child, or what stands in its place by now."""
+
+    def __init__(self, parent: torch.nn.Module, key: str, names: list[str], inner: str, known: Any) -> None:
+        super().__init__(parent, key, names, parent._modules[key], known)
+        self.inner = inner
+
+    @property
+    def layer(self) -> torch.nn.Module:
+        layer = self.parent._modules[self.key]
+        assert layer is not None
+        return layer
+
+    def put(self, new: torch.nn.Module) -> Callable[[], None]:
+        parent, key, old = self.parent, self.key, self.layer
+        parent._modules[key] = new
+
+        def back() -> None:
+            parent._modules[key] = old
+
+        return back
+
+
+def _keep_hooks(old: torch.nn.Module, new: torch.nn.Module) -> None:
+    for name, value in vars(old).items():
+        if "_hook" in name and name in vars(new):
+            vars(new)[name] = value  # the very dictionaries: handles go on working
+
+
 def _places(model: torch.nn.Module, unseen: list[str]) -> Iterator[_Place]:
     names: dict[tuple[int, str], list[str]] = {}
     parents: dict[int, torch.nn.Module] = {}
@@ -285,6 +347,8 @@ def _places(model: torch.nn.Module, unseen: list[str]) -> Iterator[_Place]:
             old = parent._modules[key]
             if old is not None and not isinstance(old, torch.jit.ScriptModule):
                 yield _Place(parent, key, every, old, recognise.module(old))
+                for inner, known in inside(old).items():
+                    yield _Inside(parent, key, [f"{n}.{inner}" for n in every], inner, known)
         elif recognise.module(parent) is None:
             known = recognise.function(vars(parent)[key])
             if known is not None:
