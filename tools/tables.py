@@ -211,16 +211,19 @@ def diagnosis_peers() -> str:
 def diagnosis_truth() -> str:
     """What was found of the planted faults, and repaired"""
     record = json.loads((RESULTS / "diagnosis.json").read_text(encoding="utf-8"))
-    found, repaired = record["found"], record["repaired"]
-    lines = ["| planted | found | repaired, and learns as the healthy twin |", "| --- | ---: | ---: |"]
-    lines += [f"| [{rule}](rules/{rule}.md) | {n} | {repaired.get(rule, '')} |" for rule, n in found.items()]
-    total = [[sum(int(n.split()[k]) for n in of.values()) for k in (0, 2)] for of in (found, repaired)]
-    all_found, all_repaired = (f"**{a} of {b}** ({a / b:.1%})" for a, b in total)
-    lines.append(f"| all | {all_found} | {all_repaired} |")
+    columns = [record[name] for name in ("found", "repaired", "learns with the fault")]
+    lines = [
+        "| planted | found | repaired, and learns as the healthy twin | learns so with the fault |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for rule in columns[0]:
+        lines.append(f"| [{rule}](rules/{rule}.md) | " + " | ".join(c.get(rule, "") for c in columns) + " |")
+    totals = [[sum(int(n.split()[k]) for n in c.values()) for k in (0, 2)] for c in columns]
+    lines.append("| all | " + " | ".join(f"**{a} of {b}** ({a / b:.1%})" for a, b in totals) + " |")
     names = {"trained": "healthy and trained", "untrained": "the same, untrained", "pretrained": "pretrained"}
     networks, alarms = record["healthy networks"], record["false alarms"]
     lines += ["", "| healthy networks | with an error or a warning |", "| --- | ---: |"]
-    lines += [f"| {names[k]} | {alarms[k]} of {networks[k]} |" for k in names if networks[k]]
+    lines += [f"| {names[k]} | {alarms[k]} of {networks[k]} |" for k in names if networks.get(k)]
     return "\n".join(lines)
 
 

@@ -44,6 +44,17 @@ def test_a_copy_is_repaired() -> None:
     assert healthy.repaired is None
 
 
+def test_a_head_of_zeros_is_drawn_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    model, data = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4)), torch.randn(64, 8)
+    nn.init.zeros_(model[2].weight)
+    report = check(model, (data, torch.randint(4, (64,))), "cross_entropy", fix=True)
+    assert [f.rule_name for f in report.repair.before] == ["constant-output"]
+    assert report.repair.applied == ("drew the weights of 2 anew, bias 0",)
+    assert report.repair.after == ()
+    assert torch.equal(report.repaired[0].weight, model[0].weight)
+
+
 def test_html_stands_alone_and_says_everything() -> None:
     model, data = sick(), (torch.randn(256, 64), torch.randint(10, (256,)))
     report = check(model, data, loss=F.cross_entropy, fix=True)

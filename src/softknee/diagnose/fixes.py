@@ -44,6 +44,6 @@ def repaired(report: Report, measured: Any, again: Callable[[Any], tuple[Report,
             break
     return replace(
         report,
-        repair=Repair(tuple(applied), report.findings, current.findings),
+        repair=Repair(tuple(dict.fromkeys(applied)), report.findings, current.findings),
         repaired=model if applied else None,
     )

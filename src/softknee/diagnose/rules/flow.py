@@ -18,6 +18,7 @@ VANISHING = 1e-4  # gradient at one layer over the largest at a later one
 EXPLODING = 1e3
 COLLAPSE, GROWTH = 1e-7, 1e4  # variance over samples, against the first hidden layer
 CONSTANT = 1e-9  # share of the second moment that differs from sample to sample
+TINY = 1e-4  # weights of a standard deviation below this over sqrt(fan_in): no more than zeros
 OFFSET, VARIES = 3.0, 1e-2  # an offset this large, with less than this share of the second moment varying
 
 
@@ -382,13 +383,29 @@ def draw_anew(model: nn.Module, finding: Finding, context: Context) -> str | Non
         gain = 1.0
         if previous is not None and previous.site is not None:
             gain = min(previous.site.profile.gain, 4.0)
-        weight.copy_(
-            torch.randn(weight.shape, generator=generator).to(weight) * gain / weight[0].numel() ** 0.5
-        )
-        if isinstance(bias := getattr(module, "bias", None), Tensor):
-            bias.zero_()
+        _draw(module, weight, gain, generator)
         done.append(affine.module)
     return f"drew the weights of {', '.join(done)} anew, each with its gain, biases 0" if done else None
+
+
+def _draw(module: nn.Module | None, weight: Tensor, gain: float, generator: torch.Generator) -> None:
+    drawn = torch.randn(weight.shape, generator=generator) * gain / weight[0].numel() ** 0.5
+    weight.copy_(drawn.to(weight))
+    if isinstance(bias := getattr(module, "bias", None), Tensor):
+        bias.zero_()
+
+
+@torch.no_grad()
+def _draw_last(model: nn.Module, finding: Finding, context: Context) -> str | None:
+    """Draws a last matrix of zeros anew; where it has weights, the matrices before it."""
+    module = dict(model.named_modules()).get(finding.layer)
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or weight.dim() < 2:
+        return draw_anew(model, finding, context)
+    if float(weight.double().square().mean() * weight[0].numel()) > TINY**2:
+        return draw_anew(model, finding, context)
+    _draw(module, weight, 1.0, torch.Generator().manual_seed(0))
+    return f"drew the weights of {finding.layer} anew, bias 0"
 
 
 def _deep(init: str) -> str:
@@ -478,7 +495,7 @@ RULES = (
             model = nn.Sequential(nn.Linear(8, 32), nn.Sigmoid(), nn.Linear(32, 3))
             """,
         ),
-        _constant, draw_anew,
+        _constant, _draw_last,
     ),
     Rule(
         "SK207", "non-finite", "NaN or infinity",
