@@ -102,7 +102,7 @@ class Comparison:
         self.near = sweep.case._regions(1) if sweep.order else []
 
     def _call(self, plan: Plan, storage: str, out: Any) -> Any:
-        call, one = compile_plan(plan), self.ones[storage].ctypes.data
+        call, one = compile_plan(plan).call, self.ones[storage].ctypes.data
         names = [name for name, _ in plan.inputs]
         return lambda x: call(
             self.size, 1, 1, *(x.ctypes.data if n == "x" else one for n in names), out.ctypes.data

@@ -10,36 +10,54 @@ import pytest
 
 import softknee.lang as f
 from softknee.kernels import native, plan
-from softknee.kernels.arrays import run_program
+from softknee.kernels.arrays import from_bfloat16, run, run_program
 from softknee.kernels.llvm import Operand, to_llvm
-from softknee.kernels.plan import Plan, kernel_of
+from softknee.kernels.plan import Plan, compile_plan, kernel_of
 from softknee.kernels.program import Program
-from softknee.kernels.table import _to_odd, table_of
+from softknee.kernels.table import _to_odd, is_choice, table_of
 from softknee.lang.nodes import Node, symbol
+from softknee.testing.metric import format_of
 
 X = symbol("x")
 
 
-def _reads_a_table(expression: Node) -> bool:
-    kernel = kernel_of(Plan(((expression, Operand("bfloat16")),), (("x", Operand("bfloat16")),)))
-    return any(i.op == "lookup" for _, i in kernel.program)
+def _operations(expression: Node, storage: Any = "bfloat16") -> set[str]:
+    kernel = kernel_of(Plan(((expression, Operand(storage)),), (("x", Operand(storage)),)))
+    return {i.op for _, i in kernel.program} & {"lookup", "mend"}
 
 
 def test_float32_takes_the_place_of_a_table_where_it_gives_the_same() -> None:
-    assert not _reads_a_table(f.tanh(X))
-    assert not _reads_a_table(X / (1 + abs(X)))
-    assert _reads_a_table(
-        X * f.sigmoid(X)
-    )  # x/2 lies in the middle of two subnormal numbers, x sigmoid(x) above it
-    assert _reads_a_table(f.atan(X))  # no such primitive in float32
+    assert not _operations(f.tanh(X))
+    assert not _operations(X / (1 + abs(X)))
+    assert _operations(X * f.sigmoid(X)) == {"lookup"}  # takes longer than a table
+    assert _operations(f.atan(X)) == {"lookup"}  # no such primitive in float32
 
 
-def test_one_different_entry_keeps_the_table() -> None:
+@pytest.mark.parametrize("storage", ["bfloat16", "float16"])
+def test_the_table_mends_what_float32_cannot_tell(storage: Any) -> None:
+    """Some x/100 are subnormal, and beside the middle of two of them"""
+    expression = f.where(X > 0, X, 0.01 * X)
+    assert _operations(expression, storage) == {"mend"}
+    plans = [Plan(((expression, Operand(o)),), (("x", Operand(storage)),)) for o in (storage, "float64")]
+    given = np.arange(65536, dtype=np.uint16)
+    for x in (given, given[::-1]):  # vectors with many such numbers, and the last one not whole
+        x = np.concatenate([np.repeat(x, 3), x[:5]]).view(np.float16 if storage == "float16" else np.uint16)
+        narrow, wide = (run(compile_plan(p).call, kernel_of(p), [x])[0] for p in plans)
+        program = Program()
+        (right,) = run_program(program, [program.input(0, "f64")], [wide], "float64", storage)
+        a, b = narrow.view(np.uint16), right.view(np.uint16)
+        assert np.all((a == b) | np.isnan(wide) | ((a | b) & 0x7FFF == 0))
+
+
+def test_how_far_float32_strays() -> None:
     entries = table_of(f.tanh(X), "x", "bfloat16", partial(plan._values, f.tanh(X), "x"))
-    assert plan._sooner_in_float32(f.tanh(X), "x", "bfloat16", entries)
+    strays = partial(plan._strays_in_float32, f.tanh(X), "x", "bfloat16")
+    assert strays(entries) == (0, 0)
     spoiled = np.frombuffer(entries, "<f4").copy()
-    spoiled[0x3F00] *= 1 + 2.0**-7
-    assert not plan._sooner_in_float32(f.tanh(X), "x", "bfloat16", spoiled.tobytes())
+    spoiled[[0x0107, 0x8103]] *= 1 + 2.0**-7
+    assert strays(spoiled.tobytes()) == (0x0103, 5)
+    spoiled[0x3F00] *= 1 + 2.0**-7  # 0.5, which networks meet
+    assert strays(spoiled.tobytes()) is None
 
 
 @pytest.mark.parametrize("storage", ["bfloat16", "float16"])
@@ -79,3 +97,45 @@ def test_few_instructions_take_narrower_registers_where_wide_ones_slow_a_process
     assert not narrow(relu, "float32", machine - {"prefer-256-bit"})
     assert not narrow(f.exp(X), "float32")
     assert not narrow(X * f.sigmoid(X), "bfloat16")  # few instructions, but one of them gathers
+
+
+@pytest.mark.parametrize("storage", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "slope", [f.where(X > 0, 1, 0.01), 1 - f.tanh(X) ** 2, f.maximum(X / 3 + 0.5, 0.0625)]
+)
+def test_a_slope_times_a_gradient(slope: Node, storage: Any) -> None:
+    """Correctly rounded where the gradient is 1, else within 0.5 + 2^-9 (float16) or 2^-12 (bfloat16) ULP, also
+    where the slope alone would be rounded to 0."""
+    inputs = tuple((name, Operand(storage)) for name in ("x", "g"))
+    wanted = Plan(((slope, Operand("float64")),), inputs[:1])
+    made = Plan(((symbol("g") * slope, Operand(storage)),), inputs, factors=frozenset({"g"}))
+    assert not any(i.op == "widen" or i.type == "f64" for _, i in kernel_of(made).program)
+    x = np.arange(65536, dtype=np.uint16)
+    g = np.random.default_rng(1).permutation(x)
+    if storage == "float16":
+        x, g = x.view(np.float16), g.view(np.float16)
+    (right,) = run(compile_plan(wanted).call, kernel_of(wanted), [x])
+    form = format_of(storage)
+    one, extra = (np.float16(1), 2**-9) if storage == "float16" else (np.uint16(0x3F80), 2**-12)
+    for gradient, bound in ((np.full_like(x, one), 0.5), (g, 0.5 + extra)):
+        (found,) = run(compile_plan(made).call, kernel_of(made), [x, gradient])
+        found, gradient = (_wide(n, storage) for n in (found, gradient))
+        with np.errstate(all="ignore"):
+            product = right * gradient
+            unit = 2.0 ** (np.maximum(np.frexp(product)[1] - 1, form.least) - form.precision + 1)
+            within = np.abs(found - product) <= bound * unit
+        assert np.all(within | ~(np.abs(product) <= form.largest))
+
+
+def _wide(numbers: Any, storage: str) -> Any:
+    with np.errstate(invalid="ignore"):  # NaNs of all kinds
+        return (numbers if storage == "float16" else from_bfloat16(numbers)).astype(float)
+
+
+def test_literals_by_way_of_float32() -> None:
+    assert is_choice(f.where(X > 0, 0.5, X))
+    assert not is_choice(f.where(X > 0, 0.01, X))
+    assert is_choice(f.where(X > 0, 0.01, X), nearest=True)
+    assert not is_choice(
+        f.where(X > 0, 1 + 2**-8 + 2**-40, X), nearest=True
+    )  # a middle of bfloat16, in float32

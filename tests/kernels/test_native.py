@@ -183,3 +183,15 @@ def test_threads_of_python_where_torchs_pool_is_missing() -> None:
         timeout=120,
     )
     assert done.stdout.strip() == "same", done.stdout + done.stderr
+
+
+def test_the_end_of_the_process_frees_nothing_that_is_still_looked_at() -> None:
+    code = (
+        "import torch, softknee.functional as F; [f(torch.ones(3)) for f in (F.relu, F.tanh, F.silu, F.elu)]"
+    )
+    # glibc overwrites what is freed
+    marked = os.environ | {"PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "34"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=False, env=marked, capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 0, ended.stderr

@@ -42,7 +42,7 @@ def run_program(
         tuple((value, Operand(out or storage)) for value in results),
     )
     ir = to_llvm(kernel, native.features())
-    return run(native.load(ir, lambda: ir), kernel, arrays)
+    return run(native.load(ir, lambda: ir).call, kernel, arrays)
 
 
 def from_bfloat16(bits: Any) -> Any:

@@ -1,7 +1,7 @@
 """The CPU backend: a `Kernel` is spelled as LLVM IR, in explicit vectors.
 
-One function a kernel, `@kernel(operands, scalars, geometry, slot, first, last)`, and one entry that
-Python calls, `@call`. The iteration space is a set of rows (all dimensions but the innermost)
+One function a kernel, `@kernel(operands, scalars, geometry, slot, first, last)`, and what Python calls
+(`entry.py`). The iteration space is a set of rows (all dimensions but the innermost)
 cut into chunks; a *unit* is one chunk of one row. `geometry` describes it at run time (see
 `Geometry`), so one kernel serves every shape; only how an operand moves along a row (`Access`) is
 compiled in.
@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from softknee.kernels.entry import entry, on_tensors
 from softknee.kernels.program import PICKED, Instruction, Program, Value
 
-__all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "entry", "to_llvm"]
+__all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "to_llvm"]
 
 #: "bits": truth values, eight a byte, read as 0 or 1 and written where a result is not 0; always a
 #: whole number of vectors long, in one contiguous row
@@ -32,6 +33,8 @@ Access = Literal["row", "splat", "sum_row", "sum_rows", "sum"]
 SIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "bits": 0}
 MEMORY = {"float32": "float", "float64": "double", "float16": "half", "bfloat16": "i16"}
 LLVM = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
+#: instructions, no gathers among them, that half as wide registers do as soon: the time goes into memory
+LIGHT = 30
 
 
 @dataclass(frozen=True)
@@ -274,11 +277,36 @@ def _gather(t: _Text, i: Instruction, a: list[str]) -> str:
 
 
 def _lookup(t: _Text, i: Instruction, a: list[str]) -> str:
-    table: bytes = i.payload  # type: ignore[assignment]
+    return _look_up(t, i.payload, a[0])  # type: ignore[arg-type]
+
+
+def _look_up(t: _Text, table: bytes, index: str) -> str:
     name = f"@lookup.{zlib.crc32(table):x}"
     text = "\\" + table.hex("\\")
     t.globals[name] = f'{name} = private unnamed_addr constant [{len(table)} x i8] c"{text}", align 64'
-    return _gathered(t, name, "f32", a[0], "i32")
+    return _gathered(t, name, "f32", index, "i32")
+
+
+def _mend(t: _Text, i: Instruction, a: list[str]) -> str:
+    """A vector that meets none of the numbers goes by the table."""
+    payload: tuple[int, int, bytes] = i.payload  # type: ignore[assignment]
+    first, count, table = payload
+    v, whole, b = t.vector("f32"), t.vector("i32"), t.vector("bool")
+    size = t.put(f"and {whole} {a[1]}, splat (i32 32767)")
+    place = t.put(f"sub {whole} {size}, splat (i32 {first})")
+    among = t.put(f"icmp ult {whole} {place}, splat (i32 {count})")
+    word = t.put(f"bitcast {b} {among} to i{t.lanes}")
+    some = t.put(f"icmp ne i{t.lanes} {word}, 0")
+    here, mend, then = (t.fresh(name)[1:] for name in ("plain", "mend", "mended"))
+    t.do(f"br label %{here}")
+    t.label(here)
+    t.do(f"br i1 {some}, label %{mend}, label %{then}")
+    t.label(mend)
+    entries = _look_up(t, table, a[1])
+    right = t.put(f"select {b} {among}, {v} {entries}, {v} {a[0]}")
+    t.do(f"br label %{then}")
+    t.label(then)
+    return t.put(f"phi {v} [ {a[0]}, %{here} ], [ {right}, %{mend} ]")
 
 
 #: how each operation of a Program is written in LLVM IR
@@ -293,7 +321,7 @@ SPELLING: dict[str, Speller] = {
     "iadd": _binary("add"), "isub": _binary("sub"), "iand": _binary("and"), "ior": _binary("or"),
     "ixor": _binary("xor"), "ishl": _binary("shl"), "ilshr": _binary("lshr"), "iashr": _binary("ashr"),
     "to_int": _cast("fptosi"), "to_float": _cast("sitofp"), "widen": _cast("fpext"),
-    "narrow": _cast("fptrunc"), "gather": _gather, "lookup": _lookup, "pick": _pick, "scale": _scale,
+    "narrow": _cast("fptrunc"), "gather": _gather, "lookup": _lookup, "mend": _mend, "pick": _pick, "scale": _scale,
 }  # fmt: skip
 
 
@@ -594,12 +622,21 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
             head,
             *t.globals.values(),
             function,
-            entry(len(kernel.operands), kernel.scalars),
+            entry(len(kernel.operands), kernel.scalars, *_on(kernel)),
             *sorted(t.declared),
             f"attributes #0 = {{ {' '.join(attributes)} }}",
             "",
         ]
     )
+
+
+def _on(kernel: Kernel) -> list[str]:
+    """What takes tensors, where a kernel can: nothing is summed, the first result is a tensor's"""
+    results = [o.storage for _, o in kernel.results]
+    if results[0] == "bits" or any(o.access not in ("row", "splat") for o in kernel.operands):
+        return []
+    inputs = [(i.storage, i.access) for i in kernel.inputs if isinstance(i, Operand)]
+    return [on_tensors(inputs, results, SIZE[results[0]], kernel.scalars)]
 
 
 def _splat(t: _Text, scalar: str, kind: str) -> str:
@@ -628,156 +665,3 @@ def _copy(
         t.do(f"store {memory} {t.put(f'load {memory}, ptr {a}')}, ptr {b}")
     t.do(f"%{name}.j.next = add i64 %{name}.j, 1")
     t.do(f"br label %{name}.head")
-
-
-#: addresses the entry needs at run time, in this order; `native.py` fills the table
-RUNTIME = (
-    "PyLong_AsVoidPtr", "PyLong_AsSsize_t", "PyFloat_AsDouble", "PyEval_SaveThread",
-    "PyEval_RestoreThread", "Py_IncRef", "_Py_NoneStruct", "GOMP_parallel", "omp_get_thread_num",
-    "omp_get_num_threads",
-)  # fmt: skip
-
-
-def entry(n: int, m: int) -> str:
-    """@call(self, args, nargs), of CPython's METH_FASTCALL type, for n operands and m scalars.
-
-    Arguments: size, groups, threads, one address an operand, one float a scalar. size >= 0: one
-    contiguous row of that many elements; size < 0: -size is the address of a geometry. The units
-    are cut into `groups` (partial sums have one slot each), which `threads` threads share; with one
-    thread the interpreter lock is kept unless the work is long. threads = -(all + 65536 me) does the
-    share of thread `me` of `all` alone, for a thread pool of Python's.
-    """
-    lines = ["define ptr @call(ptr %self, ptr %args, i64 %nargs) #0 {", "entry:"]
-    put = lines.append
-    for k, name in enumerate(RUNTIME):
-        put(f"  %rt.p.{k} = getelementptr ptr, ptr @runtime, i64 {k}")
-        put(f"  %rt.{name} = load ptr, ptr %rt.p.{k}")
-    put(f"  %work = alloca [{7 + n + m} x i64], align 16")
-    put("  %flat = alloca [4 x i64], align 16")
-
-    def argument(k: int) -> str:
-        put(f"  %arg.p.{k} = getelementptr ptr, ptr %args, i64 {k}")
-        put(f"  %arg.{k} = load ptr, ptr %arg.p.{k}")
-        return f"%arg.{k}"
-
-    for k, name in enumerate(("size", "groups", "threads")):
-        put(f"  %{name} = call i64 %rt.PyLong_AsSsize_t(ptr {argument(k)})")
-    for k in range(n):
-        put(f"  %address.{k} = call ptr %rt.PyLong_AsVoidPtr(ptr {argument(3 + k)})")
-        put(f"  %to.{k} = getelementptr i64, ptr %work, i64 {7 + k}")
-        put(f"  store ptr %address.{k}, ptr %to.{k}")
-    for k in range(m):
-        put(f"  %scalar.{k} = call double %rt.PyFloat_AsDouble(ptr {argument(3 + n + k)})")
-        put(f"  %to.s.{k} = getelementptr i64, ptr %work, i64 {7 + n + k}")
-        put(f"  store double %scalar.{k}, ptr %to.s.{k}")
-    put(f"""  %is.flat = icmp sge i64 %size, 0
-  br i1 %is.flat, label %one.row, label %many.rows
-one.row:
-  store i64 %size, ptr %flat
-  %f.1 = getelementptr i64, ptr %flat, i64 1
-  store i64 {CHUNK}, ptr %f.1
-  %f.up = add i64 %size, {CHUNK - 1}
-  %f.chunks = udiv i64 %f.up, {CHUNK}
-  %f.2 = getelementptr i64, ptr %flat, i64 2
-  store i64 %f.chunks, ptr %f.2
-  %f.3 = getelementptr i64, ptr %flat, i64 3
-  store i64 0, ptr %f.3
-  br label %ready
-many.rows:
-  %given = sub i64 0, %size
-  %given.p = inttoptr i64 %given to ptr
-  %units.p = getelementptr i64, ptr %given.p, i64 -1
-  %given.units = load i64, ptr %units.p
-  br label %ready
-ready:
-  %geometry = phi ptr [ %flat, %one.row ], [ %given.p, %many.rows ]
-  %units = phi i64 [ %f.chunks, %one.row ], [ %given.units, %many.rows ]
-  %w.1 = getelementptr i64, ptr %work, i64 1
-  %w.2 = getelementptr i64, ptr %work, i64 2
-  %operands = getelementptr i64, ptr %work, i64 7
-  %scalars = getelementptr i64, ptr %work, i64 {7 + n}
-  store ptr %geometry, ptr %work
-  store i64 %units, ptr %w.1
-  store i64 %groups, ptr %w.2
-  %one.share = icmp slt i64 %threads, 0
-  br i1 %one.share, label %share.only, label %whole
-share.only:
-  %coded = sub i64 0, %threads
-  %share.all = and i64 %coded, 65535
-  %share.me = lshr i64 %coded, 16
-  %state.0 = call ptr %rt.PyEval_SaveThread()
-  call void @share(ptr %work, i64 %share.me, i64 %share.all)
-  call void %rt.PyEval_RestoreThread(ptr %state.0)
-  br label %end
-whole:
-  %alone = icmp eq i64 %threads, 1
-  br i1 %alone, label %serial, label %parallel
-serial:
-  %brief = icmp sle i64 %units, 4
-  br i1 %brief, label %keep, label %release
-keep:
-  call void @share(ptr %work, i64 0, i64 1)
-  br label %end
-release:
-  %state.1 = call ptr %rt.PyEval_SaveThread()
-  call void @share(ptr %work, i64 0, i64 1)
-  call void %rt.PyEval_RestoreThread(ptr %state.1)
-  br label %end
-parallel:
-  %threads.32 = trunc i64 %threads to i32
-  %state.2 = call ptr %rt.PyEval_SaveThread()
-  call void %rt.GOMP_parallel(ptr @region, ptr %work, i32 %threads.32, i32 0)
-  call void %rt.PyEval_RestoreThread(ptr %state.2)
-  br label %end
-end:
-  call void %rt.Py_IncRef(ptr %rt._Py_NoneStruct)
-  ret ptr %rt._Py_NoneStruct
-}}
-
-define internal void @region(ptr %work) #0 {{
-  %r.p.8 = getelementptr ptr, ptr @runtime, i64 8
-  %r.8 = load ptr, ptr %r.p.8
-  %r.p.9 = getelementptr ptr, ptr @runtime, i64 9
-  %r.9 = load ptr, ptr %r.p.9
-  %me = call i32 %r.8()
-  %all = call i32 %r.9()
-  %me.64 = zext i32 %me to i64
-  %all.64 = zext i32 %all to i64
-  call void @share(ptr %work, i64 %me.64, i64 %all.64)
-  ret void
-}}
-
-; one thread's share: groups me, me + all, me + 2 all, ...
-define internal void @share(ptr %work, i64 %me, i64 %all) #0 {{
-entry:
-  %geometry = load ptr, ptr %work
-  %w.1 = getelementptr i64, ptr %work, i64 1
-  %units = load i64, ptr %w.1
-  %w.2 = getelementptr i64, ptr %work, i64 2
-  %groups = load i64, ptr %w.2
-  %operands = getelementptr i64, ptr %work, i64 7
-  %scalars = getelementptr i64, ptr %work, i64 {7 + n}
-  br label %head
-head:
-  %g = phi i64 [ %me, %entry ], [ %g.next, %step ]
-  %more = icmp ult i64 %g, %groups
-  br i1 %more, label %step, label %done
-step:
-  %a = mul i64 %g, %units
-  %first = udiv i64 %a, %groups
-  %g.one = add i64 %g, 1
-  %b = mul i64 %g.one, %units
-  %last = udiv i64 %b, %groups
-  call void @kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %g, i64 %first, i64 %last)
-  %g.next = add i64 %g, %all
-  br label %head
-done:
-  ret void
-}}""")
-    return "@runtime = external global [10 x ptr]\n\n" + "\n".join(lines) + "\n"
-
-
-#: instructions, no gathers among them, that half as wide registers do as soon: the time goes into memory
-LIGHT = 30
-#: elements of a row in one unit of work
-CHUNK = 4096

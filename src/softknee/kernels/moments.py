@@ -10,7 +10,7 @@ import ctypes
 from functools import cache, lru_cache
 
 from softknee.kernels import native
-from softknee.kernels.llvm import entry
+from softknee.kernels.entry import entry
 
 __all__ = ["ROWS", "geometry", "kernel"]
 
@@ -334,7 +334,7 @@ def kernel(planes: bool, rising: bool) -> native.NativeCall:
     """
     lanes = 16 if "avx512f" in native.features() else 8
     make = _planes if planes else _columns
-    return native.load(f"moments {make.__name__} {rising} {lanes} 1", lambda: make(lanes, rising))
+    return native.load(f"moments {make.__name__} {rising} {lanes} 1", lambda: make(lanes, rising)).call
 
 
 @lru_cache(maxsize=1024)

@@ -12,9 +12,9 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from softknee.kernels.llvm import RUNTIME
+from softknee.kernels.entry import RUNTIME
 
 __all__ = ["assembly", "cache_folder", "features", "load", "machine_name"]
 
@@ -159,25 +159,52 @@ def object_code(key: str, ir: Callable[[], str]) -> bytes:
 _runtime = (ctypes.c_void_p * len(RUNTIME))()
 
 
+def _address(function: Any) -> int | None:
+    return ctypes.cast(function, ctypes.c_void_p).value
+
+
 def _fill_runtime() -> None:
+    values = {"_Py_NoneStruct": id(None), "_Py_TrueStruct": id(True)}
     for k, name in enumerate(RUNTIME):
-        if name == "_Py_NoneStruct":
-            _runtime[k] = id(None)
-        elif not name.startswith(("GOMP", "omp")):
-            _runtime[k] = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
+        if name in values:
+            _runtime[k] = values[name]
+        elif name.startswith("Py"):
+            _runtime[k] = _address(getattr(ctypes.pythonapi, name))
+        elif name == "madvise" and sys.platform.startswith("linux"):
+            _runtime[k] = _address(getattr(ctypes.CDLL(None), name, None))
 
 
 _fill_runtime()
 
 
 def connect(pool: Any) -> bool:
-    """Takes the OpenMP pool of a loaded library (torch's own); False where it has none."""
+    """Takes the OpenMP pool of a loaded library (torch's own); False where it has none. None: gives it up."""
+    names = [name for name in RUNTIME if name.startswith(("GOMP", "omp"))]
     try:
-        found = [ctypes.cast(getattr(pool, n), ctypes.c_void_p).value for n in RUNTIME[-3:]]
+        found = [None if pool is None else _address(getattr(pool, name)) for name in names]
     except AttributeError:
         return False
-    for k, address in enumerate(found, len(RUNTIME) - 3):
-        _runtime[k] = address
+    for name, address in zip(names, found, strict=True):
+        _runtime[RUNTIME.index(name)] = address
+    return True
+
+
+def exchange(tensors: type, threads: Callable[[], int]) -> bool:
+    """Takes a tensor type's C functions, for kernels called with tensors, and what tells the number of
+    threads; False where it has none of the DLPack version known here."""
+    capsule = getattr(tensors, "__dlpack_c_exchange_api__", None)
+    if capsule is None:
+        return False
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    table = pointer(capsule, b"dlpack_exchange_api")
+    if ctypes.c_uint32.from_address(table).value != 1:  # the major version: of the tables' form
+        return False
+    # the version and an older table's address; then: allocator, from object, to object, DLTensor from object
+    functions = (ctypes.c_void_p * 4).from_address(table + 16)
+    _alive.append(threads)
+    _runtime[RUNTIME.index("tensor_of")] = functions[3]
+    _runtime[RUNTIME.index("threads_of")] = id(threads)
     return True
 
 
@@ -194,7 +221,9 @@ _METH_FASTCALL = 0x0080
 _new_function = ctypes.pythonapi.PyCFunction_NewEx
 _new_function.restype = ctypes.py_object
 _new_function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-_alive: list[Any] = []  # method tables and code live as long as the process
+#: method tables and code live longer than anything of Python's: a function looks at its table when it is freed
+_alive: list[Any] = []
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_alive))
 _numbers = itertools.count()  # of kernels; counting is atomic, threads compile side by side
 
 
@@ -202,21 +231,35 @@ _numbers = itertools.count()  # of kernels; counting is atomic, threads compile 
 def _jit() -> Any:
     """JITLink lays the parts of an object side by side; the older linker may map them farther apart than their
     references reach, where much address space is taken, and then ends the process."""
-    return _llvm().create_lljit_compiler(_target_machine(), use_jit_link=True)
+    made = _llvm().create_lljit_compiler(_target_machine(), use_jit_link=True)
+    _alive.append(made)
+    return made
 
 
-def load(key: str, ir: Callable[[], str]) -> NativeCall:
-    """The compiled kernel as a Python callable: (size, groups, threads, *addresses, *scalars)."""
+class Loaded(NamedTuple):
+    """A compiled kernel: `call` takes addresses, (size, groups, threads, *addresses, *scalars); `on` takes
+    tensors, (*tensors, *scalars), and returns True, or None where they do not suit it. See `entry.py`."""
+
+    call: NativeCall
+    on: Callable[..., bool | None]
+
+
+def load(key: str, ir: Callable[[], str]) -> Loaded:
+    """The compiled kernel as Python callables."""
     llvm = _llvm()
     body = object_code(key, ir)
-    name = f"kernel{next(_numbers)}"
     library = (
         llvm.JITLibraryBuilder()
         .add_object_img(body)
         .export_symbol("call")
+        .export_symbol("on")
         .import_symbol("runtime", ctypes.addressof(_runtime))
-        .link(_jit(), name)
+        .link(_jit(), f"kernel{next(_numbers)}")
     )
-    method = _MethodDef(b"kernel", library["call"], _METH_FASTCALL, b"softknee kernel")
+    return Loaded(*[_function(library, name) for name in ("call", "on")])
+
+
+def _function(library: Any, name: str) -> Any:
+    method = _MethodDef(b"kernel", library[name], _METH_FASTCALL, b"softknee kernel")
     _alive.append((library, method))
     return _new_function(ctypes.addressof(method), None, None)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from softknee.kernels import native
-from softknee.kernels.arrays import run, run_program
+from softknee.kernels.arrays import from_bfloat16, run, run_program
 from softknee.kernels.error import single_error
 from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, to_llvm
 from softknee.kernels.lower import lower
@@ -130,18 +130,26 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
     narrow = {n for n, (_, storage) in storages.items() if SIZE[storage] == 2}
     if narrow and backend == "cpu":  # a table would not fit beside the data in a GPU's caches
         roots, parts = split(roots, narrow)
-        if arithmetic is Double and _exact_in_float32(roots, plan):
+        if arithmetic is Double and _float32_will_do(roots, plan):
             arithmetic = Single
     kind = "f32" if arithmetic is Single else "f64"
     values = {name: program.input(k, kind) for k, (name, _) in enumerate(plan.inputs)}
     for name, (source_name, part) in parts.items():
         place, storage = storages[source_name]
         entries = table_of(part, source_name, storage, partial(_values, part, source_name))
-        used = {o.storage for root, (_, o) in zip(roots, plan.outputs, strict=True) if root.payload == name}
-        if used == {storage} and _sooner_in_float32(part, source_name, storage, entries):
-            found = _in_float32(part, source_name, program, place)
-        else:
+        strays = None
+        uses = [
+            (r, o.storage) for r, (_, o) in zip(roots, plan.outputs, strict=True) if name in symbols_in(r)
+        ]
+        if arithmetic is Single and {s for _, s in uses} == {storage}:
+            scaled = any(root.op != "symbol" for root, _ in uses)
+            strays = _strays_in_float32(part, source_name, storage, entries, scaled)
+        if strays is None:
             found = program.lookup(program.input(place, "i32"), payload=entries)
+        else:
+            found = _in_float32(part, source_name, program, place)
+            if strays[1]:
+                found = program.mend(found, program.input(place, "i32"), payload=(*strays, entries))
         values[name] = found if arithmetic is Single else program.widen(found)
     results = lower(roots, program, arithmetic(program), values)
     header = (
@@ -157,40 +165,69 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
     )
 
 
-def _exact_in_float32(roots: list[Node], plan: Plan) -> bool:
-    """Whether 16-bit results are exact in float32 before they are rounded: choices, tables, negation."""
+def _float32_will_do(roots: list[Node], plan: Plan) -> bool:
+    """Whether 16-bit results need no float64 before they are rounded: choices, tables, negation, which are
+    exact, and (but for precision="exact") one of them times an incoming gradient, rounded twice: within 0.5 + 2^-12 ULP
+    for bfloat16, 0.5 + 2^-9 for float16."""
     operands = [o for _, o in plan.outputs] + [i for _, i in plan.inputs]
     narrow = all(isinstance(o, Operand) and o.storage in _NARROW and o.access in _PLAIN for o in operands)
-    return narrow and all(map(is_choice, roots))
+    factors = plan.factors if plan.precision == "default" else frozenset()
+    return narrow and all(is_choice(root) or _scaled_choice(root, factors) for root in roots)
+
+
+def _scaled_choice(root: Node, factors: frozenset[str]) -> bool:
+    if root.op != "mul":
+        return False
+    return any(a.payload in factors and is_choice(b, nearest=True) for a, b in (root.args, root.args[::-1]))
 
 
 #: instructions that take as long as a look-up in a table
-_LOOKUP = 40
+_LOOKUP = 45
+#: the probability, for N(0, 1), of numbers that may send a whole vector to the table
+_SELDOM = 2.0**-11
 
 
 def _in_float32(part: Node, name: str, program: Program, place: int) -> Value:
     return lower([part], program, Single(program), {name: program.input(place, "f32")})[0]
 
 
-def _sooner_in_float32(part: Node, name: str, storage: Any, entries: bytes) -> bool:
-    """Whether float32 arithmetic, rounded to 16 bits, gives what a table does at each of the 65,536 numbers
-    (but for the sign of zeros), and sooner."""
+def _strays_in_float32(
+    part: Node, name: str, storage: Any, entries: bytes, scaled: bool = False
+) -> tuple[int, int] | None:
+    """Where float32 arithmetic, rounded to 16 bits, does not give what a table does (but for the sign of
+    zeros): the first such number's bits without the sign, and how many from it to the last. None where the
+    table is the better: the arithmetic takes longer, or networks meet such numbers often.
+
+    scaled: the results are multiplied before they are rounded, so they must also be the table's to 21 bits.
+    """
     import numpy as np
 
     computed, copied = Program(), Program()
     try:
         value = _in_float32(part, name, computed, 0)
     except (AttributeError, KeyError):  # a primitive that this arithmetic does not have
-        return False
+        return None
     if len(computed) > _LOOKUP:
-        return False
+        return None
     given, table = np.arange(65536, dtype=np.uint16), np.frombuffer(entries, "<f4")
     (a,) = run_program(computed, [value], [given], storage)
     (b,) = run_program(copied, [copied.input(0, "f32")], [table], "float32", storage)
     a, b = a.view(np.uint16), b.view(np.uint16)
     size, infinite = np.uint16(0x7FFF), np.uint16(0x7C00 if storage == "float16" else 0x7F80)
     nan = ((a & size) > infinite) & ((b & size) > infinite)
-    return bool(np.all((a == b) | nan | (((a | b) & size) == 0)))
+    right = (a == b) | nan | (((a | b) & size) == 0)
+    if scaled:
+        (found,) = run_program(computed, [value], [given], storage, "float32")
+        with np.errstate(invalid="ignore"):
+            right &= (np.abs(found - table) <= 2.0**-21 * np.abs(table)) | (found == table) | nan
+    wrong = given[~right] & size
+    if not wrong.size:
+        return 0, 0
+    ends = np.array([wrong.min(), wrong.max()])
+    near, far = ends.view(np.float16) if storage == "float16" else from_bfloat16(ends)
+    if math.erf(far / math.sqrt(2)) - math.erf(near / math.sqrt(2)) > _SELDOM:
+        return None
+    return int(ends[0]), int(ends[1]) - int(ends[0]) + 1
 
 
 _NARROW = {"bfloat16", "float16", "bits"}
@@ -200,7 +237,7 @@ _PLAIN = {"row", "splat"}
 def _values(part: Node, name: str, x: Any) -> Any:
     """A function of one variable at an array of float64, by our float64 kernel."""
     wide = Plan(((part, Operand("float64")),), ((name, Operand("float64")),))
-    return run(compile_plan(wide), kernel_of(wide), [x])[0]
+    return run(compile_plan(wide).call, kernel_of(wide), [x])[0]
 
 
 def source(plan: Plan, backend: Literal["cpu", "assembly", "gpu"] = "cpu") -> str:
@@ -212,5 +249,5 @@ def source(plan: Plan, backend: Literal["cpu", "assembly", "gpu"] = "cpu") -> st
     return ir if backend == "cpu" else native.assembly(ir)
 
 
-def compile_plan(plan: Plan) -> native.NativeCall:
+def compile_plan(plan: Plan) -> native.Loaded:
     return native.load(plan.key(), lambda: to_llvm(kernel_of(plan), native.features()))

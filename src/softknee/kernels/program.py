@@ -59,6 +59,9 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "pick": ("i32", "f32"),  # payload: PICKED floats; the operand modulo PICKED is an index
     "scale": ("FF", "F"),  # f32: a 2^floor(b), rounded once; |a| 0 or from 2^-60 on, b from -378 to 378
     "lookup": ("i32", "f32"),  # payload: the bytes of a float32 array; the operand is an index
+    # payload: first, count, the bytes of a float32 array. The second operand holds the bits of a 16-bit number;
+    # where they are, without the sign, among the `count` from `first` on, the array's entry for them
+    "mend": ("f32 i32", "f32"),
 }
 
 #: entries of a table that `pick` takes from: two vector registers of the widest machines
@@ -122,10 +125,8 @@ class Program:
     def op(self, name: str, *args: Value, payload: object = None) -> Value:
         """Appends one operation after checking its operands against `OPERATIONS`."""
         kinds, result = OPERATIONS[name]
-        if name == "widen" or name == "narrow":
-            expected, kind = [kinds], result
-        elif name in ("gather", "lookup", "pick"):
-            expected, kind = [kinds], result
+        if name in ("widen", "narrow", "gather", "lookup", "pick", "mend"):
+            expected, kind = kinds.split(), result
         else:
             if len(kinds) != len(args):
                 raise TypeError(f"{name} takes {len(kinds)} operands, got {len(args)}")

@@ -14,7 +14,8 @@ from functools import cache
 from typing import Literal
 
 from softknee.kernels import native
-from softknee.kernels.llvm import MEMORY, SIZE, entry
+from softknee.kernels.entry import entry
+from softknee.kernels.llvm import MEMORY, SIZE
 
 __all__ = ["backward", "forward"]
 
@@ -300,10 +301,10 @@ def _backward(member: Member, storage: Row) -> str:
 @cache
 def forward(member: Member, storage: Row) -> native.NativeCall:
     """(-address of the rows' length, groups, threads, x, p, filling of empty rows, last step)"""
-    return native.load(f"rows.forward {member} {storage} {_STEPS}", lambda: _forward(member, storage))
+    return native.load(f"rows.forward {member} {storage} {_STEPS}", lambda: _forward(member, storage)).call
 
 
 @cache
 def backward(member: Member, storage: Row) -> native.NativeCall:
     """(-address of the rows' length, groups, threads, p, g, gradient)"""
-    return native.load(f"rows.backward {member} {storage}", lambda: _backward(member, storage))
+    return native.load(f"rows.backward {member} {storage}", lambda: _backward(member, storage)).call

@@ -28,16 +28,25 @@ _EXACT = {
 _DIGITS = (60, 400)
 
 
-def is_choice(root: Node) -> bool:
-    """Whether a result is one of its inputs or of its literals, up to sign, all of them float32 numbers."""
+def is_choice(root: Node, nearest: bool = False) -> bool:
+    """Whether a result is one of its inputs or of its literals, up to sign, all of them float32 numbers; or,
+    with `nearest`, all of them rounded to the same 16-bit number by way of float32."""
     return all(
-        n.op in _EXACT - {"constant"} and (n.op != "number" or _is_float32(n.payload)) for n in walk(root)
+        n.op in _EXACT - {"constant"} and (n.op != "number" or _is_float32(n.payload, nearest))
+        for n in walk(root)
     )
 
 
-def _is_float32(value: Any) -> bool:
-    nearest = float(value)
-    return nearest == value and (nearest - nearest != 0 or unpack("f", pack("f", nearest))[0] == nearest)
+def _is_float32(value: Any, nearest: bool) -> bool:
+    close = float(value)
+    if close - close != 0:
+        return close == value
+    try:
+        there = unpack("f", pack("f", close))[0]
+    except OverflowError:
+        return False
+    # the middle of two 16-bit numbers has at most 12 digits
+    return there == value or (nearest and unpack("I", pack("f", there))[0] & 0xFFF != 0)
 
 
 def split(roots: list[Node], narrow: set[str]) -> tuple[list[Node], dict[str, tuple[str, Node]]]:

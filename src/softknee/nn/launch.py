@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from softknee.kernels import native
-from softknee.kernels.llvm import CHUNK, Operand, Scalar
+from softknee.kernels.entry import CHUNK, HUGE, SERIAL
+from softknee.kernels.llvm import Operand, Scalar
 from softknee.kernels.plan import Plan, compile_plan
 from softknee.nn import gpu
 
@@ -45,10 +46,6 @@ STORAGE: dict[torch.dtype, Any] = {
     torch.float16: "float16",
     torch.bfloat16: "bfloat16",
 }
-#: below this many elements a call stays on one thread
-SERIAL = 16384
-#: outputs of this many bytes are asked for in huge pages: a page fault costs more than the arithmetic
-HUGE = 4 << 20
 
 _modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
 _tracing = getattr(torch._C, "_get_tracing_state", lambda: None)
@@ -75,12 +72,14 @@ def _connect() -> bool:
 
 _pool = _connect()
 _forked = False
+native.exchange(Tensor, torch.get_num_threads)
 
 
 def _after_fork() -> None:
     # the threads of a pool do not exist in the child: it computes on one thread
     global _pool, _forked
     _pool, _forked = False, True
+    native.connect(None)
     _python_pool.cache_clear()
 
 
@@ -123,12 +122,11 @@ def eligible(tensors: tuple[Any, ...]) -> bool:
 def plain(gradient: Tensor) -> bool:
     """Whether backward may give an incoming gradient to a kernel: nobody watches, nothing is recorded.
 
-    Autograd has seen to its type and shape."""
+    Autograd has seen to its type, shape and device."""
     return (
         type(gradient) is Tensor
         and not _grad_enabled()
         and not gradient.is_neg()
-        and gradient.is_cpu
         and not _modes()
         and _tracing() is None
     )
@@ -140,39 +138,17 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
     if not first.is_cpu:
         return gpu.run(op, tensors, call, (out,) * len(op.outputs))
     dtype, shape = first.dtype, first.shape
-    if not call.plain:
-        for s in call.shapes:
-            if s is not None and s != shape:
-                return _strided(op, tensors, call, out)
-    contiguous = True
-    for t in tensors:
-        if not t.is_contiguous():
-            contiguous = False
-        if t is not first and (t.dtype is not dtype or t.shape != shape):
-            return _strided(op, tensors, call, out)
-    if not contiguous and out is not None:
-        return _strided(op, tensors, call, out)
-    if not contiguous and any(t.stride() != first.stride() for t in tensors):
-        return _strided(op, tensors, call, out)
-    kernel = op.kernels.get((dtype, call.precision)) or flat_kernel(op, dtype, call.precision)
-    result = _empty_like(first) if out is None else out
-    if not contiguous and result.stride() != first.stride():  # not dense
-        return _strided(op, tensors, call, out)
-    size = first.numel()
-    addresses = [t.data_ptr() for t in kernel.picked(tensors)]
-    if op.single:
-        addresses.append(result.data_ptr())
-        outputs = [result]
-    else:
-        outputs = [result, *(_empty_like(first) for _ in op.outputs[1:])]
-        addresses += [o.data_ptr() for o in outputs]
-    if 0 in addresses and size:  # a tensor of zeros without memory, which forward-mode derivatives make
-        return None
-    if size < SERIAL:
-        kernel.call(size, 1, 1, *addresses, *call.scalars)
-    else:
-        many(kernel.call, size, outputs if out is None else (), (*addresses, *call.scalars))
-    return result if op.single else tuple(outputs)
+    # all of one shape, nothing summed, and no gaps in what is written over
+    alike = call.plain or all(s is None or s == shape for s in call.shapes)
+    alike = alike and all(t.dtype is dtype and t.shape == shape for t in tensors)
+    if alike and (out is None or out.is_contiguous()):
+        kernel = op.kernels.get((dtype, call.precision)) or flat_kernel(op, dtype, call.precision)
+        results = [_empty_like(first) for _ in op.outputs] if out is None else [out]
+        if kernel.on(*kernel.picked(tensors), *results, *call.scalars):
+            return results[0] if op.single else tuple(results)
+    if first.numel() and any(t.data_ptr() == 0 for t in tensors):
+        return None  # a tensor of zeros without memory, which forward-mode derivatives make
+    return _strided(op, tensors, call, out)
 
 
 def write(
@@ -189,15 +165,6 @@ def fresh_like(x: Tensor) -> Tensor:
     if made.is_cpu and made.numel() * made.element_size() >= HUGE:
         _advise(made)
     return made
-
-
-def many(kernel: native.NativeCall, size: int, fresh: Sequence[Tensor], rest: tuple[Any, ...]) -> None:
-    """Runs a kernel on enough elements for several threads; new outputs in huge pages if they are large."""
-    threads = torch.get_num_threads()
-    for o in fresh:
-        if size * o.element_size() >= HUGE:
-            _advise(o)
-    launch(kernel, size, threads, threads, *rest)
 
 
 @lru_cache(maxsize=256)
@@ -219,14 +186,6 @@ def stripped(
     launch(kernel, -geometry.address, threads, threads, *rest)
 
 
-def flat(kernel: native.NativeCall, size: int, fresh: Sequence[Tensor], rest: tuple[Any, ...]) -> None:
-    """Runs a kernel on one row."""
-    if size < SERIAL:
-        kernel(size, 1, 1, *rest)
-    else:
-        many(kernel, size, fresh, rest)
-
-
 def over_rows(kernel: native.NativeCall, dim: int, tensors: tuple[Tensor, ...], *scalars: float) -> Tensor:
     """The result of a kernel of `kernels.rows` along a dimension of tensors of one shape and type."""
     rows = [t.movedim(dim, -1).contiguous() for t in tensors]
@@ -242,10 +201,10 @@ def over_rows(kernel: native.NativeCall, dim: int, tensors: tuple[Tensor, ...], 
 
 
 class _Compiled:
-    __slots__ = ("call", "picked", "places", "whole")
+    __slots__ = ("call", "on", "picked", "places", "whole")
 
-    def __init__(self, call: native.NativeCall, places: tuple[int, ...], count: int) -> None:
-        self.call = call
+    def __init__(self, loaded: native.Loaded, places: tuple[int, ...], count: int) -> None:
+        self.call, self.on = loaded
         self.places = places
         self.whole = whole = places == tuple(range(count))
         self.picked: Any = (lambda ts: ts) if whole else (lambda ts: [ts[p] for p in places])

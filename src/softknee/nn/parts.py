@@ -134,7 +134,7 @@ class _Stretches(torch.autograd.Function):
         rows, width, own, starts, _ = ctx.layout.strips(x)
         form = joint_form(ctx.op)
         assert form is not None
-        kernel = form.backward_kernel(x.dtype, False, ctx.call.precision)
+        kernel = form.backward_kernel(x.dtype, False, ctx.call.precision).call
         whole = torch.empty_like(x)
         try:
             addresses = [t.data_ptr() for t in (x, gradient, whole)]

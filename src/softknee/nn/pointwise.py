@@ -309,12 +309,12 @@ class Pointwise:
         return finished[0] if self.single else tuple(finished)
 
     def unary(self, otherwise: Any) -> Any:
-        """The operator as a function of one tensor. A contiguous tensor of a type that it has met
-        before takes the short way: at small sizes the time goes into asking the tensor what it is.
+        """The operator as a function of one tensor. A tensor without gaps, of a type that it has met
+        before, takes the short way: at small sizes the time goes into asking the tensor what it is.
         otherwise: called with every other tensor that is not of a floating type."""
         kernels, forms, exact = self.kernels, self.forms, Tensor
         modes, tracing, empty_like = launch._modes, launch._tracing, torch.empty_like
-        serial, many, storages = launch.SERIAL, launch.many, launch.STORAGE
+        storages, strided = launch.STORAGE, torch.strided
 
         def call(x: Any) -> Any:
             if _is_compiling():
@@ -322,13 +322,12 @@ class Pointwise:
             if (
                 type(x) is exact
                 and x.is_cpu
+                and x.layout is strided
                 and not _functorch_active()
                 and _dual_level._current_level < 0
                 and not modes()
                 and tracing() is None
                 and not x.is_neg()
-                and x.is_contiguous()
-                and (address := x.data_ptr())
             ):
                 if x.requires_grad and _grad_enabled():
                     kept = current.kept
@@ -340,12 +339,8 @@ class Pointwise:
                         return self._apply(x, current.call)
                 elif (kernel := kernels.get((x.dtype, current.call.precision))) is not None and kernel.whole:
                     result = empty_like(x)
-                    size = x.numel()
-                    if size < serial:
-                        kernel.call(size, 1, 1, address, result.data_ptr())
-                    else:
-                        many(kernel.call, size, (result,), (address, result.data_ptr()))
-                    return result
+                    if kernel.on(x, result):
+                        return result
             usual = x.is_floating_point() and x.layout is torch.strided
             return self(x, current.call) if usual else otherwise(x)
 
@@ -355,9 +350,8 @@ class Pointwise:
         """The operator as a function of two tensors of one shape and type, as `unary` has it for one."""
         kernels, form = self.kernels, joint_form
         modes, tracing, empty_like = launch._modes, launch._tracing, torch.empty_like
-        serial, many, storages = launch.SERIAL, launch.many, launch.STORAGE
-
-        product, huge = self.product, launch.HUGE
+        storages = launch.STORAGE
+        product, serial, huge = self.product, launch.SERIAL, launch.HUGE
 
         def call(a: Tensor, b: Tensor) -> Any:
             if product:  # where torch is as fast or faster
@@ -373,24 +367,16 @@ class Pointwise:
                 and _dual_level._current_level < 0
                 and not modes()
                 and tracing() is None
-                and a.is_contiguous()
-                and b.is_contiguous()
                 and not a.is_neg()
                 and not b.is_neg()
-                and (address := a.data_ptr())
-                and (other := b.data_ptr())
             ):
-                size = a.numel()
                 if _grad_enabled() and (a.requires_grad or b.requires_grad):
                     if a.dtype in storages and (made := form(self)) is not None:
                         return made.apply(a, b, current.call)
                 elif (kernel := kernels.get((a.dtype, current.call.precision))) is not None and kernel.whole:
                     result = empty_like(a)
-                    if size < serial:
-                        kernel.call(size, 1, 1, address, other, result.data_ptr())
-                    else:
-                        many(kernel.call, size, (result,), (address, other, result.data_ptr()))
-                    return result
+                    if kernel.on(a, b, result):
+                        return result
             return self(a, b, current.call)
 
         return call

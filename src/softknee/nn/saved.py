@@ -33,7 +33,7 @@ __all__ = ["Joint", "joint_form", "levels_for", "saved_form"]
 PADDED = 64
 
 empty, empty_like, uint8, cpu = torch.empty, torch.empty_like, torch.uint8, torch.device("cpu")
-flat, flat_kernel, plain = launch.flat, launch.flat_kernel, launch.plain
+flat_kernel, plain = launch.flat_kernel, launch.plain
 
 
 def levels_for(slope: Any, bits: int, count: int = 1024) -> tuple[float, ...]:
@@ -114,9 +114,10 @@ def _evaluated(slope: Any) -> Any:
 
 
 class Saved:
-    """An operator of one tensor with its autograd function: one kernel forward, one backward.
+    """An operator with its autograd function: one kernel forward, one backward.
 
-    The functions are written out for the time that a call takes: each layer of Python counts in it.
+    The functions are written out for the time that a call takes: each layer of Python counts in it. Tensors
+    that no kernel takes as they are (see `kernels/entry.py`) go the operator's own way.
     """
 
     #: whether the input may be written over
@@ -134,25 +135,47 @@ class Saved:
         return x.is_cpu and (x.is_contiguous() or launch.dense(x))
 
 
+class _Gradient:
+    """The kernels of a gradient, by type, whether it is one number for all, and precision. Their operands
+    are the tensors, the incoming gradient, and the results."""
+
+    def __init__(self, back: Pointwise, count: int) -> None:
+        self.back, self.count = back, count
+        self.made: dict[Any, Any] = {}
+
+    def kernel(self, dtype: torch.dtype, splat: bool, precision: str) -> Any:
+        accesses = (*["row"] * self.count, "splat" if splat else "row")
+        made = launch.kernel_for(self.back, dtype, accesses, precision)
+        return self.made.setdefault((dtype, splat, precision), made)
+
+    def __call__(self, tensors: Sequence[Tensor], gradient: Tensor, call: Call) -> list[Tensor] | None:
+        """The results; None where no kernel takes the tensors as they are."""
+        results = [empty_like(t) for t in tensors]
+        operands = (*tensors, gradient, *results, *call.scalars)
+        key = (gradient.dtype, False, call.precision)
+        if (self.made.get(key) or self.kernel(*key)).on(*operands):
+            return results
+        if any(gradient.stride()):
+            return None
+        key = (gradient.dtype, True, call.precision)  # the gradient of a sum: one number for all
+        return results if (self.made.get(key) or self.kernel(*key)).on(*operands) else None
+
+
 class Whole(Saved):
     """Keeps the input, or the output."""
 
     def __init__(self, op: Pointwise, back: Pointwise, output: bool = False) -> None:
         self.free = output
-        forwards, backwards = op.kernels, {}
-
-        def backward_kernel(dtype: torch.dtype, splat: bool, precision: str) -> Any:
-            accesses = ("row", "splat" if splat else "row")
-            made = launch.kernel_for(back, dtype, accesses, precision).call
-            return backwards.setdefault((dtype, splat, precision), made)
+        forwards, backwards = op.kernels, _Gradient(back, 1)
 
         class WholeFunction(torch.autograd.Function):
             @staticmethod
             def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
-                dtype, size = x.dtype, x.numel()
-                kernel = forwards.get((dtype, call.precision)) or flat_kernel(op, dtype, call.precision)
+                key = x.dtype, call.precision
+                kernel = forwards.get(key) or flat_kernel(op, *key)
                 y = x if inplace else empty_like(x)
-                flat(kernel.call, size, () if inplace else (y,), (x.data_ptr(), y.data_ptr(), *call.scalars))
+                if not kernel.on(x, y, *call.scalars):
+                    y = _otherwise(op, x, call, inplace)
                 if inplace:
                     ctx.mark_dirty(x)
                 ctx.save_for_backward(y if output else x)
@@ -165,22 +188,15 @@ class Whole(Saved):
                 call = ctx.call
                 if not plain(gradient):  # to be differentiated again
                     return back(x, gradient, call), None, None
-                splat = False
-                if not (gradient.is_contiguous() and x.is_contiguous()) and gradient.stride() != x.stride():
-                    splat = not any(gradient.stride())  # the gradient of a sum: one number for all
-                    if not splat:
-                        return back.evaluate((x, gradient, call)), None, None
-                key = (x.dtype, splat, call.precision)
-                kernel = backwards.get(key) or backward_kernel(*key)
-                result = empty_like(x)
-                try:
-                    addresses = (x.data_ptr(), gradient.data_ptr(), result.data_ptr())
-                except RuntimeError:  # vmap's old kind of tensor
-                    return back.emit((x, gradient, call)), None, None
-                flat(kernel, x.numel(), (result,), (*addresses, *call.scalars))
-                return result, None, None
+                results = backwards((x,), gradient, call)
+                return back.evaluate((x, gradient, call)) if results is None else results[0], None, None
 
         super().__init__(op, WholeFunction)
+
+
+def _otherwise(op: Pointwise, x: Tensor, call: Call, inplace: bool) -> Tensor:
+    y: Tensor = op.evaluate((x, call))
+    return x.copy_(y) if inplace else y
 
 
 def joint_form(op: Pointwise) -> Joint | None:
@@ -203,51 +219,31 @@ class Joint(Saved):
     """
 
     def __init__(self, op: Pointwise, back: Pointwise) -> None:
-        count = len(op.tensors)
-        forwards, backwards = op.kernels, {}
-
-        def backward_kernel(dtype: torch.dtype, splat: bool, precision: str) -> Any:
-            accesses = (*["row"] * count, "splat" if splat else "row")
-            made = launch.kernel_for(back, dtype, accesses, precision).call
-            return backwards.setdefault((dtype, splat, precision), made)
+        forwards, backwards = op.kernels, _Gradient(back, len(op.tensors))
 
         class JointFunction(torch.autograd.Function):
             @staticmethod
             def forward(ctx: Any, *args: Any) -> Tensor:
                 *tensors, call = args
-                first = tensors[0]
-                dtype = first.dtype
-                kernel = forwards.get((dtype, call.precision)) or flat_kernel(op, dtype, call.precision)
-                y = empty_like(first)
-                addresses = [t.data_ptr() for t in tensors]
-                flat(kernel.call, first.numel(), (y,), (*addresses, y.data_ptr(), *call.scalars))
+                key = tensors[0].dtype, call.precision
+                kernel = forwards.get(key) or flat_kernel(op, *key)
+                y = empty_like(tensors[0])
+                if not kernel.on(*tensors, y, *call.scalars):
+                    y = op.evaluate(args)
                 ctx.save_for_backward(*tensors)
                 ctx.call = call
                 return y
 
             @staticmethod
             def backward(ctx: Any, gradient: Tensor) -> Any:
-                tensors, call = ctx.saved_tensors, ctx.call
-                first = tensors[0]
-                splat = not gradient.is_contiguous()
-                if (
-                    not plain(gradient)
-                    or False in ctx.needs_input_grad[:-1]
-                    or (splat and any(gradient.stride()))
-                ):
-                    return op.function.backward(ctx, gradient)  # type: ignore[attr-defined]
-                key = (first.dtype, splat, call.precision)
-                kernel = backwards.get(key) or backward_kernel(*key)
-                results = [empty_like(t) for t in tensors]
-                try:
-                    addresses = [t.data_ptr() for t in (*tensors, gradient, *results)]
-                except RuntimeError:  # vmap's old kind of tensor
-                    return op.function.backward(ctx, gradient)  # type: ignore[attr-defined]
-                flat(kernel, first.numel(), results, (*addresses, *call.scalars))
-                return *results, None
+                if plain(gradient) and False not in ctx.needs_input_grad[:-1]:
+                    results = backwards(ctx.saved_tensors, gradient, ctx.call)
+                    if results is not None:
+                        return *results, None
+                return op.function.backward(ctx, gradient)  # type: ignore[attr-defined]
 
         super().__init__(op, JointFunction)
-        self.backward_kernel = lambda *key: backwards.get(key) or backward_kernel(*key)
+        self.backward_kernel = lambda *key: backwards.made.get(key) or backwards.kernel(*key)
 
 
 class Coded(Saved):
@@ -257,7 +253,6 @@ class Coded(Saved):
 
     def __init__(self, op: Pointwise, codes: Codes) -> None:
         count = len(codes.planes)
-        a_vector = count * PADDED // 8  # bytes
         scalars = [(name, Scalar()) for name in op.scalars]
         kernels: dict[Any, Any] = {}
 
@@ -273,61 +268,56 @@ class Coded(Saved):
             product = symbol("g_") * codes.decoded(bits)
             inputs = [(f"bit{k}_", Operand("bits")) for k in range(count)]
             inputs.append(("g_", Operand(storage, "splat" if splat else "row")))
-            plan = Plan(((product, Operand(storage)),), (*inputs, *scalars), precision)
+            plan = Plan(((product, Operand(storage)),), (*inputs, *scalars), precision, frozenset({"g_"}))
             return kernels.setdefault((dtype, splat, precision), compile_plan(plan))
 
-        def planes(kept: Tensor) -> Sequence[int]:
-            """The address of each bit's stretch"""
-            start = kept.data_ptr()
-            if count == 1:
-                return (start,)
-            total = kept.numel()
-            return range(start, start + total, total // count)
-
-        def product(kept: Tensor, gradient: Tensor, like: Any, call: Call) -> Tensor:
-            """gradient times the derivative that the codes stand for; like: (shape, strides, size) of x"""
-            shape, stride, size = like
+        def product(kept: Sequence[Tensor], gradient: Tensor, like: Any, call: Call) -> Tensor | None:
+            """gradient times the derivative that the codes stand for, None where no kernel takes the
+            gradient; like: (shape, strides) of x"""
+            shape, stride = like
             splat = False
             if gradient.stride() == stride:
                 result = empty_like(gradient)
             else:
                 splat = not any(gradient.stride())  # the gradient of a sum: one number for all
-                result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device="cpu")
+                result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=cpu)
                 gradient = gradient if splat else result.copy_(gradient)
             key = (gradient.dtype, splat, call.precision)
             kernel = kernels.get(key) or backward_kernel(*key)
-            addresses = (*planes(kept), gradient.data_ptr(), result.data_ptr())
-            flat(kernel, size, (result,), (*addresses, *call.scalars))
-            return result
+            return result if kernel.on(*kept, gradient, result, *call.scalars) else None
 
         class CodedFunction(torch.autograd.Function):
             @staticmethod
             def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
-                size, key = x.numel(), (x.dtype, call.precision)
+                key = x.dtype, call.precision
                 kernel = kernels.get(key) or forward_kernel(*key)
-                # a bit an element, in whole vectors
-                kept = empty((size + PADDED - 1) // PADDED * a_vector or a_vector, dtype=uint8, device=cpu)
+                bytes_ = -(-x.numel() // PADDED) * PADDED // 8
+                kept = [empty(bytes_, dtype=uint8, device=cpu) for _ in range(count)]
                 y = x if inplace else empty_like(x)
-                addresses = (x.data_ptr(), y.data_ptr(), *planes(kept), *call.scalars)
-                flat(kernel, size, () if inplace else (y,), addresses)
-                ctx.save_for_backward(kept)
-                ctx.rest = (x.shape, x.stride(), size), call
+                ctx.call = call
+                if kernel.on(x, y, *kept, *call.scalars):
+                    ctx.save_for_backward(*kept)
+                    ctx.like = x.shape, x.stride()
+                else:
+                    y = _otherwise(op, x, call, inplace)
+                    ctx.save_for_backward(x)
+                    ctx.like = None
                 if inplace:
                     ctx.mark_dirty(x)
                 return y
 
             @staticmethod
             def backward(ctx: Any, gradient: Tensor) -> Any:
-                (kept,) = ctx.saved_tensors
-                if plain(gradient):
-                    try:
-                        return product(kept, gradient, *ctx.rest), None, None
-                    except RuntimeError as error:
-                        if "data pointer" not in str(error):  # of vmap's old kind of tensor
-                            raise
-                # to be differentiated again, or batched: the gradient enters by one product
-                like, call = ctx.rest
-                one = torch.ones((), dtype=gradient.dtype, device="cpu").expand(like[0])
-                return gradient * product(kept, one, like, call), None, None
+                kept, like, call = ctx.saved_tensors, ctx.like, ctx.call
+                if like is None:
+                    derived = op.backward((True,))
+                    return derived and derived[0](*kept, gradient, call), None, None
+                result = product(kept, gradient, like, call) if plain(gradient) else None
+                if (
+                    result is None
+                ):  # to be differentiated again, or batched: the gradient enters by one product
+                    one = torch.ones((), dtype=gradient.dtype, device=cpu).expand(like[0])
+                    result = gradient * product(kept, one, like, call)
+                return result, None, None
 
         super().__init__(op, CodedFunction)

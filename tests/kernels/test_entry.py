@@ -1,0 +1,96 @@
+"""Kernels called with tensors: what suits them is computed, and nothing else is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+import softknee.functional as F
+from softknee.kernels import native
+from softknee.kernels.entry import HUGE, RUNTIME, SERIAL
+from softknee.kernels.llvm import Operand, Scalar
+from softknee.kernels.plan import Plan, compile_plan
+from softknee.lang.nodes import symbol
+
+X, G = symbol("x"), symbol("g")
+SQUARE = Plan(((X * X, Operand("float32")),), (("x", Operand("float32")),))
+
+
+def _times(access: Any = "row") -> Any:
+    inputs = (("x", Operand("float32")), ("g", Operand("float32", access)))
+    return compile_plan(Plan(((X * G, Operand("float32")),), inputs)).on
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 5, 2), (SERIAL - 1,), (SERIAL,), (HUGE // 4 + 3,)])
+def test_tensors_that_lie_alike(shape: Any) -> None:
+    x, result = torch.randn(shape), torch.full(shape, torch.nan)
+    assert compile_plan(SQUARE).on(x, result) is True
+    torch.testing.assert_close(result, x * x)
+
+
+def test_any_order_of_dimensions_and_one_number_for_all() -> None:
+    x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    result = torch.empty_like(x)
+    assert _times()(x, x, result)
+    torch.testing.assert_close(result, x * x)
+    one = torch.tensor(3.0).expand(x.shape)
+    assert _times()(x, one, result) is None
+    assert _times("splat")(x, x, result) is None
+    assert _times("splat")(x, one, result)
+    torch.testing.assert_close(result, 3 * x)
+
+
+def test_numbers_behind_the_tensors() -> None:
+    a = symbol("a")
+    plan = Plan(((X * a, Operand("float32")),), (("x", Operand("float32")), ("a", Scalar())))
+    x, result = torch.randn(9), torch.empty(9)
+    assert compile_plan(plan).on(x, result, 0.25)
+    torch.testing.assert_close(result, x / 4)
+
+
+UNSUITED = {
+    "another type": torch.zeros(6, 4, dtype=torch.float64),
+    "another shape": torch.zeros(4, 6),
+    "another rank": torch.zeros(24),
+    "other strides": torch.zeros(4, 6).t(),
+    "gaps": torch.zeros(6, 8)[:, ::2],
+    "another device": torch.zeros(6, 4, device="meta"),
+    "no memory": torch._efficientzerotensor((6, 4)),
+    "sparse": torch.zeros(6, 4).to_sparse(),
+    "no tensor": "text",
+}
+
+
+@pytest.mark.parametrize("name", UNSUITED)
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_does_not_suit_is_left_alone(name: str, place: int) -> None:
+    result = torch.full((6, 4), 7.0)
+    operands = [torch.zeros(6, 4), torch.zeros(6, 4), result]
+    operands[place] = UNSUITED[name]
+    assert _times()(*operands) is None
+    assert torch.all(result == 7)
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """A tensor library without the exchange of functions"""
+    place = RUNTIME.index("tensor_of")
+    kept, native._runtime[place] = native._runtime[place], None
+    yield
+    native._runtime[place] = kept
+
+
+@pytest.mark.parametrize("name", ["relu", "silu", "hardshrink", "leaky_relu"])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_the_same_results_without_the_exchange(name: str, inplace: bool, alone: None) -> None:
+    more = {"inplace": inplace} if name != "hardshrink" else {}
+    for shape in [(), (0,), (33, 3), (SERIAL + 1,)]:
+        x = torch.randn(shape, requires_grad=True)
+        result, wanted = (getattr(f, name)(1 * x, **more) for f in (F, torch.nn.functional))
+        torch.testing.assert_close(result, wanted)
+        slopes = [torch.autograd.grad(y.sum(), x)[0] for y in (result, wanted)]
+        torch.testing.assert_close(*slopes)
+        torch.testing.assert_close(getattr(F, name)(x.detach()), wanted.detach())
