@@ -22,42 +22,42 @@ NativeCall = Callable[..., None]
 
 
 @cache
-def _llvm() -> Any:
-    import llvmlite.binding as llvm
+def llvm() -> Any:
+    """The compiler's library, imported and made ready"""
+    import llvmlite.binding
 
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm
+    llvmlite.binding.initialize_native_target()
+    llvmlite.binding.initialize_native_asmprinter()
+    return llvmlite.binding
 
 
 @cache
 def features() -> frozenset[str]:
     """What this processor offers, by LLVM's names (avx512f, fma, f16c, ...), and what it is tuned for."""
-    found = frozenset(k for k, on in _llvm().get_host_cpu_features().items() if on)
+    found = frozenset(k for k, on in llvm().get_host_cpu_features().items() if on)
     # Intel's lower their clock for some time after the widest registers were used; AMD's do not
-    slows = "avx512f" in found and not _llvm().get_host_cpu_name().startswith("znver")
+    slows = "avx512f" in found and not llvm().get_host_cpu_name().startswith("znver")
     return found | {"prefer-256-bit"} if slows else found
 
 
 @cache
 def machine_name() -> str:
-    return f"{sys.platform}-{_llvm().get_host_cpu_name()}-" + "+".join(sorted(features()))
+    return f"{sys.platform}-{llvm().get_host_cpu_name()}-" + "+".join(sorted(features()))
 
 
 @cache
 def _target_machine() -> Any:
-    llvm = _llvm()
-    target = llvm.Target.from_default_triple()
-    attributes = llvm.get_host_cpu_features().flatten()
+    target = llvm().Target.from_default_triple()
+    attributes = llvm().get_host_cpu_features().flatten()
     if "avx512f" in features():
         attributes += ",-prefer-256-bit"
     return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=attributes, opt=2, reloc="pic", codemodel="small"
+        cpu=llvm().get_host_cpu_name(), features=attributes, opt=2, reloc="pic", codemodel="small"
     )
 
 
 def _module(ir: str) -> Any:
-    module = _llvm().parse_assembly(ir)
+    module = llvm().parse_assembly(ir)
     module.verify()
     return module
 
@@ -231,7 +231,7 @@ _numbers = itertools.count()  # of kernels; counting is atomic, threads compile 
 def _jit() -> Any:
     """JITLink lays the parts of an object side by side; the older linker may map them farther apart than their
     references reach, where much address space is taken, and then ends the process."""
-    made = _llvm().create_lljit_compiler(_target_machine(), use_jit_link=True)
+    made = llvm().create_lljit_compiler(_target_machine(), use_jit_link=True)
     _alive.append(made)
     return made
 
@@ -246,10 +246,10 @@ class Loaded(NamedTuple):
 
 def load(key: str, ir: Callable[[], str]) -> Loaded:
     """The compiled kernel as Python callables."""
-    llvm = _llvm()
     body = object_code(key, ir)
     library = (
-        llvm.JITLibraryBuilder()
+        llvm()
+        .JITLibraryBuilder()
         .add_object_img(body)
         .export_symbol("call")
         .export_symbol("on")

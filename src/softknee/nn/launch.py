@@ -73,6 +73,7 @@ def _connect() -> bool:
 _pool = _connect()
 _forked = False
 native.exchange(Tensor, torch.get_num_threads)
+native.llvm()  # takes more than all the rest of a first call: better here, beside the import of torch
 
 
 def _after_fork() -> None:
