@@ -30,6 +30,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "lang/mathml.py": ({"arctan"}, "a command of LaTeX, set as a word"),
     "show/plot.py": ({"symlog"}, "a scale of matplotlib's axes"),
     "show/words.py": ({"identity"}, "the label of an equation that holds for all x"),
+    "nn/inside.py": ({"tanh", "sigmoid"}, "what torch's recurrent layers and GLU compute"),
     "lang/nodes.py": ({"sine", "cosine"}, "what sin and cos are called in words"),
     "lang/trace.py": (
         {
