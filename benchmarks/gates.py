@@ -1,6 +1,7 @@
 """How fast gated units are against torch's eager composition, and what they save for backward.
 
-    python benchmarks/gates.py                                  # everything; about two minutes
+    python benchmarks/gates.py                                  # everything; some minutes
+    python benchmarks/gates.py --record                         # and written down: the tables of docs/gates.md
     python benchmarks/gates.py --units swiglu --sizes 1048576 --repetitions 31
     python benchmarks/gates.py --roofline --sizes 1048576 8388608   # what memory leaves to be won by bilinear
 
@@ -191,11 +192,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.01, help="the least a repetition lasts")
-    parser.add_argument(
-        "--out", type=Path, help="where to write; default: benchmarks/results, for a full run only"
-    )
+    parser.add_argument("--out", type=Path, help="where to write what was measured")
+    parser.add_argument("--record", action="store_true", help="all of it, into benchmarks/results")
     parser.add_argument("--roofline", action="store_true", help="bilinear against memory alone, and no more")
     options = parser.parse_args()
+    if options.record and any(
+        getattr(options, name) != parser.get_default(name)
+        for name in ("units", "forms", "sizes", "dtypes", "passes")
+    ):
+        parser.error("--record measures everything: leave out what chooses a part")
     torch.set_num_threads(options.threads)
     if options.roofline:
         for size in options.sizes:
@@ -220,8 +225,7 @@ def main() -> None:
             for passes in options.passes:
                 console.print(table(results, dtype, form, passes))
 
-    full = len(cases) >= len(UNITS) * len(FORMS) * len(SIZES) * len(PASSES)
-    out = options.out or (RESULTS / f"gates-{device.type}.jsonl" if full else None)
+    out = RESULTS / f"gates-{device.type}.jsonl" if options.record else options.out
     if out is not None:
         first = settings(options.threads, options.seconds) | {"benchmark": "gates"}
         out.write_text("".join(json.dumps(r) + "\n" for r in [first, *results]), encoding="utf-8")

@@ -106,6 +106,50 @@ def compiled() -> str:
     return "\n".join(lines)
 
 
+def gates(sizes: tuple[int, ...] = (65_536, 1_048_576)) -> str:
+    """Gated units beside torch's composition, in their three layouts, and what both keep for backward."""
+    run, *measured = records("gates-cpu") or [{}]
+    if not measured:
+        return "Not measured yet: `python benchmarks/gates.py --record` measures."
+    parts = []
+    for size in sizes:
+        rows = [r for r in measured if (r["size"], r["dtype"]) == (size, "float32")]
+        if not rows:
+            continue
+        columns = list(dict.fromkeys((r["form"], r["passes"]) for r in rows))
+        heads = [f"{form}, {passes.replace('+', ' and ')}" for form, passes in columns]
+        lines = [
+            "| | " + " | ".join(heads) + " | kept, bytes an element: torch | softknee |",
+            "| --- |" + " ---: |" * (len(columns) + 2),
+        ]
+        for unit in dict.fromkeys(r["unit"] for r in rows):
+            found = {(r["form"], r["passes"]): r for r in rows if r["unit"] == unit}
+            cells = [f"{found[c]['ratio']:.2f}" if c in found else "" for c in columns]
+            last = next(iter(found.values()))
+            kept = (f"{last[f'{who}_saved_bytes']:g}" for who in ("torch", "softknee"))
+            lines.append(f"| {unit} | " + " | ".join([*cells, *kept]) + " |")
+        parts.append(f"At {_size(size)} float32 elements of the result:\n\n" + "\n".join(lines))
+    return "\n\n".join([*parts, setting(run)])
+
+
+def normalisers() -> str:
+    """The softmax family beside torch, and the ratios with backward in brackets."""
+    run, *measured = records("normalisers-cpu") or [{}]
+    if not measured:
+        return "Not measured yet: `python benchmarks/normalisers.py --record` measures."
+    rows = [r for r in measured if r["dtype"] == "float32" and not r["masked"]]
+    shapes = list(dict.fromkeys(tuple(r["shape"]) for r in rows))
+    lines = [
+        "| rows x entries | " + " | ".join(f"{a:,} x {b:,}" for a, b in shapes) + " |",
+        "| --- |" + " ---: |" * len(shapes),
+    ]
+    for name in dict.fromkeys(r["function"] for r in rows):
+        found = {(tuple(r["shape"]), r["passes"]): r["ratio"] for r in rows if r["function"] == name}
+        cells = [f"{found[s, 'forward']:.3g} ({found[s, 'forward+backward']:.3g})" for s in shapes]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", setting(run)])
+
+
 def readme() -> str:
     run, *measured = records("forward-cpu") or [{}]
     if not measured:
@@ -252,7 +296,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "defects": defects,
     "diagnosis-peers": diagnosis_peers,
     "diagnosis-truth": diagnosis_truth,
+    "gates": gates,
     "memory": memory,
+    "normalisers": normalisers,
     "performance": performance,
     "watch-overhead": watch_overhead,
     "claims": claims_pages.index,

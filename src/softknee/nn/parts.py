@@ -8,6 +8,7 @@ joined again. What is saved is the tensor itself.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -21,14 +22,14 @@ __all__ = ["Layout", "apply"]
 
 
 class _Strips(NamedTuple):
-    """Rows of `width` elements, in each of which the parts are stretches of `own` elements, which start
-    at `starts`; shape: of a part"""
+    """Where the parts of a contiguous tensor lie, if they are stretches. starts: of each in a row; shape: of
+    a part; forward: the geometry of the parts and a result of their shape; backward: of the parts, a gradient
+    and the gradients of the parts, which lie as they do"""
 
-    rows: int
-    width: int
-    own: int
     starts: tuple[int, ...]
     shape: tuple[int, ...]
+    forward: launch._Geometry
+    backward: launch._Geometry
 
 
 class Layout(NamedTuple):
@@ -56,17 +57,6 @@ class Layout(NamedTuple):
         pieces = groups.movedim(self.dim % x.dim() + 1, 0).contiguous().unbind(0)
         return pieces[::-1] if self.backwards else pieces
 
-    def strips(self, x: Tensor) -> _Strips:
-        """Where the parts of a contiguous tensor lie, if they are stretches."""
-        shape, dim = x.shape, self.dim % x.dim()
-        width = math.prod(shape[dim:])
-        own = width // self.count
-        starts = range(0, width, own) if own else (0,) * self.count
-        return _Strips(
-            math.prod(shape[:dim]), width, own, tuple(starts)[:: -1 if self.backwards else 1],
-            (*shape[:dim], shape[dim] // self.count, *shape[dim + 1 :]),
-        )  # fmt: skip
-
     def joined(self, values: tuple[Tensor, ...]) -> Tensor:
         """A new tensor of which these are the parts."""
         values = values[::-1] if self.backwards else values
@@ -74,6 +64,20 @@ class Layout(NamedTuple):
             return torch.cat(values, self.dim)
         dim = self.dim % values[0].dim()
         return torch.stack(values, dim + 1).flatten(dim, dim + 1)
+
+
+@lru_cache(maxsize=512)
+def _strips(layout: Layout, shape: torch.Size) -> _Strips:
+    dim, count = layout.dim % len(shape), layout.count
+    rows, width = math.prod(shape[:dim]), math.prod(shape[dim:])
+    own = width // count
+    starts = tuple(range(0, width, own) if own else (0,) * count)
+    return _Strips(
+        starts[:: -1 if layout.backwards else 1],
+        (*shape[:dim], shape[dim] // count, *shape[dim + 1 :]),
+        launch.strips(rows, own, *[width] * count, own),
+        launch.strips(rows, own, *[width] * count, own, *[width] * count),
+    )
 
 
 def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...], call: Call) -> Tensor:
@@ -99,20 +103,19 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
         if form is not None:
             if recording:
                 return _stretched(x, op, layout, call)  # type: ignore[no-any-return]
-            return _at_stretches(op, x, layout.strips(x), call)
+            return _at_stretches(op, x, layout, call)
     if recording:
         return _recorded(x, op, layout, call, *tensors)  # type: ignore[no-any-return]
     return op(*layout.apart(x), *tensors, call)  # type: ignore[no-any-return]
 
 
-def _at_stretches(op: Pointwise, x: Tensor, strips: _Strips, call: Call) -> Tensor:
+def _at_stretches(op: Pointwise, x: Tensor, layout: Layout, call: Call) -> Tensor:
     """The values at the parts of a contiguous tensor."""
-    rows, width, own, starts, shape = strips
+    starts, shape, geometry, _ = _strips(layout, x.shape)
     kernel = op.kernels.get((x.dtype, call.precision)) or launch.flat_kernel(op, x.dtype, call.precision)
     y = x.new_empty(shape)
     first, step = x.data_ptr(), x.element_size()
     addresses = (*[first + step * s for s in starts], y.data_ptr(), *call.scalars)
-    geometry = launch.strips(rows, own, *[width] * len(starts), own)
     launch.stripped(kernel.call, geometry, y.numel(), (y,), addresses)
     return y
 
@@ -124,14 +127,14 @@ class _Stretches(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, op: Pointwise, layout: Layout, call: Call) -> Tensor:
         ctx.save_for_backward(x)
         ctx.op, ctx.layout, ctx.call = op, layout, call
-        return _at_stretches(op, x, layout.strips(x), call)
+        return _at_stretches(op, x, layout, call)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         if not (launch.plain(gradient) and gradient.is_contiguous()):
             return _Parts.backward(ctx, gradient)
         (x,) = ctx.saved_tensors
-        rows, width, own, starts, _ = ctx.layout.strips(x)
+        starts, _, _, geometry = _strips(ctx.layout, x.shape)
         form = joint_form(ctx.op)
         assert form is not None
         kernel = form.backward_kernel(x.dtype, False, ctx.call.precision).call
@@ -142,8 +145,6 @@ class _Stretches(torch.autograd.Function):
             return _Parts.backward(ctx, gradient)
         places = [x.element_size() * s for s in starts]
         operands = (*[addresses[0] + p for p in places], addresses[1], *[addresses[2] + p for p in places])
-        count = len(starts)
-        geometry = launch.strips(rows, own, *[width] * count, own, *[width] * count)
         launch.stripped(kernel, geometry, gradient.numel(), (whole,), (*operands, *ctx.call.scalars))
         return whole, None, None, None
 
