@@ -147,9 +147,14 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
         results = [_empty_like(first) for _ in op.outputs] if out is None else [out]
         if kernel.on(*kernel.picked(tensors), *results, *call.scalars):
             return results[0] if op.single else tuple(results)
+    key = None
+    if out is None:
+        key = (call.precision, call.shapes, *[(t.dtype, t.shape, t.stride()) for t in tensors])
+        if (ready := op.ready.get(key)) is not None:
+            return ready(tensors, call)
     if first.numel() and any(t.data_ptr() == 0 for t in tensors):
-        return None  # a tensor of zeros without memory, which forward-mode derivatives make
-    return _strided(op, tensors, call, out)
+        return None
+    return _strided(op, tensors, call, out, key)
 
 
 def write(
@@ -245,7 +250,7 @@ def kernel_for(op: Pointwise, dtype: torch.dtype, accesses: tuple[Any, ...], pre
 class _Geometry:
     """Rows and strides, as the kernel reads them, and how each operand moves along a row."""
 
-    __slots__ = ("accesses", "address", "buffer", "groups", "units")
+    __slots__ = ("accesses", "address", "buffer", "elements", "units")
 
     def __init__(
         self, sizes: list[int], strides: list[list[int]], accesses: list[str], slots: list[int]
@@ -258,6 +263,7 @@ class _Geometry:
         chunk = CHUNK
         chunks = max(1, -(-length // chunk))
         self.units = rows * chunks if length else 0
+        self.elements = rows * length
         self.accesses = accesses
         values = [self.units, length, chunk, chunks, len(outer), *reversed(outer)]
         for s in strides:
@@ -379,15 +385,16 @@ def results_of(
 
 
 def _strided(
-    op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | tuple[Tensor | None, ...] | None
-) -> Any:
+    op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | tuple[Tensor | None, ...] | None,
+    key: Any = None,
+) -> Any:  # fmt: skip
+    """key: where to keep how it is done, for calls that give no tensor to write into."""
     outs = out if isinstance(out, tuple) else (out,) * len(op.outputs)
     made = results_of(op, tensors, call, outs)
     if made is None:
         return None
     full, outputs, targets, layout = made
     used = [k for k, name in enumerate(op.tensors) if name in op.used]
-    dtypes = tuple(t.dtype for t in tensors)
     inputs = [tensors[k] for k in used]
     for attempt in range(2):
         strides = [expanded(tuple(t.shape), t.stride(), full) for t in inputs]
@@ -406,42 +413,93 @@ def _strided(
             if _covers(full, layout):
                 copied = copied.as_strided(full, layout)
             inputs[k] = copied.copy_(like)
-    sums = [t for t in targets if t is not None]
-    size = _count(full)
-    threads = torch.get_num_threads() if size >= SERIAL else 1
-    groups = threads
-    if sums:  # fixed by the shapes alone, so that the sums do not depend on the number of threads
-        largest = max(map(_count, sums))
-        few = max(2, min(1 << 20, size // 16) // max(largest, 1))  # partial sums are few beside the data
-        groups = max(1, min(geometry.units, 64, few, -(-size // 2048)))
-    key = (dtypes, tuple(geometry.accesses), tuple(o.dtype for o in outputs), call.precision)
-    kernel = op.kernels.get(key)
-    if kernel is None:
-        accesses: dict[int, Any] = dict(zip(used, geometry.accesses, strict=False))
-        results = tuple(
-            Operand("float64" if a.startswith("sum") else STORAGE[o.dtype], a)  # type: ignore[arg-type]
-            for o, a in zip(outputs, geometry.accesses[len(used) :], strict=True)
-        )
-        every = tuple(accesses.get(k, "row") for k in range(len(tensors)))
-        kernel = op.kernels[key] = _compile(
-            op, tuple(STORAGE[d] for d in dtypes), every, results, call.precision
-        )
-    partial = {  # those of one shape together
-        t: torch.zeros((targets.count(t), groups, *t), dtype=torch.float64, device="cpu") for t in set(sums)
-    }
-    rows = {t: iter(p.unbind()) for t, p in partial.items()}
-    buffers = [o if t is None else next(rows[t]) for o, t in zip(outputs, targets, strict=True)]
-    for o, t, given in zip(outputs, targets, outs, strict=True):
-        if given is None and t is None and o.numel() * o.element_size() >= HUGE:
-            _advise(o)
-    if size:
-        addresses = [t.data_ptr() for t in (*inputs, *buffers)]
-        launch(kernel.call, -geometry.address, groups, threads, *addresses, *call.scalars)
-    totals = {t: iter(p.sum(1).unbind()) for t, p in partial.items()}
-    results_ = [
-        o if t is None else next(totals[t]).to(o.dtype) for o, t in zip(outputs, targets, strict=True)
-    ]
-    return results_[0] if op.single else tuple(results_)
+    ready = _Ready(op, tensors, used, geometry, outputs, targets, call.precision)
+    if key is not None and not attempt:
+        if len(op.ready) >= _READY:
+            op.ready.clear()
+        op.ready[key] = ready
+    return ready.run(inputs, outputs, call, [given is None for given in outs])
+
+
+#: shapes for which an operator keeps how a call is done
+_READY = 256
+
+
+class _Ready:
+    """How a call on tensors of some shapes, strides and types is done."""
+
+    __slots__ = ("geometry", "groups", "kernel", "places", "results", "single", "size", "sums")
+
+    def __init__(
+        self, op: Pointwise, tensors: tuple[Tensor, ...], used: list[int], geometry: _Geometry,
+        outputs: list[Tensor], targets: list[tuple[int, ...] | None], precision: str,
+    ) -> None:  # fmt: skip
+        self.single, self.places, self.geometry = op.single, used, geometry
+        #: shape, strides and type of a result, or the shape it is summed to and its type
+        self.results = [
+            (tuple(o.shape), o.stride(), o.dtype) if t is None else (t, None, o.dtype)
+            for o, t in zip(outputs, targets, strict=True)
+        ]
+        self.size = geometry.elements
+        sums = [t for t in targets if t is not None]
+        self.groups = 0  # as many as threads
+        if sums:  # fixed by the shapes alone, so that the sums do not depend on the number of threads
+            largest = max(map(_count, sums))
+            few = max(
+                2, min(1 << 20, self.size // 16) // max(largest, 1)
+            )  # partial sums: few beside the data
+            self.groups = max(1, min(geometry.units, 64, few, -(-self.size // 2048)))
+        #: partial sums, those of one shape together: shape, how many
+        self.sums = {t: (targets.count(t), self.groups, *t) for t in sums}
+        dtypes = tuple(t.dtype for t in tensors)
+        key = (dtypes, tuple(geometry.accesses), tuple(o.dtype for o in outputs), precision)
+        kernel = op.kernels.get(key)
+        if kernel is None:
+            accesses: dict[int, Any] = dict(zip(used, geometry.accesses, strict=False))
+            results = tuple(
+                Operand("float64" if a.startswith("sum") else STORAGE[o.dtype], a)  # type: ignore[arg-type]
+                for o, a in zip(outputs, geometry.accesses[len(used) :], strict=True)
+            )
+            every = tuple(accesses.get(k, "row") for k in range(len(tensors)))
+            kernel = op.kernels[key] = _compile(
+                op, tuple(STORAGE[d] for d in dtypes), every, results, precision
+            )
+        self.kernel = kernel.call
+
+    def __call__(self, tensors: tuple[Tensor, ...], call: Call) -> Any:
+        outputs = [
+            None if stride is None else torch.empty_strided(shape, stride, dtype=dtype, device="cpu")
+            for shape, stride, dtype in self.results
+        ]
+        inputs = [tensors[k] for k in self.places]
+        return self.run(inputs, outputs, call, [True] * len(outputs))
+
+    def run(self, inputs: Sequence[Tensor], outputs: Sequence[Any], call: Call, fresh: Sequence[bool]) -> Any:
+        """The results, or None where an input has no memory: a tensor of zeros that forward-mode derivatives
+        make. outputs: tensors to write into, but for those that are summed."""
+        partial = {t: torch.zeros(p, dtype=torch.float64, device="cpu") for t, p in self.sums.items()}
+        rows = {t: iter(p.unbind()) for t, p in partial.items()}
+        buffers, size = [], self.size
+        for (shape, stride, _), o, new in zip(self.results, outputs, fresh, strict=True):
+            if stride is None:
+                buffers.append(next(rows[shape]))
+                continue
+            buffers.append(o)
+            if new and size * o.element_size() >= HUGE:
+                _advise(o)
+        if size:
+            addresses = [t.data_ptr() for t in (*inputs, *buffers)]
+            if 0 in addresses:
+                return None
+            threads = torch.get_num_threads() if size >= SERIAL else 1
+            geometry = -self.geometry.address
+            launch(self.kernel, geometry, self.groups or threads, threads, *addresses, *call.scalars)
+        totals = {t: iter(p.sum(1).unbind()) for t, p in partial.items()}
+        results = [
+            o if stride is not None else next(totals[shape]).to(dtype)
+            for (shape, stride, dtype), o in zip(self.results, outputs, strict=True)
+        ]
+        return results[0] if self.single else tuple(results)
 
 
 def dense(t: Tensor) -> bool:

@@ -100,6 +100,7 @@ class Pointwise:
         self.inputs = inputs  # the symbols that may be infinite or huge: see stabilise.tame
         self.single = len(outputs) == 1
         self.kernels: dict[object, Any] = {}  # by what they were compiled for; see launch
+        self.ready: dict[Any, Any] = {}  # how calls on some shapes are done; see launch
         self.forms: dict[Any, Any] = {}  # what is kept for backward; see saved
         self.samples: dict[str, tuple[float, ...]] = {}  # values of other symbols to try in tame
         self.number = len(_operators)
