@@ -94,3 +94,28 @@ def test_the_same_results_without_the_exchange(name: str, inplace: bool, alone: 
         slopes = [torch.autograd.grad(y.sum(), x)[0] for y in (result, wanted)]
         torch.testing.assert_close(*slopes)
         torch.testing.assert_close(getattr(F, name)(x.detach()), wanted.detach())
+
+
+def test_what_is_kept_for_a_shape_serves_that_shape_alone() -> None:
+    """Twice each, in turn: the second time goes by what the first one found out."""
+    base = torch.randn(4, 6, 4, 6)
+    ways = [
+        base,
+        base.to(memory_format=torch.channels_last),
+        base.transpose(0, 2),
+        base[:, :, ::2],
+        base.double(),
+    ]
+    for _ in range(2):
+        for x in ways:
+            for weight in (torch.randn(6), torch.randn(1), torch.randn(2, 6)[0], torch.randn(6, 2)[:, 0]):
+                leaves = [t.to(x.dtype).detach().requires_grad_() for t in (x, weight)]
+                result, wanted = F.prelu(*leaves), torch.nn.functional.prelu(*leaves)
+                torch.testing.assert_close(result, wanted)
+                assert result.stride() == wanted.stride()
+                gradient = torch.randn_like(wanted)
+                torch.testing.assert_close(
+                    torch.autograd.grad(result, leaves, gradient),
+                    torch.autograd.grad(wanted, leaves, gradient),
+                )
+                assert torch.equal(F.prelu(*(t.detach() for t in leaves)), result)
