@@ -140,11 +140,24 @@ def test_the_inputs_are_all_that_is_saved(name: str) -> None:
     assert whole == x[0].data_ptr()
 
 
-def test_both_gradients_are_written_into_one_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Layout, "joined", None)  # would copy them
-    x = drawn(6, 20)
-    F.swiglu(x).sum().backward()
-    assert x.grad.is_contiguous()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(("shape", "dim"), [((6, 20), -1), ((3, 4, 5), 1), ((2, 8200), -1)])
+@pytest.mark.parametrize("layout", [(False, True), (True, True), (True, False)])
+def test_no_half_is_copied(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, shape: Any, dim: int, layout: tuple[bool, bool]
+) -> None:
+    """Nor are the gradients; and the results are those of two tensors, to the last bit."""
+    interleaved, gate_first = layout
+    halves = Layout(dim, 2, interleaved, not gate_first)
+    x = drawn(*shape, dtype=dtype).detach().requires_grad_()
+    parts = [t.contiguous() for t in halves.parts(x.detach())]
+    for name in ("joined", "apart"):
+        monkeypatch.setattr(Layout, name, None)
+    got = both(lambda x: F.swiglu(x, dim=dim, interleaved=interleaved, gate_first=gate_first), x)
+    want = both(F.swiglu, *(t.requires_grad_() for t in parts))
+    assert got[1].is_contiguous()
+    for a, b in zip((got[0], *halves.parts(got[1])), want, strict=True):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("name", ["swiglu", "reglu", "bilinear"])

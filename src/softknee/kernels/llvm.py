@@ -39,10 +39,15 @@ LIGHT = 30
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor that a kernel reads (or writes, as an output)."""
+    """A tensor that a kernel reads (or writes, as an output).
+
+    turns: it is every turns-th element of a row, from the `turn`-th on; its address is the row's. Outputs in
+    turns (of two) share an address, and are written together."""
 
     storage: Storage
     access: Access = "row"
+    turns: int = 1
+    turn: int = 0
 
 
 @dataclass(frozen=True)
@@ -325,15 +330,17 @@ SPELLING: dict[str, Speller] = {
 }  # fmt: skip
 
 
-def _load(t: _Text, storage: Storage, pointer: str, kind: str) -> str:
+def _load(t: _Text, storage: Storage, pointer: str, kind: str, turns: int = 1, turn: int = 0) -> str:
     """A vector from memory, widened to the type it is computed in. Exact."""
     if storage == "bits":
         word = t.put(f"load i{t.lanes}, ptr {pointer}, align 1")
         mask = t.put(f"bitcast i{t.lanes} {word} to {t.vector('bool')}")
         one, zero = (f"{t.vector(kind)} {t.const(x, kind)}" for x in (1.0, 0.0))
         return t.put(f"select {t.vector('bool')} {mask}, {one}, {zero}")
-    memory = t.vector(MEMORY[storage])
+    memory = f"<{t.lanes * turns} x {MEMORY[storage]}>"
     raw = t.put(f"load {memory}, ptr {pointer}, align {SIZE[storage]}")
+    if turns > 1:
+        raw = _shuffle(t, raw, memory, raw, range(turn, t.lanes * turns, turns))
     return _widen(t, storage, raw, kind, t.vector)
 
 
@@ -361,6 +368,19 @@ def _store(t: _Text, storage: Storage, pointer: str, value: str, kind: str) -> N
         word = t.put(f"bitcast {t.vector('bool')} {mask} to i{t.lanes}")
         t.do(f"store i{t.lanes} {word}, ptr {pointer}, align 1")
         return
+    value = _rounded(t, storage, value, kind)
+    t.do(f"store {t.vector(MEMORY[storage])} {value}, ptr {pointer}, align {SIZE[storage]}")
+
+
+def _store_turns(t: _Text, storage: Storage, pointer: str, values: dict[int, str]) -> None:
+    """Two vectors, element by element in turns"""
+    places = [k // 2 + t.lanes * (k % 2) for k in range(2 * t.lanes)]
+    joined = _shuffle(t, values[0], t.vector(MEMORY[storage]), values[1], places)
+    t.do(f"store <{2 * t.lanes} x {MEMORY[storage]}> {joined}, ptr {pointer}, align {SIZE[storage]}")
+
+
+def _rounded(t: _Text, storage: Storage, value: str, kind: str) -> str:
+    """Rounded once to the storage type, to nearest even."""
     if storage == "float32" and kind == "f64":
         value = t.put(f"fptrunc {t.vector('f64')} {value} to {t.vector('f32')}")
     elif storage in ("float16", "bfloat16"):
@@ -370,8 +390,7 @@ def _store(t: _Text, storage: Storage, pointer: str, value: str, kind: str) -> N
             value = t.put(f"fptrunc {t.vector('f32')} {value} to {t.vector('half')}")
         else:
             value = _to_bfloat16(t, value)
-    memory = t.vector(MEMORY[storage])
-    t.do(f"store {memory} {value}, ptr {pointer}, align {SIZE[storage]}")
+    return value
 
 
 def _to_odd(t: _Text, value: str) -> str:
@@ -438,8 +457,9 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
         t.do(f"%at.{k} = getelementptr ptr, ptr %operands, i64 {k}")
         t.do(f"%base.{k} = load ptr, ptr %at.{k}")
         if _moves(operands[k]) and operands[k].storage != "bits":
-            t.do(f"%spare.{k} = alloca {t.vector(MEMORY[operands[k].storage])}, align 64")
-            t.do(f"store {t.vector(MEMORY[operands[k].storage])} zeroinitializer, ptr %spare.{k}")
+            spare = f"<{lanes * operands[k].turns} x {MEMORY[operands[k].storage]}>"
+            t.do(f"%spare.{k} = alloca {spare}, align 64")
+            t.do(f"store {spare} zeroinitializer, ptr %spare.{k}")
     for k, name in enumerate(("length", "chunk", "chunks", "outer")):
         t.do(f"%g.{name} = getelementptr i64, ptr %geometry, i64 {k}")
         t.do(f"%{name} = load i64, ptr %g.{name}")
@@ -497,7 +517,8 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     place = 0
     for k, o in enumerate(operands):
         size = 8 if k in sums else SIZE[o.storage]
-        element = t.put(f"add i64 %off.{k}, %begin") if _moves(o) else f"%off.{k}"
+        begin = t.put(f"mul i64 %begin, {o.turns}") if o.turns > 1 else "%begin"
+        element = t.put(f"add i64 %off.{k}, {begin}") if _moves(o) else f"%off.{k}"
         if k in sums:  # every group of units has a slot of partial sums of its own
             t.do(f"%slot.i.{k} = mul i64 %slot, %slotsize.{k}")
             element = t.put(f"add i64 {element}, %slot.i.{k}")
@@ -531,7 +552,7 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
         t.do(f"%p.{k} = getelementptr i8, ptr %start.{k}, i64 %mem.i.{k}")
     moving_rows = [k for k, o in enumerate(operands) if _moves(o) and o.storage != "bits"]
     for k in moving_rows:
-        size = 8 if k in sums else SIZE[operands[k].storage]
+        size = 8 if k in sums else SIZE[operands[k].storage] * operands[k].turns
         t.do(f"%mem.i.{k} = mul i64 %i, {size}")
         t.do(f"%mem.{k} = getelementptr i8, ptr %start.{k}, i64 %mem.i.{k}")
     t.do(f"%full = icmp uge i64 %rest, {lanes}")
@@ -553,14 +574,21 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     for k, source in enumerate(kernel.inputs):
         if isinstance(source, Operand):
             for kind in kinds.get(k, ()) if source.access == "row" else ():
-                inputs[k, kind] = _load(t, source.storage, f"%p.{place}", kind)
+                inputs[k, kind] = _load(t, source.storage, f"%p.{place}", kind, source.turns, source.turn)
             place += 1
     names = _body(t, kernel, inputs)
     if sums:
         step = ", ".join(f"i64 {k}" for k in range(lanes))
         limit = _splat(t, "%rest", "i64")
         inside = t.put(f"icmp slt {t.vector('i64')} <{step}>, {limit}")
+    turns: dict[int, str] = {}
     for (value, operand), k in zip(kernel.results, range(n_in, len(operands)), strict=True):
+        if operand.turns > 1:
+            turns[operand.turn] = _rounded(t, operand.storage, names[value], value.type)
+            if len(turns) == operand.turns:
+                _store_turns(t, operand.storage, f"%p.{k}", turns)
+                turns = {}
+            continue
         if operand.access == "row":
             _store(t, operand.storage, f"%p.{k}", names[value], value.type)
             continue
@@ -577,7 +605,8 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     t.do("%i.next = add i64 %i, " + str(lanes))
     t.do("br i1 %full, label %vector.end, label %copy.back")
     t.label("copy.back")
-    copied_out = [k for k in moving_rows if k >= n_in]
+    left_out = {k for k in moving_rows[:-1] if k >= n_in and operands[k].turns > 1}  # its last one writes
+    copied_out = [k for k in moving_rows if k >= n_in and k not in left_out]
     _copy(
         t,
         "out",
@@ -660,8 +689,10 @@ def _copy(
     t.label(f"{name}.step")
     for _, source, target, operand, summed in what:
         memory = "double" if summed else MEMORY[operand.storage]
-        a = t.put(f"getelementptr {memory}, ptr {source}, i64 %{name}.j")
-        b = t.put(f"getelementptr {memory}, ptr {target}, i64 %{name}.j")
-        t.do(f"store {memory} {t.put(f'load {memory}, ptr {a}')}, ptr {b}")
+        group = f"<{operand.turns} x {memory}>" if operand.turns > 1 else memory
+        align = 8 if summed else SIZE[operand.storage]
+        a = t.put(f"getelementptr {group}, ptr {source}, i64 %{name}.j")
+        b = t.put(f"getelementptr {group}, ptr {target}, i64 %{name}.j")
+        t.do(f"store {group} {t.put(f'load {group}, ptr {a}, align {align}')}, ptr {b}, align {align}")
     t.do(f"%{name}.j.next = add i64 %{name}.j, 1")
     t.do(f"br label %{name}.head")

@@ -237,6 +237,17 @@ def flat_kernel(op: Pointwise, dtype: torch.dtype, precision: str) -> _Compiled:
     return kernel
 
 
+def turns_kernel(
+    op: Pointwise, dtype: torch.dtype, turns: Sequence[Operand], results: tuple[Operand, ...], precision: str
+) -> native.NativeCall:
+    """The kernel whose first tensors are those operands, the others one row each; it reads all of them"""
+    others = [Operand(STORAGE[dtype])] * (len(op.tensors) - len(turns))
+    inputs = list(zip(op.tensors, (*turns, *others), strict=True))
+    scalars = [(name, Scalar()) for name in op.scalars]
+    outputs = tuple(zip(op.expressions, results, strict=True))
+    return compile_plan(Plan(outputs, (*inputs, *scalars), precision, op.factors)).call  # type: ignore[arg-type]
+
+
 def kernel_for(op: Pointwise, dtype: torch.dtype, accesses: tuple[Any, ...], precision: str) -> _Compiled:
     """The kernel for tensors of one type, each a row or one number for all"""
     storage = STORAGE[dtype]

@@ -1,8 +1,8 @@
 """Functions of several parts of one tensor, as gates are of its halves.
 
-Stretches are read where they are, so nothing is copied on the way in; the gradients of all parts are
-written into one tensor, so nothing is joined on the way out. Parts that take turns are taken apart and
-joined again. What is saved is the tensor itself.
+Stretches, and two parts that take turns, are read where they are, so nothing is copied on the way in; the
+gradients of all parts are written into one tensor, so nothing is joined on the way out. More parts that take
+turns, and those beside further tensors, are taken apart and joined again. What is saved is the tensor itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from softknee.kernels.llvm import Operand
 from softknee.nn import launch
 from softknee.nn.pointwise import Call, Pointwise
 from softknee.nn.saved import joint_form
@@ -22,11 +23,12 @@ __all__ = ["Layout", "apply"]
 
 
 class _Strips(NamedTuple):
-    """Where the parts of a contiguous tensor lie, if they are stretches. starts: of each in a row; shape: of
-    a part; forward: the geometry of the parts and a result of their shape; backward: of the parts, a gradient
-    and the gradients of the parts, which lie as they do"""
+    """Where the parts of a contiguous tensor lie. starts: of each in a row; turns: they are no stretches,
+    but single elements in turns; shape: of a part; forward: the geometry of the parts and a result of their
+    shape; backward: of the parts, a gradient and the gradients of the parts, which lie as they do"""
 
     starts: tuple[int, ...]
+    turns: bool
     shape: tuple[int, ...]
     forward: launch._Geometry
     backward: launch._Geometry
@@ -70,14 +72,33 @@ class Layout(NamedTuple):
 def _strips(layout: Layout, shape: torch.Size) -> _Strips:
     dim, count = layout.dim % len(shape), layout.count
     rows, width = math.prod(shape[:dim]), math.prod(shape[dim:])
+    if layout.interleaved:  # each group of neighbours is a row
+        rows, width = rows * (shape[dim] // count), math.prod(shape[dim + 1 :]) * count
     own = width // count
     starts = tuple(range(0, width, own) if own else (0,) * count)
+    turns = layout.interleaved and own == 1
+    if turns:
+        rows, width, own, starts = 1, 0, rows, (0,) * count
     return _Strips(
         starts[:: -1 if layout.backwards else 1],
+        turns,
         (*shape[:dim], shape[dim] // count, *shape[dim + 1 :]),
         launch.strips(rows, own, *[width] * count, own),
         launch.strips(rows, own, *[width] * count, own, *[width] * count),
     )
+
+
+def _in_turns(op: Pointwise, layout: Layout, dtype: torch.dtype, precision: str) -> Any:
+    """The kernel for parts whose elements take turns: of a unit, or (it has as many results) of its gradients"""
+    key = ("turns", layout.backwards, dtype, precision)
+    kernel = op.kernels.get(key)
+    if kernel is None:
+        storage = launch.STORAGE[dtype]
+        places = tuple([Operand(storage, turns=layout.count, turn=k) for k in range(layout.count)])
+        places = places[::-1] if layout.backwards else places
+        results = (Operand(storage),) if op.single else places
+        kernel = op.kernels[key] = launch.turns_kernel(op, dtype, places, results, precision)
+    return kernel
 
 
 def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...], call: Call) -> Tensor:
@@ -98,7 +119,8 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
     )
     if op.product and x.is_cpu and (few or (layout.interleaved and not recording)):
         return torch.mul(*layout.parts(x))
-    if not (tensors or layout.interleaved) and size and x.is_cpu and x.is_contiguous() and x.data_ptr():
+    here = not layout.interleaved or layout.count == 2
+    if here and not tensors and size and x.is_cpu and x.is_contiguous() and x.data_ptr():
         form = joint_form(op)
         if form is not None:
             if recording:
@@ -111,17 +133,21 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
 
 def _at_stretches(op: Pointwise, x: Tensor, layout: Layout, call: Call) -> Tensor:
     """The values at the parts of a contiguous tensor."""
-    starts, shape, geometry, _ = _strips(layout, x.shape)
-    kernel = op.kernels.get((x.dtype, call.precision)) or launch.flat_kernel(op, x.dtype, call.precision)
+    starts, turns, shape, geometry, _ = _strips(layout, x.shape)
+    key = (x.dtype, call.precision)
+    if turns:
+        kernel = _in_turns(op, layout, *key)
+    else:
+        kernel = (op.kernels.get(key) or launch.flat_kernel(op, *key)).call
     y = x.new_empty(shape)
     first, step = x.data_ptr(), x.element_size()
     addresses = (*[first + step * s for s in starts], y.data_ptr(), *call.scalars)
-    launch.stripped(kernel.call, geometry, y.numel(), (y,), addresses)
+    launch.stripped(kernel, geometry, y.numel(), (y,), addresses)
     return y
 
 
 class _Stretches(torch.autograd.Function):
-    """The parts of a contiguous tensor on the CPU, which are stretches, and nothing else."""
+    """The parts of a contiguous tensor on the CPU, stretches or two in turns, and nothing else."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, op: Pointwise, layout: Layout, call: Call) -> Tensor:
@@ -134,10 +160,13 @@ class _Stretches(torch.autograd.Function):
         if not (launch.plain(gradient) and gradient.is_contiguous()):
             return _Parts.backward(ctx, gradient)
         (x,) = ctx.saved_tensors
-        starts, _, _, geometry = _strips(ctx.layout, x.shape)
+        starts, turns, _, _, geometry = _strips(ctx.layout, x.shape)
         form = joint_form(ctx.op)
         assert form is not None
-        kernel = form.backward_kernel(x.dtype, False, ctx.call.precision).call
+        if turns:
+            kernel = _in_turns(form.back, ctx.layout, x.dtype, ctx.call.precision)
+        else:
+            kernel = form.backward_kernel(x.dtype, False, ctx.call.precision).call
         whole = torch.empty_like(x)
         try:
             addresses = [t.data_ptr() for t in (x, gradient, whole)]

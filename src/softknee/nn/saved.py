@@ -243,6 +243,7 @@ class Joint(Saved):
                 return op.function.backward(ctx, gradient)  # type: ignore[attr-defined]
 
         super().__init__(op, JointFunction)
+        self.back = back
         self.backward_kernel = lambda *key: backwards.made.get(key) or backwards.kernel(*key)
 
 
