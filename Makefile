@@ -17,7 +17,7 @@ BENCHED := relu relu6 leaky_relu elu selu celu gelu "gelu(approximate=tanh)" sil
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-gpu check format docs bench bench-gpu claims exhaustive clean
+.PHONY: help run test test-gpu check format docs pages bench bench-gpu claims exhaustive clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,9 @@ format: $(VENV)/dev.stamp ## format the code, repair what can be repaired, write
 docs: $(VENV)/dev.stamp ## build the documentation into site/
 	@$(PY) -m mkdocs build --quiet --strict
 	@echo "Open site/index.html"
+
+pages: docs ## look at every page of the documentation in a browser, by widths, colours and axe; half an hour
+	@$(PY) tools/crawl.py
 
 bench: $(VENV)/dev.stamp ## measure against torch; the results go to benchmarks/results
 	@$(VENV)/bin/softknee bench $(BENCHED) --repetitions 7 --out benchmarks/results/forward-cpu.jsonl

@@ -21,6 +21,7 @@ from typing import Any
 
 import typer
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -29,7 +30,7 @@ from softknee import catalogue, explorer
 from softknee.analysis.facts import Facts, facts
 from softknee.catalogue import Definition, Parameter, Reference
 from softknee.catalogue.elsewhere import ELSEWHERE, called_elsewhere
-from softknee.catalogue.translations import LANGUAGES
+from softknee.catalogue.translations import LANGUAGES, translations
 from softknee.diagnose.rules import RULES, Rule
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
@@ -42,6 +43,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import chapters
 import claims_pages
 import exercises
+import links
 import picture
 import tables
 
@@ -148,6 +150,7 @@ def page(d: Definition) -> str:
     parts = [
         f"---\ntitle: {d.name}\n---\n",
         f"# {d.name}\n",
+        languages_offered("../"),
         f"{also}Family: [{d.family}](index.md#{slug(d.family)}).\n",
         formulas(d, "f(x)", lambda e: e),
         '<div class="sk-plot" markdown>\n'
@@ -183,6 +186,27 @@ def page(d: Definition) -> str:
     return "\n".join(parts)
 
 
+def languages_offered(folder: str) -> str:
+    """For the head of a page that words.js translates; folder: where the words are, seen from the page."""
+    names = json.dumps({code: translations(code)["name"] for code in LANGUAGES}, ensure_ascii=False)
+    return f"""<div class="sk-languages" data-folder="{folder}" data-words='{names}'></div>\n"""
+
+
+#: what stands in it is told phrase by phrase in other languages
+TOLD = '<div class="sk-facts" markdown>\n\n'
+
+
+def words_of(language: str) -> str:
+    """For words.js: what the pages of activations say, in another language."""
+    table = translations(language)
+    exact = {**table["labels"], **table["families"], **table["parameters"], **table["pages"]}
+    exact |= {family[:1].upper() + family[1:]: said for family, said in table["families"].items()}
+    for d in catalogue.all_definitions():
+        exact |= {d.use: table["use"].get(d.name, d.use), d.note: table["notes"].get(d.name, d.note)}
+    spoken = {"exact": exact, "phrases": table["phrases"], "names": table["names"]}
+    return f"globalThis.softkneeWords = {json.dumps(spoken, ensure_ascii=False)};\n"
+
+
 def known(d: Definition) -> Facts:
     """What is known of it with its defaults (or its example values, where it has none)."""
     return facts(d, None, **{p.name: p.example for p in d.parameters if p.default is None})
@@ -191,11 +215,12 @@ def known(d: Definition) -> Facts:
 def facts_table(d: Definition) -> str:
     f = known(d)
     parts = [
-        f"## Facts\n\n{words.precision(f).capitalize()}{settings_of(f.parameters)}.\n",
+        f"## Facts\n\n{TOLD}{words.precision(f).capitalize()}{settings_of(f.parameters)}.\n",
         rows(words.shape_rows(f)),
     ]
     parts += ["For a standard normal input z:\n", rows(words.normal_rows(f))]
-    return "\n".join([*parts, *(f'!!! warning ""\n    {remark}\n' for remark in f.remarks)])
+    parts += (f'!!! warning ""\n    {remark}\n' for remark in f.remarks)
+    return "\n".join([*parts, "</div>\n"])
 
 
 def not_for(d: Definition) -> str:
@@ -204,7 +229,7 @@ def not_for(d: Definition) -> str:
         found.append("Where training and evaluation must agree: in training it draws at random.")
     parts = ["## When to use it, and when not\n", f"{d.use}\n"]
     if found:
-        parts += ["Not, as its facts say:\n", *(f"- {caution}" for caution in found), ""]
+        parts += ["Not, as its facts say:\n", TOLD, *(f"- {caution}" for caution in found), "\n</div>\n"]
     return "\n".join(parts)
 
 
@@ -300,7 +325,9 @@ def slug(family: str) -> str:
 
 def overview() -> str:
     count = len(catalogue.names())
-    parts = [f"# Activations\n\n{count} functions, from one definition each.\n"]
+    parts = [
+        f"# Activations\n\n{languages_offered('')}\n<span>{count}</span> <span>functions, from one definition each.</span>\n"
+    ]
     for family, members in by_family().items():
         parts += [
             f"## {family[:1].upper()}{family[1:]} {{ #{slug(family)} }}\n",
@@ -494,6 +521,7 @@ def pages() -> dict[str, str]:
             f"activations/{d.name}-light.svg": drawn,
             f"activations/{d.name}-dark.svg": picture.dark(drawn),
         }
+    found |= {f"activations/words-{code}.js": words_of(code) for code in LANGUAGES}
     found |= commanded()
     found["rules/index.md"] = rules_overview()
     found |= {f"rules/{r.name}.md": rule_page(r) for r in RULES.values()}
@@ -584,9 +612,16 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def on_post_page(output: str, page: Page, **_: object) -> str:
-    """The language of a translated chapter, for browsers and screen readers."""
+    """The language of a translated chapter, for browsers and screen readers; a name for the theme's search."""
+    output = output.replace('role="dialog">', 'role="dialog" aria-label="Search">', 1)
     language = re.match(r"learn/([a-z]{2})/", page.file.src_uri)
     return output.replace('<html lang="en"', f'<html lang="{language[1]}"', 1) if language else output
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """No link is dead, also of those that are not written in Markdown."""
+    if found := links.dead(Path(config.site_dir)):
+        raise PluginError("\n".join(["dead links:", *found]))
 
 
 GENERATED: dict[str, Callable[[], str]] = {

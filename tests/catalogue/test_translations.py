@@ -4,39 +4,50 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from softknee import catalogue
 from softknee.analysis import facts
+from softknee.catalogue.gates import GATES
 from softknee.catalogue.translations import LANGUAGES, translations
 from softknee.claims.record import VERDICTS
 from softknee.explorer.data import GATED, record
 from softknee.show.language import reader
-from softknee.show.words import normal_rows, shape_rows
+from softknee.show.words import cautions, normal_rows, precision, shape_rows
+
+PARTS = ("labels", "phrases", "families", "names", "use", "notes", "parameters", "pages")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_key_is_known_and_every_entry_says_something(language: str) -> None:
     table = translations(language)
-    assert set(table) == {"name", "labels", "phrases", "families", "names", "use"}
+    definitions = [*catalogue.all_definitions(), *(g.definition for g in GATES)]
+    assert set(table) == {"name", *PARTS}
     assert set(table["families"]) <= {*catalogue.FAMILIES, GATED}
     assert set(table["names"]) <= set(catalogue.names())
-    assert set(table["use"]) <= set(catalogue.names())
+    assert set(table["use"]) <= {*catalogue.names(), *(g.name for g in GATES)}
+    assert set(table["notes"]) <= {d.name for d in catalogue.all_definitions() if d.note}
+    assert set(table["parameters"]) <= {p.doc for d in definitions for p in d.parameters} | {
+        "the other input"
+    }
     web = files("softknee.explorer") / "web"
-    pictures = files("softknee.show") / "plot.py"
-    page = "".join(f.read_text(encoding="utf-8") for f in (*web.iterdir(), pictures))
+    show = files("softknee.show")
+    told = (*web.iterdir(), show / "plot.py", show / "facts.py")
+    page = "".join(f.read_text(encoding="utf-8") for f in told)
+    documentation = (Path(__file__).parents[2] / "tools" / "docs.py").read_text(encoding="utf-8")
+    documentation += (Path(__file__).parents[2] / "tools" / "claims_pages.py").read_text(encoding="utf-8")
     said = {*VERDICTS} | {word for d in catalogue.all_definitions()[::7] for word in record(d)["traits"]}
     for d in catalogue.all_definitions()[::7]:
         known = facts(d, **{p.name: p.example for p in d.parameters if p.default is None})
         said |= {label for row in (shape_rows(known), normal_rows(known)) for label, _ in row}
     for label in table["labels"]:
         assert label in said or any(f"{mark}{label}" in page for mark in ("'", '"', ">")), label
-    assert all(
-        text.strip()
-        for part in ("labels", "phrases", "families", "names", "use")
-        for text in table[part].values()
-    )
+    for text in table["pages"]:
+        assembled = re.sub(r"^, | is used\.$|b?float\d+ number$| …$", "", text)
+        assert assembled in documentation or assembled in said, text
+    assert all(text.strip() for part in PARTS for text in table[part].values())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -45,7 +56,8 @@ def test_facts_are_told_in_the_language(language: str) -> None:
     told = reader(language)
     for d in catalogue.all_definitions()[::7]:
         known = facts(d, **{p.name: p.example for p in d.parameters if p.default is None})
-        for label, text in (*shape_rows(known), *normal_rows(known)):
+        told_besides = [("", text) for text in (*cautions(known), *known.remarks, precision(known))]
+        for label, text in (*shape_rows(known), *normal_rows(known), *told_besides):
             said = told.phrases(text)
             assert set(re.findall(r"−?\d[\d.]*", text)) <= set(re.findall(r"−?\d[\d.]*", said))
             if label != "identity":

@@ -92,8 +92,9 @@ def split_arguments(
         elif name in parameters:
             values[name] = _number(definition, name, value)
         else:
-            known = ", ".join((*parameters, *definition.choices)) or "it has none"
-            raise TypeError(f"{definition.name} has no parameter {name!r} ({known})")
+            known = ", ".join((*parameters, *definition.choices))
+            has = f"it has {known}" if known else "it has none"
+            raise TypeError(f"{definition.name} has no parameter {name!r}; {has}")
     if unknown := [name for name in chosen if name not in definition.choices]:
         raise TypeError(f"{definition.name} has no choice {unknown[0]!r}")
     if missing := [name for name in parameters if name not in values]:

@@ -73,6 +73,8 @@ def assignment(text: str, option: str) -> tuple[str, list[float]]:
     name, sign, values = text.partition("=")
     if not sign or not name.strip():
         raise ValueError(f"{option} takes a parameter and its values, e.g. beta=0.5,1,2; got {text!r}")
+    if not values.strip():
+        raise ValueError(f"{option} {text} gives no value: name some, e.g. {option} {name.strip()}=0.5,1,2")
     return name.strip(), numbers(values, option, float)
 
 

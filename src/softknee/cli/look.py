@@ -172,6 +172,7 @@ def animate(
     x: Annotated[str, typer.Option(help="The range of x.")] = "-4,4",
     size: Annotated[str, typer.Option(help="wide or slide.")] = "wide",
     dark: Annotated[bool, typer.Option("--dark", help="For a dark background.")] = False,
+    language: Annotated[str, typer.Option(help="en, ru, zh or ko.")] = "en",
 ) -> None:
     """Animate an activation and its derivative while one parameter runs from one end to the other and back."""
     with plain_errors():
@@ -187,7 +188,8 @@ def animate(
         assert x_range is not None
         write(
             activation.definition, parameter, sweep(*ends, frames, logarithmic=logarithmic), path, x=x_range,
-            size=size, style="dark" if dark else "light", tell=progress("drawing frames"), **settings,
+            size=size, style="dark" if dark else "light", language=language, tell=progress("drawing frames"),
+            **settings,
         )  # fmt: skip
         typer.echo(path)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import softknee
 from softknee import catalogue
@@ -41,7 +42,7 @@ def page(tell: Callable[[int, int], None] = lambda done, total: None, site: str 
         "language": language(),
         "claims": claims(),
         "site": site,
-        "translations": {name: translations(name) for name in LANGUAGES},
+        "translations": {name: _words(name) for name in LANGUAGES},
     }
     script = "\n".join(
         [
@@ -81,6 +82,10 @@ def _families(records: list[dict[str, object]]) -> dict[str, str]:
     }
     used = [str(r["family"]) for r in records]
     return {name: known.get(name, "") for name in dict.fromkeys([*known, *used]) if name in used}
+
+
+def _words(language: str) -> dict[str, Any]:
+    return {part: words for part, words in translations(language).items() if part != "pages"}
 
 
 def _json(data: object) -> str:

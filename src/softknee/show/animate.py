@@ -13,6 +13,7 @@ import numpy as np
 from softknee.analysis.function import Function, function_of
 from softknee.analysis.kinks import Breaks, breaks_of
 from softknee.catalogue import Definition
+from softknee.show.language import Reader, reader_of_pictures
 from softknee.show.plot import SIZES, STYLES, Size, Style
 from softknee.show.window import samples, y_window
 
@@ -47,13 +48,14 @@ def animate(
     x: tuple[float, float] = (-4.0, 4.0),
     size: str = "wide",
     style: str = "light",
+    language: str = "en",
     rate: int = 25,
     tell: Callable[[int, int], None] = lambda done, total: None,
     **others: Any,
 ) -> None:
     """Writes f and f' while a parameter takes these values, there and back, as .gif or .mp4.
 
-    Every value is checked before anything is drawn. MP4 is written by ffmpeg.
+    language: "ru", "zh" or "ko" for the function's name as it is said there. Every value is checked before anything is drawn. MP4 is written by ffmpeg.
     """
     kind = path.suffix.lower()
     if kind not in (".gif", ".mp4"):
@@ -67,7 +69,8 @@ def animate(
     if size not in _INCHES or style not in STYLES:
         raise ValueError(f"size must be one of {', '.join(_INCHES)} and style one of {', '.join(STYLES)}")
     functions = [function_of(definition, **{**others, parameter: v}) for v in values]
-    frames = list(_frames(functions, parameter, values, x, size, STYLES[style], tell))
+    reader = reader_of_pictures(language)
+    frames = list(_frames(functions, parameter, values, x, size, STYLES[style], reader, tell))
     both = [*frames, *frames[-2:0:-1]]
     if kind == ".gif":
         _write_gif(both, path, rate)
@@ -77,7 +80,7 @@ def animate(
 
 def _frames(
     functions: list[Function], parameter: str, values: Sequence[float], x_range: tuple[float, float], size: str,
-    look: Style, tell: Callable[[int, int], None],
+    look: Style, reader: Reader, tell: Callable[[int, int], None],
 ) -> Iterator[Image]:  # fmt: skip
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -115,13 +118,14 @@ def _frames(
                 )
             lines.append(panel.plot([], [], color=look.curves[order], linewidth=2.4 * scale, zorder=2)[0])
         # figures of one width, so that the title stands still
-        longest = max(len(f"{functions[0].name}({parameter}={v:.3f})") for v in values)
-        title = made.suptitle(" ", fontsize=text * 1.2, family="monospace")
+        name = reader.curve(functions[0].name)
+        longest = max(len(f"{name}({parameter}={v:.3f})") for v in values)
+        title = made.suptitle(" ", fontsize=text * 1.2, family=["monospace", *reader.fonts])
         for i, (value, (at, orders)) in enumerate(zip(values, curves, strict=True)):
             tell(i, len(curves))
             for line, heights_of in zip(lines, orders, strict=True):
                 line.set_data(at, heights_of)
-            title.set_text(f"{functions[i].name}({parameter}={value:.3f})".ljust(longest))
+            title.set_text(f"{name}({parameter}={value:.3f})".ljust(longest))
             buffer = io.BytesIO()
             canvas.print_png(buffer)
             buffer.seek(0)

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from softknee import catalogue
 from softknee.analysis import Facts, function_of
-from softknee.catalogue import Definition
+from softknee.catalogue import Definition, Parameter
 from softknee.catalogue.definition import Choice
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import to_latex
@@ -54,7 +54,7 @@ class _Page:
         else:
             yield Padding(picture, (0, 0, 1, 2))
             yield Padding(known, (0, 1, 0, 2))
-        yield Padding(_about(definition), (1, 2, 1, 2))
+        yield Padding(_about(definition, reader), (1, 2, 1, 2))
 
 
 def render(definition: Definition, facts: Facts, reader: Reader = ENGLISH) -> RenderableType:
@@ -132,33 +132,37 @@ def _facts(facts: Facts, reader: Reader) -> Group:
     least = max(cell_len(label) for label, _ in (*shape, *normal))
     parts: list[RenderableType] = [_table(shape, least), Text("")]
     parts += [Text(reader.label("For a standard normal input z"), style="bold"), _table(normal, least)]
-    parts += [Text(f"! {remark}", style="magenta") for remark in facts.remarks]
-    parts.append(Text(precision(facts), style="dim"))
+    parts += [Text(f"! {reader.phrases(remark)}", style="magenta") for remark in facts.remarks]
+    parts.append(Text(reader.phrases(precision(facts)), style="dim"))
     return Group(*parts)
 
 
-def _about(definition: Definition) -> Table:
-    rows: list[Row] = [(f"parameter {p.name}", _parameter(definition, p.name)) for p in definition.parameters]
+def _about(definition: Definition, reader: Reader) -> Table:
+    said = reader.label
+    rows: list[Row] = [
+        (f"{said('parameter')} {p.name}", _parameter(p, reader)) for p in definition.parameters
+    ]
     for name, values in definition.choices.items():
-        rows.append((f"choice {name}", ", ".join(map(str, values)) + f" (default {values[0]})"))
+        chosen = ", ".join(map(str, values))
+        rows.append((f"{said('choice')} {name}", f"{chosen} ({said('default')} {values[0]})"))
     if definition.reference:
-        rows.append(("reference", str(definition.reference)))
+        rows.append((said("reference"), str(definition.reference)))
     if definition.note:
-        rows.append(("note", definition.note))
-    rows.append(("in softknee", f"softknee.functional.{definition.name}, softknee.nn.{definition.module}"))
+        rows.append((said("note"), reader.word("notes", definition.name, definition.note)))
+    names = f"softknee.functional.{definition.name}, softknee.nn.{definition.module}"
+    rows.append((said("in softknee"), names))
     if definition.torch:
-        rows.append(("in torch", f"torch.nn.functional.{definition.torch}"))
+        rows.append((said("in torch"), f"torch.nn.functional.{definition.torch}"))
     return _table(rows)
 
 
-def _parameter(definition: Definition, name: str) -> str:
-    parameter = next(p for p in definition.parameters if p.name == name)
-    default = "must be given" if parameter.default is None else f"{float(parameter.default):.7g}"
-    parts = [
-        default,
-        *(["learnable"] if parameter.learnable else []),
-        *([parameter.doc] if parameter.doc else []),
-    ]
+def _parameter(parameter: Parameter, reader: Reader) -> str:
+    default = parameter.default
+    parts = [reader.label("must be given") if default is None else f"{float(default):.7g}"]
+    if parameter.learnable:
+        parts.append(reader.label("learnable"))
+    if parameter.doc:
+        parts.append(reader.word("parameters", parameter.doc))
     return "; ".join(parts)
 
 

@@ -18,7 +18,7 @@ async function copy(text, button) {
     area.remove();
     button.focus();
   }
-  say("Copied");
+  say(t("Copied"));
   button.classList.add("done");
   if (label) button.textContent = t("Copied");
   setTimeout(() => {
@@ -166,7 +166,8 @@ function fitHost() {
 function translatePage() {
   document.documentElement.lang = TONGUE;
   for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.textContent);
-  $("search").placeholder = t($("search").placeholder);
+  for (const name of ["aria-label", "title", "placeholder"])
+    for (const element of document.querySelectorAll(`[${name}]`)) element.setAttribute(name, t(element.getAttribute(name)));
   $("language").append(...[["en", { name: "English" }], ...Object.entries(DATA.translations)].map(([code, { name }]) => make("option", { value: code, selected: code === TONGUE, lang: code }, name)));
   $("language").addEventListener("change", (e) => {
     state.language = e.currentTarget.value;

@@ -22,6 +22,18 @@ function maths(markup, display = false) {
   return holder.firstElementChild;
 }
 
+/** An element that scrolls where it is too wide: by keyboard, too. */
+function scrolling(element) {
+  scrolling.observer ??= new ResizeObserver((seen) => {
+    for (const { target } of seen) {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }
+  });
+  scrolling.observer.observe(element);
+  return element;
+}
+
 /** Round places between low and high, some `count` of them. */
 function ticks(low, high, count) {
   const raw = (high - low) / count, power = 10 ** Math.floor(Math.log10(raw));

@@ -23,7 +23,7 @@ const TONGUE = (() => {
   const asked = /[#&]lang=(\w+)/.exec(location.hash)?.[1], usual = navigator.language.slice(0, 2);
   return [asked, usual].find((l) => l === "en" || Object.hasOwn(DATA.translations, l ?? "")) ?? "en";
 })();
-const WORDS = DATA.translations[TONGUE] ?? { labels: {}, families: {}, names: {}, use: {} };
+const WORDS = DATA.translations[TONGUE] ?? { labels: {}, families: {}, names: {}, use: {}, notes: {}, parameters: {} };
 const t = (text) => own(WORDS.labels, text) ?? text;
 /** A fact in the reader's language, phrase by phrase, the longest first; numbers and formulas stay. */
 const phrased = (() => {
@@ -36,6 +36,8 @@ const phrased = (() => {
 const familyOf = (name) => own(WORDS.families, name) ?? name;
 const nameOf = (record) => own(WORDS.names, record.name) ?? "";
 const useOf = (record) => own(WORDS.use, record.name) ?? record.use;
+const noteOf = (record) => own(WORDS.notes, record.name) ?? record.note;
+const aboutOf = (parameter) => own(WORDS.parameters, parameter.doc) ?? parameter.doc;
 
 const numberOf = (value) => (value === "inf" ? Infinity : value);
 
@@ -50,7 +52,7 @@ function resolved(curve, index) {
       made.bend = (x) => [made.f(x)[1], made.second(x)]; // as f has them: a value and its slope
     } catch (error) {
       if (!(error instanceof FormulaError)) throw error;
-      made = { error, label: "own formula" };
+      made = { error, label: t("own formula") };
     }
     if (resolved.kept.size > 400) resolved.kept.clear();
     resolved.kept.set(key, made);
@@ -106,7 +108,7 @@ function buildList() {
     e.currentTarget.setAttribute("aria-pressed", String(wanted.has(word)));
     filter();
   } }, t(word))));
-  const family = make("select", { id: "family", "aria-label": "Family", onchange: () => filter() }, make("option", { value: "" }, t("All families")),
+  const family = make("select", { id: "family", "aria-label": t("Family"), onchange: () => filter() }, make("option", { value: "" }, t("All families")),
     ...DATA.families.map(([name]) => make("option", { value: name }, familyOf(name))));
   $("traits").before(family);
   const rows = [], groups = [];
@@ -114,7 +116,7 @@ function buildList() {
     const members = DATA.records.filter((r) => r.family === name).map((record) => {
       const box = make("input", { type: "checkbox", "data-name": record.name, onchange: (e) => toggle(record.name, e.currentTarget.checked) });
       const row = make("label", { title: useOf(record) }, box, make("span", {}, record.name), spark(record));
-      const text = [record.name, ...record.aliases, record.use, useOf(record), nameOf(record), record.note, record.family, familyOf(record.family), record.source?.text, record.source?.title].join(" ").toLowerCase();
+      const text = [record.name, ...record.aliases, record.use, useOf(record), nameOf(record), record.note, noteOf(record), record.family, familyOf(record.family), record.source?.text, record.source?.title].join(" ").toLowerCase();
       rows.push({ record, row, text });
       return row;
     });
@@ -167,7 +169,7 @@ function renderChips(found) {
   $("chips").replaceChildren(...found.map((c) => make("li", { class: c.index === state.current ? "current" : null },
     make("button", { class: "name", "aria-pressed": String(c.index === state.current), title: t("Show its formula and facts"), onclick: () => { state.current = c.index; changed(); } },
       make("i", { style: `background:${c.colour}` }), c.label),
-    make("button", { class: "drop", "aria-label": `Remove ${c.label}`, onclick: () => {
+    make("button", { class: "drop", "aria-label": `${t("Remove")} ${c.label}`, onclick: () => {
       state.curves.splice(c.index, 1);
       state.current = Math.max(0, Math.min(state.current, state.curves.length - 1));
       changed();
@@ -202,7 +204,7 @@ function renderPictures(found) {
       for (const c of shown.filter((c) => c.other)) series.push({ colour: c.colour, dash: "dotted", label: `${byOther(c)} ${c.label}`, ...sampled((x) => [c.other.slope(x), 0], range, [])[0] });
     const y = heightsOf(series.flatMap((s) => s.lines), range);
     const yName = difference ? `${PRIMED[order]}, ${t("difference to the first")}` : PRIMED[order];
-    const label = `${["Values", "Derivatives", "Second derivatives"][order]} of ${shown.map((c) => c.label).join(", ") || "nothing"} for x from ${range[0]} to ${range[1]}`;
+    const label = `${t(["Values", "Derivatives", "Second derivatives"][order])}: ${shown.map((c) => c.label).join(", ") || "–"}; x = ${range[0]} … ${range[1]}`;
     return chart($(`picture-${at}`), { series, x: range, y, xName: "x", yName, label, labels: series.length > 1 });
   });
   renderCross(found);
@@ -229,10 +231,11 @@ function renderCross(found) {
   slider.setAttribute("aria-valuemin", range[0]);
   slider.setAttribute("aria-valuemax", range[1]);
   slider.setAttribute("aria-valuenow", x);
-  slider.setAttribute("aria-valuetext", `x = ${place}: ${rows.map(([s, [v, d]]) => `${s.label} ${digits(v)}, slope ${digits(d)}${gates.includes(s) ? `, ${byOther(s)} ${digits(s.other.slope(x))}` : ""}`).join("; ")}`);
+  slider.setAttribute("aria-valuetext", `x = ${place}: ${rows.map(([s, [v, d]]) => `${s.label} ${digits(v)}, ${t("slope")} ${digits(d)}${gates.includes(s) ? `, ${byOther(s)} ${digits(s.other.slope(x))}` : ""}`).join("; ")}`);
 }
 
 function listenToPictures() {
+  scrolling($("readout").parentElement);
   const pictures = $("pictures");
   const point = (e) => {
     const picture = e.target.closest?.("#picture-0, #picture-1");
@@ -261,7 +264,7 @@ function listenToPictures() {
     const [a, b] = [Number($("from").value), Number($("to").value)];
     const good = $("from").value !== "" && $("to").value !== "" && a < b && Math.abs(a) <= 1e6 && Math.abs(b) <= 1e6;
     for (const id of ["from", "to"]) $(id).setAttribute("aria-invalid", String(!good));
-    if (!good) return say("The range must rise, from −1000000 to 1000000 at most");
+    if (!good) return say(t("The range must rise, from −1000000 to 1000000 at most"));
     state.range = [a, b];
     changed(false);
   };
@@ -298,12 +301,12 @@ function renderDetails(found) {
 }
 
 function cataloguedDetails(c, record) {
-  const curve = c.curve, formula = make("div", { class: "formula" }), slope = make("div", { class: "formula" });
+  const curve = c.curve, formula = scrolling(make("div", { class: "formula" })), slope = scrolling(make("div", { class: "formula" }));
   const facts = make("div"), codes = make("div"), error = make("p", { class: "error", role: "alert" }), comparison = make("div", { class: "wide" });
   const choose = Object.entries(record.choices).map(([name, values]) => make("div", { class: "choice" }, make("label", { for: `choice-${name}` }, name),
     make("select", { id: `choice-${name}`, onchange: (e) => { curve.choices[name] = values[e.currentTarget.selectedIndex]; repair(curve, record, name); changed(); } },
       values.map((v) => make("option", { selected: (curve.choices[name] ?? values[0]) === v }, String(spelled(v)))))));
-  const sliders = record.parameters.map((p) => slider(p.name, { ...p, value: curve.values[p.name] ?? numberOf(p.default) }, (value) => { curve.values[p.name] = value; changed(false); }));
+  const sliders = record.parameters.map((p) => slider(p.name, { ...p, doc: aboutOf(p), value: curve.values[p.name] ?? numberOf(p.default) }, (value) => { curve.values[p.name] = value; changed(false); }));
   refresh = (found) => {
     const now = found[state.current];
     error.textContent = now.error?.message ?? "";
@@ -317,7 +320,7 @@ function cataloguedDetails(c, record) {
   return make("div", { class: "details" },
     make("div", { class: "wide" }, make("h2", {}, record.name), make("p", { class: "family" }, [nameOf(record), familyOf(record.family), record.aliases.length ? `${t("also")} ${record.aliases.join(", ")}` : "", record.training ? t("random in training") : ""].filter(Boolean).join(" · "))),
     make("div", {},
-      formula, slope, make("p", {}, useOf(record)), record.note ? make("p", { class: "note" }, record.note) : null, record.remarks.map((r) => make("p", { class: "remark" }, r)),
+      formula, slope, make("p", {}, useOf(record)), record.note ? make("p", { class: "note" }, noteOf(record)) : null, record.remarks.map((r) => make("p", { class: "remark" }, phrased(r))),
       choose.length || sliders.length ? make("h3", {}, t("Parameters")) : null, choose, make("div", { class: "sliders" }, sliders), error,
       make("div", { class: "row" },
         sliders.length || choose.length ? make("button", { onclick: () => { curve.values = {}; curve.choices = {}; changed(); } }, t("Defaults")) : null,
@@ -351,7 +354,7 @@ function slider(name, { symbol, low, high, value, doc, learnable, required }, te
   const shown = (v) => (v === Infinity ? "" : String(Number(v.toPrecision(6))));
   const spread = Math.max(1e-9, high - low), id = `parameter-${name}`;
   const place = make("input", { type: "range", id, min: low, max: high, step: spread / 400, value: value === Infinity ? high : value, "aria-label": name });
-  const exact = make("input", { type: "number", step: "any", value: shown(value), "aria-label": `${name}, exactly`, placeholder: endless ? "∞" : null });
+  const exact = make("input", { type: "number", step: "any", value: shown(value), "aria-label": `${name}, ${t("exactly")}`, placeholder: endless ? "∞" : null });
   const set = (v, from) => {
     if (from !== place) place.value = v === Infinity ? high : v;
     if (from !== exact) exact.value = shown(v);
@@ -399,8 +402,8 @@ function drawComparison(host, found) {
     rule.points.forEach((z, i) => { square += rule.weights[i] * (c.f(z)[0] - first.f(z)[0]) ** 2; });
     return make("tr", {}, make("th", { scope: "row" }, c.label), make("td", {}, `${digits(worst[0][0])}, x = ${digits(worst[0][1], 3)}`), make("td", {}, `${digits(worst[1][0])}, x = ${digits(worst[1][1], 3)}`), make("td", {}, digits(Math.sqrt(square))));
   });
-  host.replaceChildren(make("h3", {}, `${t("Distance to")} ${first.label}`), make("div", { class: "scroll" }, make("table", { class: "readout" },
-    make("thead", {}, make("tr", {}, ["", t("largest |f − first|"), t("largest |f′ − first′|"), t("root mean square, z ~ N(0, 1)")].map((head) => make("th", { scope: "col" }, head)))), make("tbody", {}, rows))));
+  host.replaceChildren(make("h3", {}, `${t("Distance to")} ${first.label}`), scrolling(make("div", { class: "scroll" }, make("table", { class: "readout" },
+    make("thead", {}, make("tr", {}, make("td"), [t("largest |f − first|"), t("largest |f′ − first′|"), t("root mean square, z ~ N(0, 1)")].map((head) => make("th", { scope: "col" }, head)))), make("tbody", {}, rows)))));
 }
 
 function factTable(title, rows, given = "") {
@@ -417,7 +420,7 @@ function factsFor(now, record) {
 }
 
 function codeBlock(text, name) {
-  const button = make("button", { "aria-label": `Copy: ${name}`, onclick: () => copy(text, button) }, t("Copy"));
+  const button = make("button", { "aria-label": `${t("Copy")}: ${name}`, onclick: () => copy(text, button) }, t("Copy"));
   return make("div", { class: "code" }, make("pre", { tabindex: "0", "aria-label": name }, text), button);
 }
 
@@ -430,7 +433,7 @@ function codeFor(now, record) {
   const names = record.parameters.filter((p) => !record.inputs.includes(p.name) && new RegExp(`\\b${p.name}\\b`).test(now.variant.code));
   const maths_ = /\bmath\./.test(now.variant.code) ? "import math\n" : "", torch_ = /\btorch\./.test(now.variant.code) ? "import torch\n" : "";
   const defaults = names.map((p) => `, ${p.name}=${pythonNumber(now.curve.values[p.name] ?? numberOf(p.default))}`).join("");
-  blocks.push(codeBlock(`# the formula in plain torch\n${maths_}${torch_}${maths_ || torch_ ? "\n" : ""}def ${record.name}(${record.inputs.join(", ")}${defaults}):\n    return ${now.variant.code}`, "the formula in plain torch"));
+  blocks.push(codeBlock(`# the formula in plain torch\n${maths_}${torch_}${maths_ || torch_ ? "\n" : ""}def ${record.name}(${record.inputs.join(", ")}${defaults}):\n    return ${now.variant.code}`, t("the formula in plain torch")));
   return blocks;
 }
 
@@ -441,7 +444,7 @@ const pythonNumber = (v) => (v === Infinity ? 'float("inf")' : v === -Infinity ?
 function ownDetails(c) {
   const curve = c.curve, error = make("p", { class: "error", role: "alert", id: "own-error" });
   const field = make("input", { id: "own-formula", value: curve.text, maxlength: LONGEST, spellcheck: "false", autocomplete: "off", autocapitalize: "off", "aria-describedby": "own-error own-help" });
-  const formula = make("div", { class: "formula" }), slope = make("div", { class: "formula" }), sliders = make("div", { class: "sliders" }), facts = make("div"), codes = make("div"), comparison = make("div", { class: "wide" });
+  const formula = scrolling(make("div", { class: "formula" })), slope = scrolling(make("div", { class: "formula" })), sliders = make("div", { class: "sliders" }), facts = make("div"), codes = make("div"), comparison = make("div", { class: "wide" });
   let shownNames = null;
   field.addEventListener("input", () => { curve.text = field.value; changed(false); });
   refresh = (found) => {
@@ -457,12 +460,12 @@ function ownDetails(c) {
       shownNames = String(now.names);
       sliders.replaceChildren(...now.names.map((n, i) => slider(n, { low: -3, high: 5, value: now.values[i] }, (v) => { curve.values[n] = v; changed(false); })));
     }
-    codes.replaceChildren(codeBlock(definition(now), "the Python line that defines it"));
+    codes.replaceChildren(codeBlock(definition(now), t("the Python line that defines it")));
     facts.replaceChildren(...factsFor(now, null));
   };
   return make("div", { class: "details own" },
     make("div", { class: "wide" }, make("h2", {}, make("label", { for: "own-formula" }, t("Your own formula"))), make("div", { class: "row" }, field), error,
-      make("p", { class: "hint", id: "own-help" }, "x is the input, every other name a parameter. + − * / ** ( ), < <= > >= & | ~, ", CALLABLE.concat(Object.keys(LANGUAGE.shorthands)).sort().join(", "), ", pi.")),
+      make("p", { class: "hint", id: "own-help" }, t("x is the input, every other name a parameter."), " + − * / ** ( ), < <= > >= & | ~, ", CALLABLE.concat(Object.keys(LANGUAGE.shorthands)).sort().join(", "), ", pi.")),
     make("div", {}, formula, slope, sliders, make("h3", {}, t("In Python")), codes), facts, comparison);
 }
 

@@ -8,7 +8,7 @@ function buildLaboratory() {
   const fields = {};
   const control = (name, label, low, high, step, note) => {
     const place = make("input", { type: "range", id: `lab-${name}`, min: low, max: high, step });
-    const exact = make("input", { type: "number", min: low, max: high, step: name === "gain" || name === "bias" ? "any" : step, "aria-label": `${label}, exactly` });
+    const exact = make("input", { type: "number", min: low, max: high, step: name === "gain" || name === "bias" ? "any" : step, "aria-label": `${t(label)}, ${t("exactly")}` });
     const set = (v) => {
       if (!Number.isFinite(v)) return;
       s[name] = Math.min(high, Math.max(low, step >= 1 ? Math.round(v) : v));
@@ -23,7 +23,7 @@ function buildLaboratory() {
   let own = 1;
   host.append(make("div", { class: "laboratory" },
     make("div", { class: "card" }, make("h2", {}, t("A deep network")), make("p", {}, t("L layers of n units with random weights, drawn from N(0, gain²/n); standard normal input. The lines are mean-field theory (n → ∞), the points are measured on a network that this page draws and runs.")),
-      make("h3", { class: "unseen" }, "Settings"), make("div", { class: "slider", style: "grid-template-columns: 5.5rem minmax(0, 1fr)" }, make("label", { for: "lab-function" }, t("function")), which),
+      make("h3", { class: "unseen" }, t("Settings")), make("div", { class: "slider", style: "grid-template-columns: 5.5rem minmax(0, 1fr)" }, make("label", { for: "lab-function" }, t("function")), which),
       control("depth", "depth", 1, 50, 1), control("width", "width", 8, 256, 8), control("gain", "gain", 0.1, 3, 0.005),
       make("div", { class: "row" }, preset("its own gain", () => own), preset("He: √2", () => Math.SQRT2), preset("LeCun: 1", () => 1)),
       control("bias", "bias", 0, 1, 0.01, "standard deviation of the biases"),
@@ -64,7 +64,7 @@ function buildLaboratory() {
       let [low, high] = [Math.min(...all, log ? -1 : -0.1), Math.max(...all, log ? 1 : 0.1)];
       if (log) [low, high] = [Math.floor(low), Math.ceil(high)];
       const room = log ? 0 : 0.08 * (high - low);
-      chart(panels[name], { series: [{ colour: "var(--curve-0)", lines: [line] }, { colour: "var(--curve-1)", dots }], x, y: [low - room, high + room], xName: "layer", yName, log, height: 210, xTicks, label: `${name} layer by layer: ${digits(theory[0][name], 3)} in the first, ${digits(theory.at(-1)[name], 3)} in the last by theory; measured ${digits(layers.at(-1)[name], 3)} in the last` });
+      chart(panels[name], { series: [{ colour: "var(--curve-0)", lines: [line] }, { colour: "var(--curve-1)", dots }], x, y: [low - room, high + room], xName: t("layer"), yName: t(yName), log, height: 210, xTicks, label: `${t(yName)}: ${t("layer")} 1 … ${s.depth}, ${t("theory")} ${digits(theory[0][name], 3)} … ${digits(theory.at(-1)[name], 3)}, ${t("measured")} … ${digits(layers.at(-1)[name], 3)}` });
     };
     draw("mean", "mean", false);
     draw("variance", "variance", true);
@@ -81,7 +81,7 @@ function buildLaboratory() {
 
 function histogram(host, values, name, q, layer) {
   const sorted = Float64Array.from(values).filter(Number.isFinite).sort(), count = sorted.length;
-  if (!count) return host.replaceChildren(make("p", { class: "empty" }, "nothing finite"));
+  if (!count) return host.replaceChildren(make("p", { class: "empty" }, t("nothing finite")));
   const at = (p) => sorted[Math.min(count - 1, Math.floor(p * count))];
   let [low, high] = q > 0 && q < 1e200 ? [-3.5 * Math.sqrt(q), 3.5 * Math.sqrt(q)] : [at(0.001), at(0.999)];
   if (!(high - low > 1e-300)) [low, high] = [low - 0.5, high + 0.5];
@@ -98,5 +98,5 @@ function histogram(host, values, name, q, layer) {
     series.push({ colour: "var(--curve-0)", lines: [Array.from({ length: 161 }, (_, i) => low + ((high - low) * i) / 160).map((x) => [x, density(x)])] });
   }
   const top = Math.max(...bars.map((b) => b.height), ...(series[1]?.lines[0].map(([, y]) => y) ?? []));
-  chart(host, { series, x: [low, high], y: [0, top * 1.1], xName: name, yName: "share of the units", height: 200, label: `Histogram of the ${name}s of layer ${layer}: median ${digits(at(0.5), 3)}, from ${digits(at(0.01), 3)} to ${digits(at(0.99), 3)} for 98 % of them` });
+  chart(host, { series, x: [low, high], y: [0, top * 1.1], xName: t(name), yName: t("share of the units"), height: 200, label: `${t(name)}, ${t("layer")} ${layer}: 1 % ${digits(at(0.01), 3)}, 50 % ${digits(at(0.5), 3)}, 99 % ${digits(at(0.99), 3)}` });
 }
