@@ -110,7 +110,7 @@ def parameter_row(p: Parameter) -> str:
     if p.spelled is not None:
         default += f" (torch writes {value(p.spelled)})"
     if p.learnable:
-        default += ", learnable"
+        default += ", <span>learnable</span>"
     return f"| `{p.name}` | {inline(name_to_latex(p.name))} | {default} | {p.doc} |"
 
 
@@ -151,7 +151,7 @@ def page(d: Definition) -> str:
         f"---\ntitle: {d.name}\n---\n",
         f"# {d.name}\n",
         languages_offered("../"),
-        f"{also}Family: [{d.family}](index.md#{slug(d.family)}).\n",
+        f"{also}<span>Family:</span> [{d.family}](index.md#{slug(d.family)}).\n",
         formulas(d, "f(x)", lambda e: e),
         '<div class="sk-plot" markdown>\n'
         f"![{d.name} and its derivative]({d.name}-light.svg#only-light)\n"

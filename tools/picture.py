@@ -18,16 +18,21 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from softknee.analysis import facts
 from softknee.catalogue import Definition
 from softknee.lang.differentiate import derivative
 from softknee.lang.evaluate import evaluate
 from softknee.lang.nodes import substitute
 
 # What is drawn on a light page -> the same on a dark one. The lines are told apart without colour vision.
-INK, GRID = "#1f2328", "#d9dde3"
+INK, GRID, PAPER = "#1f2328", "#d9dde3", "#ffffff"
 LINES = ("#c2410c", "#1d5fa8", "#3f7d20", "#7a3e9d")
 DARK = dict(
-    zip((INK, GRID, *LINES), ("#d6dbe5", "#3a4150", "#fb923c", "#7db4f0", "#8fce6a", "#c9a0e8"), strict=True)
+    zip(
+        (INK, GRID, PAPER, *LINES),
+        ("#d6dbe5", "#3a4150", "#1e2129", "#fb923c", "#7db4f0", "#8fce6a", "#c9a0e8"),
+        strict=True,
+    )
 )
 SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "softknee",
@@ -110,8 +115,19 @@ def window(d: Definition) -> tuple[float, float]:
     return low - 4, high + 4
 
 
+def _circles(axes: Any, x: float, sides: tuple[float, float], used: float, colour: str) -> None:
+    """Open ones at the one-sided values, a filled one at the value that is used, where these differ."""
+    if sides[0] == sides[1] == used:
+        return
+    style = {"markersize": 5.5, "markeredgecolor": colour, "linestyle": "", "marker": "o", "zorder": 4}
+    for y in {side for side in sides if math.isfinite(side)} - {used}:
+        axes.plot(x, y, markerfacecolor=PAPER, **style)
+    if math.isfinite(used):
+        axes.plot(x, used, markerfacecolor=colour, **style)
+
+
 def one(d: Definition) -> str:
-    """A function and its derivative in one picture."""
+    """A function and its derivative in one picture, with circles at the kinks."""
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(6.4, 3.6))
         figure.subplots_adjust(0.06, 0.07, 0.985, 0.97)
@@ -120,6 +136,10 @@ def one(d: Definition) -> str:
         axes = _axes(figure, (1, 1, 1), "")
         axes.plot(x, slope, color=LINES[1], linewidth=1.5, linestyle=(0, (4, 1.5)), label="f\N{PRIME}(x)")
         axes.plot(x, f, color=LINES[0], linewidth=2, label="f(x)")
+        for kink in facts(d, None, **{p.name: p.example for p in d.parameters if p.default is None}).kinks:
+            _circles(axes, kink.place, (kink.left, kink.right), kink.used, LINES[1])
+            if kink.jump:
+                _circles(axes, kink.place, (kink.left_value, kink.right_value), kink.value, LINES[0])
         seen = np.concatenate([f, slope])
         seen = seen[np.isfinite(seen)]
         low, high = max(seen.min(), -8), min(seen.max(), 8)

@@ -25,8 +25,11 @@
     const { exact, phrases, names } = globalThis.softkneeWords;
     const known = Object.keys(phrases).sort((a, b) => b.length - a.length).map((p) => p.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
     const pattern = new RegExp(`(?<!\\p{L})(?:${known.join("|")})(?!\\p{L})`, "gu");
-    const walker = document.createTreeWalker(head.closest("article"), NodeFilter.SHOW_TEXT), found = [];
-    while (walker.nextNode()) if (!walker.currentNode.parentElement.closest("math, pre, code, .sk-languages")) found.push(walker.currentNode);
+    const found = [];
+    for (const root of [head.closest("article"), ...document.querySelectorAll(".md-nav--secondary")]) {
+      const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+      while (walker.nextNode()) if (!walker.currentNode.parentElement.closest("math, pre, code, .sk-languages")) found.push(walker.currentNode);
+    }
     for (const text of found) {
       const [, before, said, after] = /^(\s*)(.*?)(\s*)$/s.exec(text.data), facts = text.parentElement.closest(".sk-facts");
       const told = Object.hasOwn(exact, said) ? exact[said] : facts ? said.replace(pattern, (p) => phrases[p]) : said;
