@@ -130,7 +130,7 @@ def one(d: Definition) -> str:
     """A function and its derivative in one picture, with circles at the kinks."""
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(6.4, 3.6))
-        figure.subplots_adjust(0.06, 0.07, 0.985, 0.97)
+        figure.subplots_adjust(0.08, 0.07, 0.985, 0.97)
         x = np.linspace(*window(d), 2401)
         f, slope = curves(d, x)
         axes = _axes(figure, (1, 1, 1), "")

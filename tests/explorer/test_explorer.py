@@ -374,7 +374,7 @@ def test_in_other_languages(visit: Visit) -> None:
     assert tab.get_by_text(words["parameters"][catalogue.get("elu").parameters[0].doc]).count() == 1
     assert tab.get_by_text(words["notes"]["elu"]).count() == 1
     assert tab.locator("#pictures").get_attribute("aria-label") == words["labels"]["Place on the x axis"]
-    tab.get_by_label("Language").select_option("ko")
+    tab.get_by_label(words["labels"]["Language"]).select_option("ko")
     tab.get_by_role("tab", name="함수").wait_for()
     assert visit("#f=relu&lang=xx").locator("html").get_attribute("lang") == "en"
 
