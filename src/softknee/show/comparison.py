@@ -216,7 +216,7 @@ def _learning(level: Level) -> RenderableType:
     rates = level.common_rates
     table = Table(box=None, show_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "", "first", "last", "to target", *(f"lr {rate:g}" for rate in rates)):
-        table.add_column(name, justify="right" if name else "left", header_style="dim", no_wrap=True)
+        table.add_column(name, justify="right" if name else "left", header_style="dim", no_wrap=not name)
     for s, curve in zip(level.standings, curves, strict=True):
         best = max(v for _, v in s.by_rate)
         table.add_row(
