@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.utils.checkpoint import checkpoint
 
 import softknee
@@ -225,29 +226,55 @@ def test_exporters(tmp_path: Path) -> None:
 def _process(rank: int, port: int, folder: str) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
-    with torch.no_grad():
-        model[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))
-        model[0].bias.zero_()
-    parallel = nn.parallel.DistributedDataParallel(model)
-    x = torch.full((300, 1), 1.0 if rank else -1.0)  # in each process one of the two units is silent
-    with watch(parallel, every=1) as w:
-        parallel(x).sum().backward()
-    report = w.report()
-    row = report.layers[0]
-    Path(folder, str(rank)).write_text(
-        f"{row.samples} {row.dead} {row.mean:.3f} {len(report.timeline.layers[0].born_dead)}"
-    )
+    mesh = init_device_mesh("cpu", (2,))
+    x = torch.full((300, 1), 1.0 if rank else -1.0)  # in each process one of the first two units is silent
+    said = []
+    for wrap in (nn.parallel.DistributedDataParallel, lambda m: _sharded(m, mesh)):
+        torch.manual_seed(0)
+        inner = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1))
+        with torch.no_grad():
+            inner[0].weight.copy_(torch.tensor([[1.0], [-1.0], [0.0], [0.0]]))
+            inner[0].bias.copy_(torch.tensor([0.0, 0.0, -30.0, 1.0]))
+        model = wrap(inner)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        report = softknee.check(model, (x, torch.zeros(300, 1)), "mse_loss")  # of this process's data
+        checked = [f for f in report.findings if f.rule_name == "dead-units"]
+        assert report.layers[0].gradient > 0
+        assert all(p.grad is None for p in model.parameters())
+        with watch(model, every=1) as w:
+            for _ in range(2):
+                optimizer.zero_grad()
+                model(x).sum().backward()
+                optimizer.step()
+        report = w.report()
+        row, (found,) = report.layers[0], [f for f in report.findings if f.rule_name == "dead-units"]
+        history = report.timeline.layers[0]
+        assert history.series["update"][0] > 0
+        values = f"{row.samples} {row.dead} {row.mean:.3f} {row.gradient:.4f} {history.born_dead}"
+        said.append(f"{checked[0].units} {values} {found.units} {found.cause}")
+    Path(folder, str(rank)).write_text("\n".join(said))
     torch.distributed.destroy_process_group()
 
 
+def _sharded(model: nn.Sequential, mesh: Any) -> nn.Module:
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(model[0], mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
 def test_two_processes_agree(tmp_path: Path) -> None:
+    """Under DistributedDataParallel and FSDP"""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     torch.multiprocessing.spawn(_process, (port, str(tmp_path)), nprocs=2)
-    assert {(tmp_path / r).read_text() for r in "01"} == {"600 0 0.000 0"}
+    said = [(tmp_path / r).read_text().splitlines() for r in "01"]
+    for first, second in zip(*said, strict=True):
+        assert first.startswith("(0, 2) 1200 1 ")
+        assert second.startswith("(1, 2) 1200 1 ")
+        assert first[7:] == second[7:]
+        assert "(2,) (2,) The bias of" in first
 
 
 def test_bad_input() -> None:

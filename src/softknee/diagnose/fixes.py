@@ -10,6 +10,7 @@ from typing import Any
 from softknee.diagnose.errors import CheckError
 from softknee.diagnose.records import NOTE, Repair, Report
 from softknee.diagnose.rules import RULES
+from softknee.diagnose.rules.base import sharded
 
 __all__ = ["repaired"]
 
@@ -21,6 +22,8 @@ def repaired(report: Report, measured: Any, again: Callable[[Any], tuple[Report,
 
     measured: what the report was made from. again: measures a model in the same way.
     """
+    if any(map(sharded, measured.context.model.parameters())):
+        raise CheckError("a sharded model is not repaired: repair it before fully_shard")
     try:
         model = copy.deepcopy(measured.context.model)
     except Exception as error:

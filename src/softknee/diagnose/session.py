@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from softknee.diagnose.errors import CheckError
 from softknee.diagnose.probes import Site
 from softknee.diagnose.records import LayerRow, Report
 from softknee.diagnose.rules import RULES, Context, find
+from softknee.diagnose.rules.base import sharded
 from softknee.diagnose.trace import Recorder, kept_random_state, tensors_in
 
 __all__ = ["Measured", "check", "judged", "name_sites", "rows"]
@@ -39,7 +40,8 @@ def check(
     model: any module; it is not changed (parameters, buffers, gradients, random numbers, mode). It runs in the mode
     it is in, so call `model.eval()` first to examine the network as it will be used.
     batch: a tensor, a tuple (inputs, ..., targets), a dictionary of arguments (with labels), or an
-    iterable of these, of which `batches` are looked at; None: standard normal input.
+    iterable of these, of which `batches` are looked at; None: standard normal input. Under DistributedDataParallel and
+    FSDP call it in every process; each reports on its own data.
     loss: `loss(output, target)`, or its name in torch.nn.functional. Without one, gradients are those of
     what the data suggest, and rules about the loss are silent.
     optimizer: for the rules that look at it. select, ignore: codes or names of rules.
@@ -80,6 +82,7 @@ class Measured:
 
 def judged(measured: Measured, timeline: Any = None) -> Report:
     context = measured.context
+    _gather(context)
     findings = [f for rule in RULES.values() for f in rule.judge(rule, context)]
     return Report(
         model=type(context.model).__name__,
@@ -106,7 +109,7 @@ def _measured(
         raise CheckError(
             "the model's parameters are on the meta device and have no values: materialise them first"
         )
-    with _unchanged(model):
+    with _unchanged(model), _alone(model):
         words = ""
         if data is None:
             torch.manual_seed(0)
@@ -153,6 +156,11 @@ def _unchanged(model: nn.Module) -> Any:
                         tensor.set_(before) if tensor.shape != before.shape else tensor.copy_(before)
             for module, training in modes:
                 module.training = training
+
+
+def _alone(model: nn.Module) -> AbstractContextManager[Any]:
+    """DistributedDataParallel waits for no gradients of this run."""
+    return model.no_sync() if isinstance(model, nn.parallel.DistributedDataParallel) else nullcontext()
 
 
 def _run(
@@ -263,6 +271,8 @@ def _gradients(
         unseen.append("every parameter is frozen: rules about gradients saw nothing")
         return {}
     every = list(parameters.values())
+    if any(map(sharded, every)):  # the graph holds their gathered copies
+        return dict(zip(parameters, _by_backward(value, every), strict=True))
     try:
         found = torch.autograd.grad(value, every, allow_unused=True)
     except RuntimeError as error:
@@ -273,7 +283,7 @@ def _gradients(
 
 
 def _by_backward(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | None]:
-    """For reentrant checkpoints, which torch.autograd.grad does not work with."""
+    """For reentrant checkpoints and sharded parameters, which torch.autograd.grad does not work with."""
     before = [p.grad for p in parameters]
     for p in parameters:
         p.grad = None
@@ -283,6 +293,20 @@ def _by_backward(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor |
     finally:
         for p, g in zip(parameters, before, strict=True):
             p.grad = g
+
+
+@torch.no_grad()
+def _gather(context: Context) -> None:
+    """Weights that FSDP has freed after use: here they are put together again, in every process."""
+    if not any(sharded(p) for p in context.model.parameters()):
+        return
+    for call in context.graph.calls:
+        for name in ("weight", "bias"):
+            used = getattr(call, name)
+            if not isinstance(used, Tensor) or used.untyped_storage().size() or not used.numel():
+                continue
+            held = getattr(context.modules.get(call.module), name, None)
+            setattr(call, name, held.full_tensor() if sharded(held) else None)
 
 
 def name_sites(context: Context) -> None:

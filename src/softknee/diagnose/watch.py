@@ -24,6 +24,7 @@ from softknee.diagnose.graph import Graph
 from softknee.diagnose.probes import Moments, Site, by_unit
 from softknee.diagnose.records import Report
 from softknee.diagnose.rules import Context
+from softknee.diagnose.rules.base import sharded
 from softknee.diagnose.session import Measured, judged, name_sites
 from softknee.diagnose.theory import FLAT, STILL, expected
 from softknee.diagnose.timeline import History, Timeline
@@ -184,7 +185,7 @@ class _Board:
         self.window[:SUMMED] += sums.sum(0)
         self.window[SUMMED:] = torch.minimum(self.window[SUMMED:], extremes.amin(0))
         torch.mul(held[:, 0], held[:, 0], out=held[:, 7])
-        rows = held.new_zeros(self.held, 8, len(self.sites)).index_add_(2, self.layer, held[:, :8])
+        rows = torch.stack([held[:, :8, w.columns].sum(-1) for w in self.sites], -1)
         units = torch.tensor([w.units for w in self.sites], dtype=self._wide, device=self.device)
         n = torch.tensor(self.counts[-self.held :], dtype=self._wide, device=self.device).unsqueeze(1)
         divisor = (units * n).repeat(1, 8, 1)
@@ -229,6 +230,7 @@ class _Watched:
     start: int
     units: int
     number: int
+    weight: str | None = None  # the name of the one before it
 
     def __init__(self, site: Site, board: _Board) -> None:
         self.site, self.board = site, board
@@ -404,7 +406,7 @@ class Watch:
     """A context around training; afterwards (or in between) `report()` says what was seen.
 
     Under DistributedDataParallel and FSDP call `report()` in every process: units count as alive where they
-    were in any of them, and sums are added up. Recomputation of checkpointed layers is not counted again.
+    were in any of them, and sums are added up; the timeline's series are of the process's own samples. Recomputation of checkpointed layers is not counted again.
     Passes in evaluation mode are not observed. A model compiled by `torch.compile(model)` runs
     uncompiled in the steps that are observed.
     """
@@ -429,13 +431,13 @@ class Watch:
         self._inputs: list[Tensor] = []
         self._outputs: list[Tensor] = []
         self._updates: dict[int, dict[str, Tensor]] = {}
-        self._weights: dict[str, Tensor] | None = None
+        self._weights: dict[str, tuple[nn.Parameter, Tensor]] | None = None
         self._handles: list[Any] = []
         self._direct: dict[nn.Module, tuple[_Watched, ...]] | None = None  # in the order of their calls
         self._attached: list[Any] = []
         self._calls: Counter[nn.Module] = Counter()  # in this pass
         self._open = False  # within an observed pass
-        self._steered: dict[str, nn.Parameter] = {}  # weights before activations
+        self._steered: list[str] = []  # the names of weights before activations
         self._recorder: _Light | None = None
         self._stance: Any = None
         self._optimised = False
@@ -605,15 +607,15 @@ class Watch:
             result.register_hook(watched.hooks[1])
         watched.observe(before, result)
 
-    def _weights_before(self) -> dict[str, nn.Parameter]:
-        names = {id(p): n for n, p in self.model.named_parameters()}
-        found = {}
+    def _weights_before(self) -> list[str]:
+        parameters = dict(self.model.named_parameters())
+        names = {id(p): n for n, p in parameters.items()}
+        found = []
         for watched in self._sites.values():
-            call = self._graph.calls[watched.site.index]  # type: ignore[union-attr]
-            affine = self._graph.feeding(call) if watched.site.index >= 0 else None  # type: ignore[union-attr]
-            if affine is not None and id(affine.weight) in names and affine.weight.requires_grad:
-                found[names[id(affine.weight)]] = affine.weight
-        return found
+            watched.weight = _weight_before(watched.site, self._graph, names)  # type: ignore[arg-type]
+            if watched.weight is not None and parameters[watched.weight].requires_grad:
+                found.append(watched.weight)
+        return list(dict.fromkeys(found))
 
     # Steps
 
@@ -639,7 +641,8 @@ class Watch:
             and self._observed % 10 == 1
             and self._holds(optimizer)
         ):
-            self._weights = {n: _sampled(p).clone() for n, p in self._steered.items()}
+            held = dict(self.model.named_parameters())
+            self._weights = {n: (held[n], _sampled(held[n]).clone()) for n in self._steered}
 
     @torch.no_grad()
     def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -653,9 +656,8 @@ class Watch:
         self._optimised = True
         if self._weights is not None:
             self._updates[self.step] = {
-                n: torch.linalg.vector_norm(_sampled(self._steered[n]) - before)
-                / torch.linalg.vector_norm(before)
-                for n, before in self._weights.items()
+                n: torch.stack([torch.linalg.vector_norm(t) for t in (_sampled(p) - before, before)])
+                for n, (p, before) in self._weights.items()
             }
             self._weights = None
         self._next()
@@ -715,8 +717,8 @@ class Watch:
             found = watched.board.gradients
             into, out = (found.get((watched.number, n), {}) for n in ("gradient_in", "gradient_out"))
             last = sorted({*into, *out})[-self.window :]
-            site.gradient = float(sum(out.get(step, 0.0) for step in last))
-            site.output_gradient = float(sum(into.get(step, 0.0) for step in last))
+            sums = [sum(of.get(step, 0.0) for step in last) for of in (out, into)]
+            site.gradient, site.output_gradient = _added(sums, watched.board.device)
             site.gradient_seen = bool(last)
             site.gradient_bad = not (math.isfinite(site.gradient) and math.isfinite(site.output_gradient))
             rows = watched.rows()[1]
@@ -759,11 +761,12 @@ class Watch:
             theory = expected(site.function, mean, max(second - mean * mean, 0.0))
             drift.append(measured / theory.second_moment if theory and theory.second_moment > 0 else math.nan)
         series["drift"] = tuple(drift)
-        affine = context.affine_before(site) if site.index >= 0 else None
-        weight = context.parameter_names.get(id(affine.weight)) if affine is not None else None
-        series["update"] = tuple(
-            float(self._updates[s][weight]) if weight in self._updates.get(s, {}) else math.nan for s in steps
-        )
+        moved = [self._updates.get(s, {}).get(watched.weight) for s in steps]
+        if sharded(dict(self.model.named_parameters()).get(watched.weight or "")):
+            moved = [
+                m if m is None else torch.tensor(_added(m.square().tolist(), m.device)).sqrt() for m in moved
+            ]
+        series["update"] = tuple(math.nan if m is None else float(m[0] / m[1]) for m in moved)
         last, since = self._last(watched)
         return History(
             site.layer, site.label, site.units, steps, series,
@@ -773,13 +776,22 @@ class Watch:
         )  # fmt: skip
 
 
+def _weight_before(site: Site, graph: Graph, names: dict[int, str]) -> str | None:
+    """The name of the parameter before an activation; FSDP has another tensor of it while it is used."""
+    affine = graph.feeding(graph.calls[site.index]) if site.index >= 0 else None
+    if affine is None:
+        return None
+    name = names.get(id(affine.weight), f"{affine.module}.weight")
+    return name if name in names.values() else None
+
+
 def _usable(x: Any) -> bool:
     return isinstance(x, Tensor) and x.is_floating_point() and x.numel() > 0 and x.dim() > 0
 
 
 def _sampled(weight: nn.Parameter) -> Tensor:
     """All of a weight, or of a large one some of its rows, evenly spaced."""
-    w = weight.detach()
+    w = weight.to_local() if sharded(weight) else weight.detach()
     return w[:: -(-w.numel() // SAMPLE)] if w.dim() and w.numel() > SAMPLE else w
 
 
@@ -793,6 +805,17 @@ def _greatest(last: Tensor) -> Tensor:
         last = last.clone()
         torch.distributed.all_reduce(last, torch.distributed.ReduceOp.MAX)
     return last.cpu()
+
+
+def _added(numbers: list[float], device: torch.device) -> list[float]:
+    """Over all processes."""
+    if not _distributed():
+        return numbers
+    total = torch.tensor(
+        numbers, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device
+    )
+    torch.distributed.all_reduce(total)
+    return total.tolist()  # type: ignore[no-any-return]
 
 
 def _added_up(watched: _Watched) -> Moments:

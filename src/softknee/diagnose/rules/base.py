@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,10 @@ from softknee.diagnose.probes import Site
 from softknee.diagnose.records import Evidence, Finding, Severity
 from softknee.diagnose.theory import Expected, expected
 
-__all__ = ["Context", "Example", "Rule", "count", "named", "percent", "weight_scale"]
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
+
+__all__ = ["Context", "Example", "Rule", "count", "named", "percent", "sharded", "weight_scale"]
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,9 @@ class Context:
             weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
             if isinstance(weight, Tensor) and weight.dim() > 1 and isinstance(bias, Tensor) and len(bias) > 3:
                 total += 1
-                bound = weight[0].numel() ** -0.5
-                moved += bool((bias.detach().abs() > bound * 1.001).any())
+                bound = (weight.numel() / len(weight)) ** -0.5
+                shown = bias.to_local() if sharded(bias) else bias
+                moved += bool((shown.detach().abs() > bound * 1.001).any())
         return total > 0 and moved > total / 2
 
     def theory(self, site: Site) -> Expected | None:
@@ -160,6 +164,11 @@ def named(rules: Iterable[Rule], name: str) -> Rule:
     every = [r.name for r in rules]
     near = get_close_matches(wanted, every, 3, 0.4) or every
     raise CheckError(f"no rule is called {name!r}; nearest: {', '.join(near)}")
+
+
+def sharded(tensor: Any) -> TypeGuard[DTensor]:
+    """Each process has a part of it."""
+    return hasattr(tensor, "full_tensor")
 
 
 def percent(share: float) -> str:
