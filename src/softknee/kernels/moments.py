@@ -334,7 +334,7 @@ def kernel(planes: bool, rising: bool) -> native.NativeCall:
     """
     lanes = 16 if "avx512f" in native.features() else 8
     make = _planes if planes else _columns
-    return native.load(f"moments {make.__name__} {rising} {lanes} 1", lambda: make(lanes, rising)).call
+    return native.load(f"moments {make.__name__} {rising} {lanes} 2", lambda: make(lanes, rising)).call
 
 
 @lru_cache(maxsize=1024)
