@@ -223,7 +223,7 @@ def test_exporters(tmp_path: Path) -> None:
     assert [values["softknee/step"] for values in run.got[2:]] == [0, 1, 2]
 
 
-def _process(rank: int, port: int, folder: str) -> None:
+def _both(rank: int, port: int, folder: str) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     mesh = init_device_mesh("cpu", (2,))
@@ -263,18 +263,47 @@ def _sharded(model: nn.Sequential, mesh: Any) -> nn.Module:
     return fully_shard(model, mesh=mesh)
 
 
-def test_two_processes_agree(tmp_path: Path) -> None:
+@pytest.mark.exhaustive
+def test_sharded_and_replicated_agree(tmp_path: Path) -> None:
     """Under DistributedDataParallel and FSDP"""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    torch.multiprocessing.spawn(_process, (port, str(tmp_path)), nprocs=2)
+    torch.multiprocessing.spawn(_both, (port, str(tmp_path)), nprocs=2)
     said = [(tmp_path / r).read_text().splitlines() for r in "01"]
     for first, second in zip(*said, strict=True):
         assert first.startswith("(0, 2) 1200 1 ")
         assert second.startswith("(1, 2) 1200 1 ")
         assert first[7:] == second[7:]
         assert "(2,) (2,) The bias of" in first
+
+
+def _process(rank: int, port: int, folder: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        model[0].bias.zero_()
+    parallel = nn.parallel.DistributedDataParallel(model)
+    x = torch.full((300, 1), 1.0 if rank else -1.0)  # in each process one of the two units is silent
+    with watch(parallel, every=1) as w:
+        parallel(x).sum().backward()
+    report = w.report()
+    row = report.layers[0]
+    Path(folder, str(rank)).write_text(
+        f"{row.samples} {row.dead} {row.mean:.3f} {len(report.timeline.layers[0].born_dead)}"
+    )
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_agree(tmp_path: Path) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    torch.multiprocessing.spawn(_process, (port, str(tmp_path)), nprocs=2)
+    assert {(tmp_path / r).read_text() for r in "01"} == {"600 0 0.000 0"}
 
 
 def test_bad_input() -> None:
