@@ -152,7 +152,7 @@ def _thai() -> tuple[nn.Module, Any]:
     path = Path(attacut.__file__).parent / "artifacts" / "attacut-c"
     dataset = CharacterSeqDataset()
     model = Model(dataset.setup_featurizer(str(path)), "emb:48|conv:196|l1:32")
-    model.load_state_dict(torch.load(path / "model.pth", weights_only=True))
+    model.load_state_dict(torch.load(path / "model.pth", "cpu", weights_only=True))
     text = THAI.replace("\n", " ")
     rows = [dataset.make_feature((text[k:] + text)[:120])[1][0] for k in range(0, len(text), 5)]
     return Reads(model).eval(), torch.cat(rows)
