@@ -331,3 +331,18 @@ def test_shared_and_computed_weights_are_left_alone_and_named() -> None:
 def test_clear_errors(call: Any, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         call()
+
+
+def test_layers_that_are_not_known_are_named() -> None:
+    class Transposed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(2, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ self.weight
+
+    model = torch.nn.Sequential(Transposed(), torch.nn.ReLU(), Transposed(), torch.nn.Linear(2, 2))
+    told = str(sk.init.initialize_(model))
+    assert "0 and 1 more: Transposed, not a layer that is known here, left as it is" in told
+    assert torch.equal(model[0].weight, torch.ones(2, 2))

@@ -106,6 +106,23 @@ def neighbours(model: torch.nn.Module) -> tuple[dict[str, Neighbours], list[str]
             around.note = "never called where torch.fx could see; taken to have no activation"
         for node in by_layer.get(name, []):
             _look(node, around)
+    unknown: dict[str, list[str]] = {}
+    for name, module in model.named_modules():
+        known = (
+            *LAYERS,
+            *_NORMS,
+            nn.Embedding,
+            nn.EmbeddingBag,
+            nn.RNNBase,
+            nn.RNNCellBase,
+            nn.MultiheadAttention,
+        )
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter) and weight.dim() > 1 and not isinstance(module, known):
+            unknown.setdefault(type(module).__name__, []).append(name or "the model")
+    for kind, names in unknown.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        unseen.append(f"{names[0]}{more}: {kind}, not a layer that is known here, left as it is")
     return found, unseen
 
 
