@@ -86,6 +86,12 @@ def _make(definition: Definition) -> Callable[..., Any]:
             f"    if type(input) is _exact{''.join(tests)}:",
             "        return _op(input)",
         ]
+    elif set(names) == set(parameters) == {p.name for p in definition.learnable}:
+        scope["_op"] = run.learned()
+        lines += [
+            f"    if type(input) is _exact and (y := _op(input, {', '.join(names)}, dim=dim)) is not None:",
+            "        return y",
+        ]
     lines.append(f"    return _run(input, {values}, {choices}{flags}, precision=_options.call.precision)")
     exec(compile("\n".join(lines), f"<softknee.functional.{definition.name}>", "exec"), scope)
     made: Callable[..., Any] = scope[definition.name]
@@ -134,7 +140,9 @@ def _observe(made: Callable[..., Any]) -> None:
     scope["_run"] = _run
     if "_op" in scope:
         op = scope["_op"]
-        scope["_op"] = lambda x: _observers[-1](definition, x, {}, {}, lambda: op(x))
+        scope["_op"] = lambda x, *values, **_: (
+            None if values else _observers[-1](definition, x, {}, {}, lambda: op(x))
+        )
 
 
 def docstring(definition: Definition) -> str:

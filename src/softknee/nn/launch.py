@@ -32,7 +32,9 @@ __all__ = [
     "dense",
     "eligible",
     "expanded",
+    "met",
     "over_rows",
+    "quiet",
     "results_of",
     "run",
     "stripped",
@@ -149,12 +151,22 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
             return results[0] if op.single else tuple(results)
     key = None
     if out is None:
-        key = (call.precision, call.shapes, *[(t.dtype, t.shape, t.stride()) for t in tensors])
+        key = met(tensors, call)
         if (ready := op.ready.get(key)) is not None:
             return ready(tensors, call)
     if first.numel() and any(t.data_ptr() == 0 for t in tensors):
         return None
     return _strided(op, tensors, call, out, key)
+
+
+def met(tensors: Sequence[Tensor], call: Call) -> tuple[Any, ...]:
+    """What a call is kept by in `op.ready`"""
+    return (call.precision, call.shapes, *[(t.dtype, t.shape, t.stride()) for t in tensors])
+
+
+def quiet(x: Tensor) -> bool:
+    """Whether a plain tensor in CPU memory may be given to a kernel and nobody watches"""
+    return x.is_cpu and x.layout is _strided_layout and not _modes() and _tracing() is None and not x.is_neg()
 
 
 def write(
@@ -261,11 +273,13 @@ def kernel_for(op: Pointwise, dtype: torch.dtype, accesses: tuple[Any, ...], pre
 class _Geometry:
     """Rows and strides, as the kernel reads them, and how each operand moves along a row."""
 
-    __slots__ = ("accesses", "address", "buffer", "elements", "units")
+    __slots__ = ("accesses", "address", "buffer", "elements", "tile", "tiled", "units")
 
     def __init__(
-        self, sizes: list[int], strides: list[list[int]], accesses: list[str], slots: list[int]
-    ) -> None:
+        self, sizes: list[int], strides: list[list[int]], accesses: list[str], slots: list[int],
+        tile: int = 1, tiled: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
+        self.tile, self.tiled = tile, tiled
         length = sizes[-1] if sizes else 1
         outer = sizes[:-1]
         rows = 1
@@ -306,6 +320,7 @@ def _geometry(
             [1],
             [[0 if k < n_in or t is not None else 1] for k, t in _with_targets(strides, n_in, targets)],
         )
+    tile, tiled = _tiled(sizes, strides)
     accesses, copies = [], []
     for k, target in _with_targets(strides, n_in, targets):
         step = strides[k][-1]
@@ -323,8 +338,33 @@ def _geometry(
                 copies.append(k)
     if copies:
         return copies
-    slots = [_count(t) for t in targets if t is not None]
-    return _Geometry(sizes, strides, accesses, slots)
+    slots = [
+        _count(t) * (tile if k in tiled else 1)
+        for k, t in _with_targets(strides, n_in, targets)
+        if t is not None
+    ]
+    return _Geometry(sizes, strides, accesses, slots, tile, tiled)
+
+
+def _tiled(sizes: list[int], strides: list[list[int]]) -> tuple[int, tuple[int, ...]]:
+    """Short rows, side by side in some operands and the same row in the others: makes rows of several, in
+    place. Returns of how many, and the operands whose row must be repeated as often."""
+    if len(sizes) < 2 or sizes[-1] >= SHORT:
+        return 1, ()
+    rows, length = sizes[-2:]
+    ends = [tuple(s[-2:]) for s in strides]
+    same = tuple(k for k, end in enumerate(ends) if end == (0, 1))
+    if any(any(strides[k][:-1]) for k in same) or not {*ends} <= {(length, 1), (0, 1), (0, 0)}:
+        return 1, ()
+    tile = max(n for n in range(1, CHUNK // length + 1) if rows % n == 0)
+    sizes[-2:] = [rows // tile, length * tile]
+    for s in strides:
+        s[-2] *= tile
+    return tile, same
+
+
+#: rows of fewer elements are worth joining
+SHORT = 512
 
 
 def _with_targets(strides: list[list[int]], n_in: int, targets: Any) -> list[tuple[int, Any]]:
@@ -426,14 +466,14 @@ def _strided(
             inputs[k] = copied.copy_(like)
     ready = _Ready(op, tensors, used, geometry, outputs, targets, call.precision)
     if key is not None and not attempt:
-        if len(op.ready) >= _READY:
+        if len(op.ready) >= READY:
             op.ready.clear()
         op.ready[key] = ready
     return ready.run(inputs, outputs, call, [given is None for given in outs])
 
 
 #: shapes for which an operator keeps how a call is done
-_READY = 256
+READY = 256
 
 
 class _Ready:
@@ -460,8 +500,9 @@ class _Ready:
                 2, min(1 << 20, self.size // 16) // max(largest, 1)
             )  # partial sums: few beside the data
             self.groups = max(1, min(geometry.units, 64, few, -(-self.size // 2048)))
-        #: partial sums, those of one shape together: shape, how many
-        self.sums = {t: (targets.count(t), self.groups, *t) for t in sums}
+        joined = {t: geometry.tile if k in geometry.tiled else 1 for k, t in enumerate(targets, len(used))}
+        #: partial sums, those of one shape together
+        self.sums = {t: (targets.count(t), self.groups, joined[t], *t) for t in sums}
         dtypes = tuple(t.dtype for t in tensors)
         key = (dtypes, tuple(geometry.accesses), tuple(o.dtype for o in outputs), precision)
         kernel = op.kernels.get(key)
@@ -477,7 +518,7 @@ class _Ready:
             )
         self.kernel = kernel.call
 
-    def __call__(self, tensors: tuple[Tensor, ...], call: Call) -> Any:
+    def __call__(self, tensors: Sequence[Tensor], call: Call) -> Any:
         outputs = [
             None if stride is None else torch.empty_strided(shape, stride, dtype=dtype, device="cpu")
             for shape, stride, dtype in self.results
@@ -485,7 +526,7 @@ class _Ready:
         inputs = [tensors[k] for k in self.places]
         return self.run(inputs, outputs, call, [True] * len(outputs))
 
-    def run(self, inputs: Sequence[Tensor], outputs: Sequence[Any], call: Call, fresh: Sequence[bool]) -> Any:
+    def run(self, inputs: list[Tensor], outputs: Sequence[Any], call: Call, fresh: Sequence[bool]) -> Any:
         """The results, or None where an input has no memory: a tensor of zeros that forward-mode derivatives
         make. outputs: tensors to write into, but for those that are summed."""
         partial = {t: torch.zeros(p, dtype=torch.float64, device="cpu") for t, p in self.sums.items()}
@@ -499,13 +540,17 @@ class _Ready:
             if new and size * o.element_size() >= HUGE:
                 _advise(o)
         if size:
+            for k in self.geometry.tiled:
+                if k < len(inputs):
+                    length = inputs[k].numel()
+                    inputs[k] = inputs[k].as_strided((self.geometry.tile, length), (0, 1)).contiguous()
             addresses = [t.data_ptr() for t in (*inputs, *buffers)]
             if 0 in addresses:
                 return None
             threads = torch.get_num_threads() if size >= SERIAL else 1
             geometry = -self.geometry.address
             launch(self.kernel, geometry, self.groups or threads, threads, *addresses, *call.scalars)
-        totals = {t: iter(p.sum(1).unbind()) for t, p in partial.items()}
+        totals = {t: iter(p.sum((1, 2)).unbind()) for t, p in partial.items()}
         results = [
             o if stride is not None else next(totals[shape]).to(dtype)
             for (shape, stride, dtype), o in zip(self.results, outputs, strict=True)

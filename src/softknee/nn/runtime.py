@@ -127,6 +127,41 @@ class Runtime:
             return op(x, *noise, *tensors, call)
         return in_place(op, (x, *noise, *tensors, call))
 
+    def learned(self) -> Any:
+        """The function of x, a tensor for each parameter, and their dimension. None where something is recorded
+        or watched, or a parameter is a number: such calls are not for it.
+
+        A shape that it has met before takes the short way, as in `Pointwise.unary`.
+        """
+        from softknee.nn import launch
+
+        names, kept = tuple(self.parameters), {}  # type: ignore[var-annotated]
+        active, compiling = torch._C._are_functorch_transforms_active, torch.compiler.is_dynamo_compiling
+
+        def call(x: Tensor, *values: Any, dim: int) -> Any:
+            if compiling() or active() or not plain_forward() or torch.is_autocast_enabled("cpu"):
+                return None
+            recording = torch.is_grad_enabled()
+            for t in (x, *values):
+                if type(t) not in _exact or not launch.quiet(t) or (recording and t.requires_grad):
+                    return None
+            key = (launch.met((x, *values), current.call), dim)
+            if (ready := kept.get(key)) is not None:
+                return ready((x, *values), current.call)
+            op = self.operator({}, dict(zip(names, values, strict=True)))
+            tensors = [
+                v if v.dim() == 0 else shaped(self.name, n, v, x, dim)
+                for n, v in zip(names, values, strict=True)
+            ]
+            result = op(x, *tensors, current.call)
+            if (ready := op.ready.get(launch.met((x, *tensors), current.call))) is not None:
+                if len(kept) >= launch.READY:
+                    kept.clear()
+                kept[key] = ready
+            return result
+
+        return call
+
     def _leaf(self, x: Any, values: Any, choices: Any, training: bool, inplace: bool, dim: int) -> Any:
         """One node of a torch.fx graph: a call of the function itself."""
         from softknee.nn.functional import function_of
