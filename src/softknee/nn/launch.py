@@ -279,7 +279,7 @@ class _Geometry:
         self, sizes: list[int], strides: list[list[int]], accesses: list[str], slots: list[int],
         tile: int = 1, tiled: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
-        self.tile, self.tiled = tile, tiled
+        self.tile, self.tiled = (tile, sizes[-1] // tile if sizes else 1), tiled
         length = sizes[-1] if sizes else 1
         outer = sizes[:-1]
         rows = 1
@@ -500,7 +500,7 @@ class _Ready:
                 2, min(1 << 20, self.size // 16) // max(largest, 1)
             )  # partial sums: few beside the data
             self.groups = max(1, min(geometry.units, 64, few, -(-self.size // 2048)))
-        joined = {t: geometry.tile if k in geometry.tiled else 1 for k, t in enumerate(targets, len(used))}
+        joined = {t: geometry.tile[0] if k in geometry.tiled else 1 for k, t in enumerate(targets, len(used))}
         #: partial sums, those of one shape together
         self.sums = {t: (targets.count(t), self.groups, joined[t], *t) for t in sums}
         dtypes = tuple(t.dtype for t in tensors)
@@ -542,8 +542,7 @@ class _Ready:
         if size:
             for k in self.geometry.tiled:
                 if k < len(inputs):
-                    length = inputs[k].numel()
-                    inputs[k] = inputs[k].as_strided((self.geometry.tile, length), (0, 1)).contiguous()
+                    inputs[k] = inputs[k].as_strided(self.geometry.tile, (0, 1)).contiguous()
             addresses = [t.data_ptr() for t in (*inputs, *buffers)]
             if 0 in addresses:
                 return None
