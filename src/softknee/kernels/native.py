@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from softknee.kernels.entry import RUNTIME
+from softknee.kernels.entry import RUNTIME, entry
 
 __all__ = ["assembly", "cache_folder", "features", "load", "machine_name"]
 
@@ -143,7 +143,9 @@ def object_code(key: str, ir: Callable[[], str]) -> bytes:
     import llvmlite
 
     folder = cache_folder()
-    digest = hashlib.sha256(f"{key}\0{llvmlite.__version__}\0{machine_name()}".encode()).hexdigest()
+    # how kernels are called stands in every object
+    whole = f"{key}\0{llvmlite.__version__}\0{machine_name()}\0{entry(1, 1)}"
+    digest = hashlib.sha256(whole.encode()).hexdigest()
     path = folder / digest[:2] / f"{digest[2:]}.o" if folder is not None else None
     body = _read(path) if path is not None else None
     if body is None:

@@ -279,6 +279,7 @@ class _Geometry:
         self, sizes: list[int], strides: list[list[int]], accesses: list[str], slots: list[int],
         tile: int = 1, tiled: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
+        #: of how many rows a row is made, and their length; whose rows are repeated for it
         self.tile, self.tiled = (tile, sizes[-1] // tile if sizes else 1), tiled
         length = sizes[-1] if sizes else 1
         outer = sizes[:-1]
