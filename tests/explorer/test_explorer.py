@@ -29,14 +29,17 @@ from softknee.lang.evaluate import evaluate
 Visit = Callable[..., Any]
 
 
-def _settings(definition: catalogue.Definition, draw: random.Random) -> list[dict[str, float]]:
+def _settings(
+    definition: catalogue.Definition, choices: dict[str, Any], draw: random.Random
+) -> list[dict[str, float]]:
     """The defaults, and other values of the parameters that the constraints allow."""
+    conditions = definition.conditions(choices)
     sliders = record(definition)["parameters"]
     default = {p["name"]: math.inf if p["default"] == "inf" else p["default"] for p in sliders}
     found = [default]
     for _ in range(50):
         one = {p["name"]: draw.uniform(p["low"], p["high"]) for p in sliders}
-        if len(found) < 3 and one and all(evaluate(c, one, "float") for c in definition.constraints):
+        if len(found) < 3 and one and all(evaluate(c, one, "float") for c in conditions):
             found.append(one)
     return found
 
@@ -64,14 +67,15 @@ def test_values_and_derivatives_of_the_whole_catalogue(look: Visit) -> None:
     cases, functions = [], []
     for d in catalogue.all_definitions():
         for k, key in enumerate(d.expression):
-            for values in _settings(d, draw):
+            choices = dict(zip(d.choices, key, strict=True))
+            for values in _settings(d, choices, draw):
                 points = [
                     0.0,
                     *(draw.gauss(0, 3) for _ in range(8)),
                     *(draw.uniform(-60, 60) for _ in range(3)),
                 ]
                 cases.append((d.name, k, values, points))
-                functions.append(function_of(d, dict(zip(d.choices, key, strict=True)), **values))
+                functions.append(function_of(d, choices, **values))
     worst = 0.0
     for case, function, got in zip(cases, functions, _values(look, cases), strict=True):
         for order, row in enumerate(got):

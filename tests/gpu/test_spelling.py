@@ -46,6 +46,10 @@ def program_of(name: str, kind: str) -> tuple[Program, Value, int]:
         b = p.input(1, "f32")
         fits = p.lt(p.abs(b), p.const(1000.0, "f32"))
         return p, p.scale(a, p.mul(p.select(fits, b, p.const(-17.9, "f32")), step)), 2
+    if name == "mend":
+        place = p.iand(p.bits(p.input(0, "f32")), p.const(3, "i32"))
+        entries = np.array([0.5, 1.5, -2.5, 3.5], "<f4").tobytes()
+        return p, p.mend(p.input(1, "f32"), place, payload=(1, 2, entries)), 2
     integer = {"f32": "i32", "f64": "i64"}[kind]
     if name in ("gather", "lookup"):
         place = p.const(2, operands)
@@ -94,6 +98,7 @@ def test_an_operation_is_the_same_on_both(name: str, kind: str) -> None:
         ("gather", "f32"),
         ("pick", "f64"),
         ("scale", "f64"),
+        ("mend", "f64"),
     ):
         pytest.skip("of the other type")
     program, value, count = program_of(name, kind)

@@ -117,6 +117,7 @@ class Schedule:
                 if elsewhere or self._flying:
                     self._listen()
         except BaseException as error:
+            self.listener = lambda _: None  # it may be what has raised it, and would again
             self.backend.close()
             while not self._events.empty():
                 self._hear(self._events.get(), stopping=True)

@@ -93,6 +93,13 @@ def _logical_shift(i: Instruction, a: list[str]) -> str:
     return f"({a[0]}.to({_UNSIGNED[i.type]}, bitcast=True) >> {a[1]}).to({TYPE[i.type]}, bitcast=True)"
 
 
+def _mend(i: Instruction, a: list[str]) -> str:
+    payload: tuple[int, int, bytes] = i.payload  # type: ignore[assignment]
+    first, count, _ = payload
+    place = f"(({a[1]} & 32767) - {first}).to(tl.uint32, bitcast=True)"
+    return f"tl.where({place} < {count}, tl.load({a[2]} + {a[1]}), {a[0]})"
+
+
 #: how each operation of a Program is written in Triton
 SPELLING: dict[str, Speller] = {
     "add": _infix("+"), "sub": _infix("-"), "mul": _infix("*"), "div": _divide, "quotient": _infix("/"),
@@ -107,10 +114,10 @@ SPELLING: dict[str, Speller] = {
     "to_float": _cast, "widen": _cast, "narrow": _cast,
     "scale": lambda i, a: f"scale({a[0]}, {a[1]})",
     "gather": lambda i, a: f"tl.load({a[1]} + {a[0]})", "lookup": lambda i, a: f"tl.load({a[1]} + {a[0]})",
-    "pick": lambda i, a: f"tl.load({a[1]} + ({a[0]} & {PICKED - 1}))",
+    "pick": lambda i, a: f"tl.load({a[1]} + ({a[0]} & {PICKED - 1}))", "mend": _mend,
 }  # fmt: skip
 #: operations that take from a table: they are given its name as one operand more
-_FROM_TABLES = ("gather", "lookup", "pick")
+_FROM_TABLES = ("gather", "lookup", "pick", "mend")
 #: operations that take more than an expression, by the name of the function that the source has for them
 FUNCTIONS = {
     "scale": """
@@ -134,8 +141,12 @@ def tables(kernel: Kernel) -> list[tuple[str, object]]:
     found: dict[tuple[str, object], None] = {}
     for _, i in kernel.program:
         if i.op in _FROM_TABLES:
-            found[i.type, i.payload] = None
+            found[i.type, _contents(i)] = None
     return list(found)
+
+
+def _contents(i: Instruction) -> object:
+    return i.payload[2] if i.op == "mend" else i.payload  # type: ignore[index]
 
 
 def _literal(number: object, kind: str) -> str:
@@ -175,7 +186,7 @@ def _body(kernel: Kernel, load: Callable[[int], str], shape: str) -> tuple[list[
         else:
             operands = [named[a] for a in i.args]
             if i.op in _FROM_TABLES:
-                operands.append(f"t{given.index((i.type, i.payload))}")
+                operands.append(f"t{given.index((i.type, _contents(i)))}")
             text = SPELLING[i.op](i, operands)
         lines.append(f"{name} = {text}")
     return constants + lines, named

@@ -106,24 +106,26 @@ def neighbours(model: torch.nn.Module) -> tuple[dict[str, Neighbours], list[str]
             around.note = "never called where torch.fx could see; taken to have no activation"
         for node in by_layer.get(name, []):
             _look(node, around)
-    unknown: dict[str, list[str]] = {}
-    for name, module in model.named_modules():
-        known = (
-            *LAYERS,
-            *_NORMS,
-            nn.Embedding,
-            nn.EmbeddingBag,
-            nn.RNNBase,
-            nn.RNNCellBase,
-            nn.MultiheadAttention,
-        )
-        weight = getattr(module, "weight", None)
-        if isinstance(weight, nn.Parameter) and weight.dim() > 1 and not isinstance(module, known):
-            unknown.setdefault(type(module).__name__, []).append(name or "the model")
-    for kind, names in unknown.items():
+    for kind, names in _unknown(model).items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         unseen.append(f"{names[0]}{more}: {kind}, not a layer that is known here, left as it is")
     return found, unseen
+
+
+#: modules with weights that no activation belongs to, or several
+_OTHER = (*_NORMS, nn.Embedding, nn.EmbeddingBag, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
+
+
+def _unknown(model: torch.nn.Module) -> dict[str, list[str]]:
+    """Modules with a matrix of weights that are no layers known here, by their type."""
+    found: dict[str, list[str]] = {}
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, nn.Parameter) or isinstance(module, (*LAYERS, *_OTHER)):
+            continue
+        if not nn.parameter.is_lazy(weight) and weight.dim() > 1:
+            found.setdefault(type(module).__name__, []).append(name or "the model")
+    return found
 
 
 def _look(node: _Node, around: Neighbours) -> None:
