@@ -119,3 +119,19 @@ def test_what_is_kept_for_a_shape_serves_that_shape_alone() -> None:
                     torch.autograd.grad(wanted, leaves, gradient),
                 )
                 assert torch.equal(F.prelu(*(t.detach() for t in leaves)), result)
+
+
+def test_without_a_pool_of_threads_a_bit_an_element_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    place = RUNTIME.index("GOMP_parallel")
+    x = torch.randn(SERIAL + 1, requires_grad=True)
+    before, native._runtime[place] = native._runtime[place], None
+    monkeypatch.setattr("softknee.nn.launch._pool", False)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
+            y = F.relu(x)
+        (slope,) = torch.autograd.grad(y.sum(), x)
+    finally:
+        native._runtime[place] = before
+    assert sum(kept) < SERIAL / 7
+    assert torch.equal(slope, (x > 0).float())

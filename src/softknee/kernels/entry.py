@@ -223,10 +223,12 @@ def on_tensors(inputs: Sequence[tuple[str, str]], results: Sequence[str], size: 
     inputs: storage and access of each; results: storage of each, rows all. Suited are tensors in the CPU's
     memory, of those types, of one shape, with the strides of the first result, which must have no gaps; a
     "splat" has strides 0, and "bits", never the first result, are as long as they must be. size: the bytes of
-    an element of the first result.
+    an element of the first result. Where there is no pool of threads, many elements are left to a caller that
+    has one; but those with bits, which nothing else computes, are done on this thread.
     """
     operands, model = [*inputs, *((storage, "row") for storage in results)], len(inputs)
     n = len(operands)
+    bits = any(storage == "bits" for storage, _ in operands)
     types = ", ".join(f"i32 {_TYPES[storage]}" for storage, _ in operands)
     # a stride is the model's times this; -1: not compared
     steps = ", ".join(
@@ -359,7 +361,9 @@ suited:
   br i1 %small, label %go, label %ask
 ask:
   %pool = icmp ne ptr %rt.GOMP_parallel, null
-  br i1 %pool, label %ask.threads, label %unsuited
+  br i1 %pool, label %ask.threads, label %{"alone" if bits else "unsuited"}
+alone:
+  br label %go
 ask.threads:
   %answer = call ptr %rt.PyObject_CallNoArgs(ptr %rt.threads_of)
   %answered = icmp ne ptr %answer, null
@@ -394,7 +398,7 @@ advise.next:
   %a.more = icmp ult i64 %a.next, {n}
   br i1 %a.more, label %advise, label %go
 go:
-  %threads = phi i64 [ 1, %suited ], [ %asked, %threads.known ], [ %asked, %advise.next ]
+  %threads = phi i64 [ 1, %suited ], [ 1, %alone ], [ %asked, %threads.known ], [ %asked, %advise.next ]
   call void @run(ptr %work, i64 %size, i64 %threads, i64 %threads)
   call void %rt.Py_IncRef(ptr %rt._Py_TrueStruct)
   ret ptr %rt._Py_TrueStruct

@@ -155,7 +155,7 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
         if (ready := op.ready.get(key)) is not None:
             return ready(tensors, call)
     if first.numel() and any(t.data_ptr() == 0 for t in tensors):
-        return None
+        return None  # a tensor of zeros without memory, which forward-mode derivatives make
     return _strided(op, tensors, call, out, key)
 
 

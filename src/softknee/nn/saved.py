@@ -314,9 +314,8 @@ class Coded(Saved):
                     derived = op.backward((True,))
                     return derived and derived[0](*kept, gradient, call), None, None
                 result = product(kept, gradient, like, call) if plain(gradient) else None
-                if (
-                    result is None
-                ):  # to be differentiated again, or batched: the gradient enters by one product
+                if result is None:
+                    # to be differentiated again, or batched: the gradient enters by one product
                     one = torch.ones((), dtype=gradient.dtype, device=cpu).expand(like[0])
                     result = gradient * product(kept, one, like, call)
                 return result, None, None
