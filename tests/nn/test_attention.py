@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from itertools import product
 from typing import Any
@@ -46,6 +47,7 @@ def test_our_path_is_torchs(setting: dict[str, Any], mask: str) -> None:
         module.load_state_dict(theirs.state_dict())
         assert list(module.state_dict()) == list(theirs.state_dict())
     assert repr(same) == repr(theirs)
+    theirs.load_state_dict(ours.state_dict())
     q = torch.randn(2, 4, 8, dtype=torch.float64)
     k = torch.randn(2, 6, setting.get("kdim", 8), dtype=torch.float64)
     v = torch.randn(2, 6, setting.get("vdim", 8), dtype=torch.float64)
@@ -169,6 +171,34 @@ def test_rows_without_a_key_give_zeros_on_request(name: Any) -> None:
     assert "zero_rows=True" in repr(layer)
 
 
+def test_signatures_are_torchs() -> None:
+    for method in ("__init__", "forward"):
+        wanted = inspect.signature(getattr(torch.nn.MultiheadAttention, method)).parameters
+        given = inspect.signature(getattr(nn.MultiheadAttention, method)).parameters
+        kept = {n: p for n, p in given.items() if n not in ("normaliser", "zero_rows")}
+        assert [(p.name, p.default, p.kind) for p in kept.values()] == [
+            (p.name, p.default, p.kind) for p in wanted.values()
+        ]
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+def test_transforms() -> None:
+    layer = attention("entmax15", zero_rows=True)
+    x = torch.randn(3, 5, 8, dtype=torch.float64, requires_grad=True)
+    mask = torch.ones(5, 5).tril().bool()  # the last query sees nothing
+
+    def call(x: Tensor) -> Tensor:
+        return layer(x, x, x, attn_mask=mask)[0]
+
+    want = call(x)
+    (slope,) = torch.autograd.grad(want.sum(), x)
+    assert torch.allclose(torch.func.vmap(call)(x), want, atol=1e-12)
+    got = torch.compile(call, backend="aot_eager", fullgraph=True)(x)
+    assert torch.allclose(got, want, atol=1e-12)
+    assert torch.allclose(torch.autograd.grad(got.sum(), x)[0], slope, atol=1e-12)
+    assert torch.allclose(layer.bfloat16()(*[x.bfloat16()] * 3, attn_mask=mask)[0].double(), want, atol=0.02)
+
+
 def test_it_learns_and_drops() -> None:
     layer, x = attention("relu", dropout=0.5), torch.randn(2, 5, 8, dtype=torch.float64)
     layer(x, x, x)[0].square().sum().backward()
@@ -181,9 +211,15 @@ def test_it_learns_and_drops() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "told"),
     [
-        (lambda: attention("softmux"), ValueError, "no normaliser 'softmux'.*sparsemax"),
+        (lambda: attention("Sparsmax"), ValueError, r"no normaliser 'Sparsmax' \(did you mean 'sparsemax'\?\).*softmax1"),
         (lambda: attention(3), ValueError, "3"),
-        (lambda: attention("relu", dropout=1.5)(*[torch.randn(1, 2, 8).double()] * 3), ValueError, "1.5"),
+        (lambda: attention("entmax(alpha=0.3)"), ValueError, "alpha of at least 1, got 0.3"),
+        (lambda: attention("leaky_relu(slope=1)"), TypeError, "slope"),
+        (lambda: attention("prelu"), TypeError, "prelu.*weight.*give a module"),
+        (lambda: attention("softmax", dropout=1.5), ValueError, "from 0 to 1, got 1.5"),
+        (lambda: attention("relu")(*[torch.randn(1, 2, 7).double()] * 3), ValueError, "query must have 8 features, got 7"),
+        (lambda: attention("relu")(*[torch.randn(1, n, 8).double() for n in (2, 3, 4)]), ValueError, "1 x 2, 1 x 3, 1 x 4"),
+        (lambda: attention("relu")(*[torch.randn(1, 2, 8).double()] * 3, attn_mask=[1]), TypeError, "attn_mask.*list"),
         (lambda: attention("relu")(*[torch.randn(8).double()] * 3), ValueError, "dimensions"),
         (lambda: attention("relu")(*[torch.randn(1, 2, 8).double()] * 3, is_causal=True), RuntimeError, "mask"),
         (

@@ -121,6 +121,18 @@ def test_weight_decay_leaves_activations_alone() -> None:
     sum(p.sum() * 0 for p in model.parameters()).backward()
     optimizer.step()
     assert torch.equal(model[1].weight, before)
+    for layer, exempt in (
+        (
+            nn.MultiheadAttention(4, 2, add_bias_kv=True, normaliser=nn.Entmax(learnable=True)),
+            ["normaliser.logit"],
+        ),
+        (nn.LSTM(2, 3, activation="swish"), ["activation.beta"]),
+    ):
+        groups, names = (
+            sk.parameter_groups(layer, weight_decay=1),
+            {id(p): n for n, p in layer.named_parameters()},
+        )
+        assert [names[id(p)] for p in groups[1]["params"]] == exempt
     (only,) = sk.parameter_groups(nn.Linear(2, 2), weight_decay=0)
     assert len(only["params"]) == 2
     for bad, error in ((-1, ValueError), (math.nan, ValueError), ("a", ValueError)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from softknee.nn.make import call_of, named
 __all__ = ["MultiheadAttention"]
 
 _WHOLE_ROW = ("sparsemax", "entmax15", "entmax", "softmax1")  # functions of all the scores of a query
+_OFFERED = ("softmax", *_WHOLE_ROW)
 
 
 def _normaliser(asked: Any) -> Callable[[Tensor], Tensor] | None:
@@ -36,13 +38,22 @@ def _normaliser(asked: Any) -> Callable[[Tensor], Tensor] | None:
     if found is None and callable(asked):
         return asked  # type: ignore[no-any-return]
     if found is None:
-        offered = ", ".join(repr(n) for n in ("softmax", *_WHOLE_ROW))
+        offered = ", ".join(map(repr, _OFFERED))
+        every = [*_OFFERED, *catalogue.names()]
+        near = get_close_matches(asked.lower(), every, n=1) if isinstance(asked, str) else []
+        advice = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(
-            f"there is no normaliser {asked!r}; there are {offered}, every activation by its name (divided by the "
-            "number of keys), and functions of your own of the scores"
+            f"there is no normaliser {asked!r}{advice}; there are {offered}, every activation by its name (divided "
+            "by the number of keys), and functions of your own of the scores"
         )
     definition, given = found
     f = partial(functional.function_of(definition), **given)
+    try:
+        f(torch.zeros(1))
+    except TypeError as error:  # an argument too few or too many
+        raise TypeError(
+            f"normaliser={asked!r}: {error}; write its parameters in brackets, or give a module"
+        ) from None
     return partial(_of_sigmoid if definition is catalogue.get("sigmoid") else _of_activation, f)
 
 
@@ -67,16 +78,33 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
     entmax15; softmax1, sigmoid and activations give zeros.
 
     Args:
-        args: torch.nn.MultiheadAttention's, and so are the other keywords
+        embed_dim, num_heads, dropout, bias, add_bias_kv, add_zero_attn, kdim, vdim, batch_first:
+            torch.nn.MultiheadAttention's
         normaliser: the name of the normaliser, or a function or module of the scores
         zero_rows: a query all of whose keys are masked has the weights 0, and a gradient of zeros, with
             every normaliser; its output is out_proj's bias then
     """
 
     def __init__(
-        self, *args: Any, normaliser: Any = "softmax", zero_rows: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
+        self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, add_bias_kv: bool = False,
+        add_zero_attn: bool = False, kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
+        device: Any = None, dtype: Any = None, *, normaliser: Any = "softmax", zero_rows: bool = False,
+    ) -> None:  # fmt: skip
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"MultiheadAttention: dropout is a probability, from 0 to 1, got {dropout!r}")
+        super().__init__(
+            embed_dim,
+            num_heads,
+            dropout,
+            bias,
+            add_bias_kv,
+            add_zero_attn,
+            kdim,
+            vdim,
+            batch_first,
+            device,
+            dtype,
+        )
         function = _normaliser(normaliser)
         self.normaliser, self.zero_rows = normaliser, zero_rows
         # a module is a child already, under the name `normaliser`
@@ -134,6 +162,7 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
         elif not self.batch_first:
             query, key, value = (t.transpose(0, 1) for t in (query, key, value))
+        self._check(query, key, value)
         q, k, v = self._projected(query, key, value)
         mask = self._mask(attn_mask, key_padding_mask, q, k)
         if self.bias_k is not None:
@@ -151,6 +180,23 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
             return out, None
         shown = weights.mean(1) if average_attn_weights else weights
         return out, shown if batched else shown.squeeze(0)
+
+    def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        """Inputs with the batch in front"""
+        for name, given, width in zip(
+            ("query", "key", "value"),
+            (query, key, value),
+            (self.embed_dim, self.kdim, self.vdim),
+            strict=True,
+        ):
+            if given.shape[-1] != width:
+                raise ValueError(f"{name} must have {width} features, got {given.shape[-1]}")
+        if key.shape[:2] != value.shape[:2] or key.shape[0] != query.shape[0]:
+            sizes = ", ".join(f"{t.shape[0]} x {t.shape[1]}" for t in (query, key, value))
+            raise ValueError(
+                "query, key and value must have the same batch, key and value the same length; got (batch x length) "
+                f"{sizes}"
+            )
 
     def _mixed(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, need_weights: bool
@@ -197,6 +243,8 @@ class MultiheadAttention(torch.nn.MultiheadAttention):
         ):  # fmt: skip
             if mask is None:
                 continue
+            if not isinstance(mask, Tensor):
+                raise TypeError(f"{name} must be a tensor, got {type(mask).__name__}")
             if tuple(mask.shape) not in shapes:
                 want = " or ".join(map(str, shapes))
                 raise RuntimeError(f"{name} must have the shape {want}, got {tuple(mask.shape)}")

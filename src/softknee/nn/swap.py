@@ -202,13 +202,13 @@ class Swapped:
     def _scan(self) -> None:
         """Functional calls in the source of the model's own modules."""
         names = {rule.old: rule for rule in self._rules if rule.old is not None}
-        seen: dict[type, tuple[str, int]] = {}
+        seen: dict[type, tuple[str, torch.nn.Module, int]] = {}
         for name, module in self.model.named_modules():
             kind = type(module)
-            first, count = seen.get(kind, (name, 0))
-            seen[kind] = (first, count + 1)
-        for kind, (first, count) in seen.items():
-            one = self.model.get_submodule(first)
+            first, one, count = seen.get(kind, (name, module, 0))
+            seen[kind] = (first, one, count + 1)
+            self._scan_attributes(name, module)
+        for kind, (first, one, count) in seen.items():
             alone = not first and any(k.definition in names for k in inside(one).values())
             if alone or closed(one):
                 self.unseen.append(
@@ -225,6 +225,18 @@ class Swapped:
                     remedy = "the new one has parameters, and needs a module to hold them"
                 calls = ", ".join(sorted({text for text, _ in found}))
                 self.unseen.append(f"{kind.__name__}.forward ({where}) calls {calls}: {remedy}")
+
+    def _scan_attributes(self, name: str, module: torch.nn.Module) -> None:
+        """Activations in containers that are no modules, which torch does not know as parts of the model."""
+        for key, value in vars(module).items():
+            if key.startswith("_") or not isinstance(value, (list, tuple, dict)):
+                continue
+            held = value.values() if isinstance(value, dict) else value
+            every = [(v, recognise.module(v)) for v in held if isinstance(v, torch.nn.Module)]
+            if any(rule.matches(*each) for each in every for rule in self._rules):
+                place = f"{name}.{key}" if name else key
+                kind = type(value).__name__
+                self.unseen.append(f"{place} is a {kind} of modules: use torch.nn.ModuleList or ModuleDict")
 
     def undo(self) -> None:
         """Puts everything back; what was exchanged stays usable elsewhere."""
@@ -244,6 +256,9 @@ class Swapped:
 
     def __len__(self) -> int:
         return len(self.replaced)
+
+    def __iter__(self) -> Iterator[Replaced]:
+        return iter(self.replaced)
 
     def __bool__(self) -> bool:
         return True
@@ -387,7 +402,9 @@ def _calls_in(kind: type) -> Iterator[tuple[str, Definition]]:
         tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
     except (OSError, TypeError, SyntaxError):
         return
-    scope = getattr(inspect.unwrap(forward), "__globals__", {})
+    function = inspect.unwrap(forward)
+    own = getattr(getattr(function, "__code__", None), "co_varnames", ())
+    scope = {n: v for n, v in getattr(function, "__globals__", {}).items() if n not in own}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
