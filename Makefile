@@ -63,8 +63,8 @@ docs: $(VENV)/dev.stamp ## build the documentation into site/
 	@$(PY) -m mkdocs build --quiet --strict
 	@echo "Open site/index.html"
 
-pages: docs ## look at every page of the documentation in a browser, by widths, colours and axe; half an hour
-	@$(PY) tools/crawl.py
+pages: docs ## look at the documentation's pages in a browser (some of them: PAGES="gelu learn"; more: PAGES=--help)
+	@$(PY) tools/crawl.py $(PAGES)
 
 bench: $(VENV)/dev.stamp ## measure against torch; the results go to benchmarks/results
 	@$(VENV)/bin/softknee bench $(BENCHED) --repetitions 7 --out benchmarks/results/forward-cpu.jsonl

@@ -255,9 +255,10 @@ def elsewhere(d: Definition) -> str:
     """What it is called in other libraries."""
     lines = ["## Elsewhere\n", "| library | its name | here |\n| --- | --- | --- |"]
     if d.torch:
-        lines.append(f"| torch.nn.functional, torch.nn | `{d.torch}`, `{d.module}` | `{d.name}` |")
+        lines.append(f"| torch.nn.<wbr>functional, torch.nn | `{d.torch}`, `{d.module}` | `{d.name}` |")
     for library, names in called_elsewhere(d.name).items():
-        lines += [f"| {library} | `{theirs}` | `{ours}` |" for theirs, ours in names]
+        shown = library.replace(".", ".<wbr>")
+        lines += [f"| {shown} | `{theirs}` | `{ours}` |" for theirs, ours in names]
     for theirs in d.elsewhere:
         lines.append(f"| modules that `softknee.swap` recognises | `{theirs}` | `{d.name}` |")
     if len(lines) == 2:
@@ -487,6 +488,13 @@ def rules_overview() -> str:
 
 # The hook
 
+#: how each picture of a command is drawn; a phone shows the one for a column
+_DRAWN = {
+    "light": "",
+    "dark": " --dark",
+    "phone-light": " --size paper",
+    "phone-dark": " --size paper --dark",
+}
 _COMMANDED = re.compile(r"<!-- picture: (.+?) -->")
 
 
@@ -495,20 +503,22 @@ def commanded() -> dict[str, str]:
     found = {}
     source = (Path(__file__).parents[1] / "docs" / "pictures.md").read_text(encoding="utf-8")
     for number, arguments in enumerate(_COMMANDED.findall(source), 1):
-        for shade, option in (("light", ""), ("dark", " --dark")):
-            found[f"pictures-{number}-{shade}.svg"] = picture.kept(
-                partial(picture.of_command, arguments + option), arguments + option, inspect.getsource(plot)
+        for name, options in _DRAWN.items():
+            said = f"{arguments}{options}"
+            found[f"pictures-{number}-{name}.svg"] = picture.kept(
+                partial(picture.of_command, said), said, inspect.getsource(plot)
             )
     return found
 
 
 def shown_command(number: int, arguments: str) -> str:
     name = arguments.replace('"', "")
-    images = (f"![softknee plot {name}](pictures-{number}-{s}.svg#only-{s})" for s in ("light", "dark"))
-    return (
-        f"```bash\nsoftknee plot {arguments}\n```\n\n"
-        '<div class="sk-plot" markdown>\n' + "\n".join(images) + "\n</div>\n"
+    images = (
+        f'<picture><source media="(max-width: 44em)" srcset="../pictures-{number}-phone-{s}.svg">'
+        f'<img src="../pictures-{number}-{s}.svg#only-{s}" alt="softknee plot {name}"></picture>'
+        for s in ("light", "dark")
     )
+    return f'```bash\nsoftknee plot {arguments}\n```\n\n<div class="sk-plot">{"".join(images)}</div>\n'
 
 
 def pages() -> dict[str, str]:

@@ -223,13 +223,18 @@ KNEES = ("relu", "softplus", "gelu", "mish")
 
 
 def generated() -> dict[Path, str]:
-    knees = picture.knees([catalogue.get(name) for name in KNEES])
+    drawn = [catalogue.get(name) for name in KNEES]
+    pictures = {
+        "knees": picture.knees(drawn),
+        "knees-phone": picture.knees(drawn, narrow=True),
+    }
+    assets = ROOT / "docs" / "assets"
     return {
         NN / "functional.pyi": functional_stub(),
         NN / "__init__.pyi": modules_stub(),
         ROOT / "README.md": readme(),
-        ROOT / "docs" / "assets" / "knees-light.svg": knees,
-        ROOT / "docs" / "assets" / "knees-dark.svg": picture.dark(knees),
+        **{assets / f"{name}-light.svg": svg for name, svg in pictures.items()},
+        **{assets / f"{name}-dark.svg": picture.dark(svg) for name, svg in pictures.items()},
     }
 
 

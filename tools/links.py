@@ -9,7 +9,7 @@ from os.path import normpath
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-_LINK = re.compile(r'\s(?:href|src)="([^"]*)"')
+_LINK = re.compile(r'\s(?:href|src|srcset)="([^"]*)"')
 _PLACE = re.compile(r'\s(?:id|name)="([^"]*)"')
 #: its addresses say what it shows, and name no place
 EXPLORER = "explorer.html"

@@ -62,7 +62,7 @@ def curves(d: Definition, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _axes(figure: Figure, place: tuple[int, int, int], title: str) -> Any:
     axes = figure.add_subplot(*place)
     axes.set_facecolor("none")
-    axes.tick_params(colors=INK, labelsize=9)
+    axes.tick_params(colors=INK, labelsize=9.5)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(GRID)
     axes.grid(color=GRID, linewidth=0.6)
@@ -86,14 +86,18 @@ def dark(picture: str) -> str:
     return picture
 
 
-def knees(definitions: list[Definition]) -> str:
-    """Several functions beside their derivatives, named at their lines."""
+def knees(definitions: list[Definition], *, narrow: bool = False) -> str:
+    """Several functions and their derivatives: beside each other, or below each other for the width of a phone."""
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(9, 3.4))
-        figure.subplots_adjust(0.045, 0.08, 0.985, 0.92, wspace=0.12)
+        if narrow:
+            figure, columns = Figure(figsize=(4.4, 5.6)), 1
+            figure.subplots_adjust(0.09, 0.045, 0.985, 0.955, hspace=0.22)
+        else:
+            figure, columns = Figure(figsize=(9, 3.4)), 2
+            figure.subplots_adjust(0.045, 0.08, 0.985, 0.92, wspace=0.12)
         x = np.linspace(-4, 4, 1601)
-        left = _axes(figure, (1, 2, 1), "f(x)")
-        right = _axes(figure, (1, 2, 2), "f\N{PRIME}(x)")
+        left = _axes(figure, (3 - columns, columns, 1), "f(x)")
+        right = _axes(figure, (3 - columns, columns, 2), "f\N{PRIME}(x)")
         for d, colour in zip(definitions, LINES, strict=False):
             for axes, y in zip((left, right), curves(d, x), strict=True):
                 axes.plot(x, y, color=colour, linewidth=1.8, label=d.name)
@@ -129,8 +133,10 @@ def _circles(axes: Any, x: float, sides: tuple[float, float], used: float, colou
 def one(d: Definition) -> str:
     """A function and its derivative in one picture, with circles at the kinks."""
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(6.4, 3.6))
-        figure.subplots_adjust(0.08, 0.07, 0.985, 0.97)
+        figure = Figure(
+            figsize=(5, 3.2)
+        )  # as wide as a phone: letters there have about the size they have here
+        figure.subplots_adjust(0.09, 0.08, 0.985, 0.97)
         x = np.linspace(*window(d), 2401)
         f, slope = curves(d, x)
         axes = _axes(figure, (1, 1, 1), "")

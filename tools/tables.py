@@ -34,6 +34,11 @@ def setting(run: dict[str, Any]) -> str:
     )
 
 
+def spread(middle: float, low: float, high: float) -> str:
+    """A ratio with what it lies between, for a cell of a page."""
+    return f"{middle:.2f} <small>({low:.2f} to {high:.2f})</small>"
+
+
 def ratios(dtype: str, passes: str, device: str = "cpu", sizes: tuple[int, ...] = ()) -> str:
     """How many times as fast as torch: median and quartiles."""
     _, *measured = records(f"forward-{device}") or [{}]
@@ -48,10 +53,9 @@ def ratios(dtype: str, passes: str, device: str = "cpu", sizes: tuple[int, ...] 
     for function in sorted({r["function"] for r in rows}):
         by_size = {r["size"]: r for r in rows if r["function"] == function}
         cells = [
-            f"{by_size[n]['ratio']:.2f} ({by_size[n]['ratio_low']:.2f} to {by_size[n]['ratio_high']:.2f})"
-            for n in shown
+            spread(by_size[n]["ratio"], by_size[n]["ratio_low"], by_size[n]["ratio_high"]) for n in shown
         ]
-        lines.append(f"| {function} | " + " | ".join(cells) + " |")
+        lines.append(f"| {function.replace('(', '<wbr>(')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -92,7 +96,7 @@ def compiled() -> str:
         cells = []
         for n in sizes:
             ratios = [r["ratio"] for r in measured if (r["passes"], r["size"]) == (passes, n)]
-            mean = f"{geometric_mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+            mean = spread(geometric_mean(ratios), min(ratios), max(ratios)) if ratios else ""
             cells.append(mean)
         lines.append(f"| {passes.replace('+', ' and ')} | " + " | ".join(cells) + " |")
     ours, theirs = (median(f[who] for f in first) for who in ("softknee", "torch.compile"))

@@ -262,6 +262,38 @@ def test_parameters_and_approximations(look: Visit) -> None:
     tab.get_by_text("gelu needs sigma > 0").wait_for()
 
 
+#: pulls every slider to its ends, and tells the values of all after each pull
+PULLED = """() => {
+    const ends = [...document.querySelectorAll("#details .slider")].map(e => [...e.querySelectorAll("input")]);
+    const pulls = ["max", "min"].flatMap(end => ends.map(([place]) => [place, place[end]]));
+    return [...pulls, ...pulls.reverse()].map(([place, to]) => {
+        place.value = to;
+        place.dispatchEvent(new Event("input"));
+        return ends.map(([, exact]) => exact.value);
+    });
+}"""
+
+
+def test_no_slider_makes_an_invalid_function(look: Visit) -> None:
+    """Nor with others at their ends, nor where a condition belongs to a choice."""
+    views = [
+        (d, key)
+        for d in catalogue.all_definitions()
+        for key in (d.default_choice, *d.constraints_of)
+        if d.conditions(dict(zip(d.choices, key, strict=True)))
+    ]
+    assert len(views) > 10
+    for d, key in views:
+        choices = dict(zip(d.choices, key, strict=True))
+        tab = look(f"#f={d.name}({','.join(f'{n}={v}' for n, v in choices.items())})")
+        for pulled in tab.evaluate(PULLED):
+            values = dict(
+                zip((p.name for p in d.parameters), (float(v or "inf") for v in pulled), strict=True)
+            )
+            assert all(evaluate(c, values, "float") for c in d.conditions(choices)), (d.name, choices, values)
+        assert tab.locator("#details .error").first.inner_text() == ""
+
+
 def test_by_keyboard(visit: Visit) -> None:
     tab = visit("#f=relu")  # a page of its own: nothing has the focus yet
     tab.keyboard.press("Tab")

@@ -56,7 +56,6 @@ def record(definition: Definition) -> dict[str, Any]:
         "source": _source(definition),
         "parameters": [_parameter(definition, p) for p in definition.parameters],
         "choices": {name: list(values) for name, values in definition.choices.items()},
-        "needs": [to_text(c) for c in definition.constraints],
         "variants": [_variant(definition, key, known) for key in definition.expression],
         "facts": [list(row) for row in shape_rows(known)],
         "normal": [list(row) for row in normal_rows(known)],
@@ -103,7 +102,6 @@ def _gate(gate: Gate) -> dict[str, Any]:
         "source": _source(made),
         "parameters": [_parameter(sliced, p) for p in sliced.parameters],
         "choices": {name: list(values) for name, values in made.choices.items()},
-        "needs": [to_text(c) for c in made.constraints],
         "variants": [_gate_variant(made, key) for key in made.expression],
         "facts": [],
         "normal": [],
@@ -119,13 +117,15 @@ def _gate(gate: Gate) -> dict[str, Any]:
 
 
 def _gate_variant(made: Definition, key: tuple[Any, ...]) -> dict[str, Any]:
-    shown = printed(made, dict(zip(made.choices, key, strict=True)), made.defaults)
+    choices = dict(zip(made.choices, key, strict=True))
+    shown = printed(made, choices, made.defaults)
     slopes = (
         to_mathml(derivative(shown, name), name=rf"\frac{{\partial f}}{{\partial {name_to_latex(name)}}}")
         for name in made.inputs
     )
     return {
         "choices": list(key),
+        "needs": [to_text(c) for c in made.conditions(choices)],
         "formula": to_mathml(shown, name=f"f({', '.join(map(name_to_latex, made.inputs))})"),
         "derivative": list(slopes),
         "code": to_torch(shown, made.inputs),
@@ -156,7 +156,7 @@ def traits(definition: Definition, known: Facts) -> list[str]:
 
 def functions(definition: Definition, other: str | None = None) -> str:
     """JavaScript: {v: [(x, parameters...) => [f, f'], ... one for each variant], w: [... => [f''], ...],
-    u: [... => [derivative by a gate's other input], ...] or null, c: constraints}."""
+    u: [... => [derivative by a gate's other input], ...] or null, c: [parameters => [condition, ...], ...]}."""
     names = ("x", *(p.name for p in definition.parameters))
     samples = {
         name: (float(v), -float(v), 0.5) if math.isfinite(v) else (20.0, 1.0, 0.5)
@@ -171,9 +171,12 @@ def functions(definition: Definition, other: str | None = None) -> str:
         if other is not None:
             slope = stabilise(derivative(stable, other), ("x",), samples)
             others.append(to_javascript((slope,), names))
-    conditions = to_javascript(tuple(definition.constraints), names[1:]) if definition.constraints else "null"
+    conditions = (
+        to_javascript(definition.conditions(dict(zip(definition.choices, key, strict=True))), names[1:])
+        for key in definition.expression
+    )
     partial = f"[{','.join(others)}]" if others else "null"
-    return f"{{v:[{','.join(variants)}],w:[{','.join(bends)}],u:{partial},c:{conditions}}}"
+    return f"{{v:[{','.join(variants)}],w:[{','.join(bends)}],u:{partial},c:[{','.join(conditions)}]}}"
 
 
 def language() -> dict[str, Any]:
@@ -219,6 +222,7 @@ def _variant(definition: Definition, key: tuple[Any, ...], known: Facts) -> dict
     shown = printed(definition, choices, known.parameters)
     return {
         "choices": list(key),
+        "needs": [to_text(c) for c in definition.conditions(choices)],
         "formula": to_mathml(shown, name="f(x)"),
         "derivative": to_mathml(derivative(shown, "x"), name="f'(x)"),
         "code": to_torch(shown),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Mapping
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -19,6 +20,7 @@ from softknee.show.plot import STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 __all__ = ["dark", "listing", "page", "picture"]
 
@@ -110,17 +112,49 @@ def picture(figure: Mapping[str, Any]) -> str:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_SETTINGS):
-        rows = len(figure.get("rows", ()))
-        made = Figure(figsize=(6.8, 3.5 if not rows else 0.9 + 0.3 * rows), layout="constrained")
+        rows = len(
+            figure.get("rows", ())
+        )  # as wide as a phone: letters there have about the size they have here
+        made = Figure(figsize=(5, 3.3 if not rows else 0.9 + 0.3 * rows), layout="constrained")
         axes = made.add_subplot()
         axes.set_facecolor("none")
-        axes.set_title(figure["title"], fontsize=10.5, loc="left")
+        made.suptitle("\n".join(wrap(figure["title"], 62)), fontsize=10.5, x=0.01, ha="left")
         {"lines": _lines, "points": _points, "frames": _frames}[figure["kind"]](axes, figure)
         axes.set_xlabel(figure["x_label"])
+        for name in figure.get("log") or "":
+            _logarithmic(getattr(axes, f"{name}axis"))
         out = io.StringIO()
         made.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
     return _moving(text, len(figure["frames"])) if figure["kind"] == "frames" else text
+
+
+def _logarithmic(axis: Axis) -> None:
+    """Numbers without powers in small letters; 2 and 5, too, where there are few decades."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if high < 200 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(
+        lambda v, _: f"{v:g}".replace("-", "\N{MINUS SIGN}").replace("e\N{MINUS SIGN}0", "e\N{MINUS SIGN}")
+    )
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Axes) -> None:
+    """Below, in as many columns as fit."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = max(1, min(len(labels), 66 // (max(map(len, labels)) + 9)))
+    axes.figure.legend(  # type: ignore[union-attr]
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=9.5,
+        handlelength=2.6,
+    )
 
 
 def _frames(axes: Axes, figure: Mapping[str, Any]) -> None:
@@ -135,7 +169,7 @@ def _frames(axes: Axes, figure: Mapping[str, Any]) -> None:
                 label=one["label"] if number == last else None,
             )  # fmt: skip
             line.set_gid(f"frame-{number}-{i}")
-    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.6)
+    _legend(axes)
 
 
 def _moving(svg: str, count: int) -> str:
@@ -169,7 +203,7 @@ def _lines(axes: Axes, figure: Mapping[str, Any]) -> None:
         getattr(axes, f"set_{axis}scale")("log")
     axes.set_ylabel(figure["y_label"])
     if len(figure["series"]) > 1:
-        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.6)
+        _legend(axes)
 
 
 def _points(axes: Axes, figure: Mapping[str, Any]) -> None:

@@ -82,7 +82,7 @@ function curveOf(text) {
     if (!m[1] && !record) return null;
     for (const [name, raw] of given) {
       if (record && Object.hasOwn(record.choices, name)) {
-        const value = record.choices[name].find((v) => String(v) === unpacked(raw));
+        const value = record.choices[name].find((v) => String(v).toLowerCase() === unpacked(raw).toLowerCase());
         if (value !== undefined) curve.choices[name] = value;
       } else if (raw === "inf" || Number.isFinite(Number(raw))) {
         if (!record || record.parameters.some((p) => p.name === name)) curve.values[name] = raw === "inf" ? Infinity : Number(raw);

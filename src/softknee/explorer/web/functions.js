@@ -71,7 +71,7 @@ function catalogued(curve) {
   const label = said.length ? `${record.name}(${said.join(", ")})` : record.name;
   if (variant < 0) throw new FormulaError(`${record.name} has no formula for ${said.join(", ")}`, 0);
   const { v, w, u, c } = FUNCTIONS[record.name];
-  if (c && !c(...values).every(Boolean)) throw Object.assign(new FormulaError(`${record.name} needs ${record.needs.join(" and ")}`, 0), { label });
+  if (!c[variant](...values).every(Boolean)) throw Object.assign(new FormulaError(`${record.name} needs ${record.variants[variant].needs.join(" and ")}`, 0), { label });
   const other = u && { name: record.parameters[0].name, slope: (x) => u[variant](x, ...values)[0] }; // of a gate
   return { f: (x) => v[variant](x, ...values), second: (x) => w[variant](x, ...values)[0], other, label, record, variant: record.variants[variant], values, plain: !said.length };
 }
@@ -306,7 +306,7 @@ function cataloguedDetails(c, record) {
   const choose = Object.entries(record.choices).map(([name, values]) => make("div", { class: "choice" }, make("label", { for: `choice-${name}` }, name),
     make("select", { id: `choice-${name}`, onchange: (e) => { curve.choices[name] = values[e.currentTarget.selectedIndex]; repair(curve, record, name); changed(); } },
       values.map((v) => make("option", { selected: (curve.choices[name] ?? values[0]) === v }, String(spelled(v)))))));
-  const sliders = record.parameters.map((p) => slider(p.name, { ...p, doc: aboutOf(p), value: curve.values[p.name] ?? numberOf(p.default) }, (value) => { curve.values[p.name] = value; changed(false); }));
+  const sliders = record.parameters.map((p) => slider(p.name, { ...p, doc: aboutOf(p), value: curve.values[p.name] ?? numberOf(p.default) }, (value) => { curve.values[p.name] = value; changed(false); }, (value) => allows(curve, p.name, value)));
   refresh = (found) => {
     const now = found[state.current];
     error.textContent = now.error?.message ?? "";
@@ -349,20 +349,40 @@ function repair(curve, record, kept) {
   if (other) names.forEach((n, i) => { curve.choices[n] = other.choices[i]; });
 }
 
-function slider(name, { symbol, low, high, value, doc, learnable, required }, tell) {
+/** The value nearest to the wanted one that is allowed, on the way back to what it was before. */
+function nearest(wanted, before, step, allowed) {
+  const rounded = (v) => Number(v.toPrecision(4)), back = Math.sign(before - wanted) * step;
+  for (let k = 0; Math.abs(k * back) < Math.abs(before - wanted) && back; k++) if (allowed(rounded(wanted + k * back))) return rounded(wanted + k * back);
+  return allowed(before) ? before : wanted;
+}
+
+/** Whether a catalogued function is defined when one parameter has this value and the others theirs. */
+function allows(curve, name, value) {
+  try {
+    return Boolean(catalogued({ ...curve, values: { ...curve.values, [name]: value } }));
+  } catch (error) {
+    if (error instanceof FormulaError) return false;
+    throw error;
+  }
+}
+
+function slider(name, { symbol, low, high, value, doc, learnable, required }, tell, allowed = () => true) {
   const endless = value === Infinity || (low === -4 && high === 8 && required === false && doc !== undefined && numberOf(arguments[1].default) === Infinity);
   const shown = (v) => (v === Infinity ? "" : String(Number(v.toPrecision(6))));
   const spread = Math.max(1e-9, high - low), id = `parameter-${name}`;
   const place = make("input", { type: "range", id, min: low, max: high, step: spread / 400, value: value === Infinity ? high : value, "aria-label": name });
   const exact = make("input", { type: "number", step: "any", value: shown(value), "aria-label": `${name}, ${t("exactly")}`, placeholder: endless ? "∞" : null });
+  let before = value;
   const set = (v, from) => {
+    before = v;
     if (from !== place) place.value = v === Infinity ? high : v;
     if (from !== exact) exact.value = shown(v);
     tell(v);
   };
   place.addEventListener("input", () => {
-    const v = Number(place.value);
-    set(endless && v >= high ? Infinity : Number(v.toPrecision(4)), place);
+    const v = Number(place.value), wanted = endless && v >= high ? Infinity : Number(v.toPrecision(4));
+    const given = Number.isFinite(wanted) ? nearest(wanted, Number.isFinite(before) ? before : high, spread / 400, allowed) : wanted;
+    set(given, given === wanted ? place : null); // where it may not go, the handle stays behind
   });
   exact.addEventListener("input", () => {
     if (exact.value === "" && endless) set(Infinity, exact);
