@@ -76,7 +76,15 @@ class Sweep:
     def key(self) -> str:
         """Changes with what is computed, not with how the sources look"""
         plans = [self.plan("float32", p) for p in PRECISIONS] + [self.plan("float64", "default")]
-        programs = [(k.program.instructions, [v for v, _ in k.results]) for k in map(kernel_of, plans)]
+        kernels = [kernel_of(plan) for plan in plans]
+        programs = [
+            (
+                k.program.instructions,
+                [v for v, _ in k.results],
+                k.shortcut and k.shortcut.program.instructions,
+            )
+            for k in kernels
+        ]
         return hashlib.sha256(repr(programs).encode()).hexdigest()[:16]
 
     def errors(self, x: Any) -> dict[str, Any]:

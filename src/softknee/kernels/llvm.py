@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from softknee.kernels.entry import entry, on_tensors
 from softknee.kernels.program import PICKED, Instruction, Program, Value
 
-__all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "to_llvm"]
+__all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "Shortcut", "to_llvm"]
 
 #: "bits": truth values, eight a byte, read as 0 or 1 and written where a result is not 0; always a
 #: whole number of vectors long, in one contiguous row
@@ -56,6 +56,16 @@ class Scalar:
 
 
 @dataclass(frozen=True)
+class Shortcut:
+    """A program with the same inputs that does for a vector all of whose elements meet the condition. What
+    comes before the condition is computed first."""
+
+    program: Program
+    condition: Value
+    results: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
 class Kernel:
     """What is compiled: a program, where its inputs come from and where its results go.
 
@@ -68,6 +78,7 @@ class Kernel:
     results: tuple[tuple[Value, Operand], ...]
     lanes: int = 16
     header: str = ""
+    shortcut: Shortcut | None = None
 
     @property
     def operands(self) -> list[Operand]:
@@ -149,6 +160,14 @@ def _compare(code: str) -> Speller:
 
 def _cast(opcode: str) -> Speller:
     return lambda t, i, a: t.put(f"{opcode} {t.vector(i.args[0].type)} {a[0]} to {t.vector(i.type)}")
+
+
+def _floor(t: _Text, i: Instruction, a: list[str]) -> str:
+    if _wide_registers(t) and i.type == "i32":
+        down = ("<16 x i32>", "zeroinitializer"), ("i16", "-1"), ("i32", "9")
+        return _registers(t, "mask.cvtps2dq.512", "i32", (a[0], "f32"), *down)
+    kind = i.args[0].type
+    return t.put(f"fptosi {t.vector(kind)} {t.intrinsic('floor', kind, a[0])} to {t.vector(i.type)}")
 
 
 def _select(t: _Text, i: Instruction, a: list[str]) -> str:
@@ -325,7 +344,7 @@ SPELLING: dict[str, Speller] = {
     "not": _not, "select": _select, "bits": _cast("bitcast"), "from_bits": _cast("bitcast"),
     "iadd": _binary("add"), "isub": _binary("sub"), "iand": _binary("and"), "ior": _binary("or"),
     "ixor": _binary("xor"), "ishl": _binary("shl"), "ilshr": _binary("lshr"), "iashr": _binary("ashr"),
-    "to_int": _cast("fptosi"), "to_float": _cast("sitofp"), "widen": _cast("fpext"),
+    "to_int": _cast("fptosi"), "floor": _floor, "to_float": _cast("sitofp"), "widen": _cast("fpext"),
     "narrow": _cast("fptrunc"), "gather": _gather, "lookup": _lookup, "mend": _mend, "pick": _pick, "scale": _scale,
 }  # fmt: skip
 
@@ -427,18 +446,49 @@ def _to_bfloat16(t: _Text, value: str) -> str:
     return t.put(f"trunc {i32} {t.put(f'lshr {i32} {chosen}, splat (i32 16)')} to {i16}")
 
 
-def _body(t: _Text, kernel: Kernel, inputs: dict[tuple[int, str], str]) -> dict[Value, str]:
-    """Every instruction of the program, in order; returns the name of each value."""
+Given = Callable[[int, str], str]
+
+
+def _body(t: _Text, program: Program, given: Given) -> Iterator[tuple[Value, str]]:
+    """Every instruction of the program, in order: each value and its name. given: input(place, type)"""
     names: dict[Value, str] = {}
-    for value, instruction in kernel.program:
+    t._reciprocals.clear()  # another block's
+    for value, instruction in program:
         if instruction.op == "const":
             names[value] = t.const(instruction.payload, value.type)  # type: ignore[arg-type]
         elif instruction.op == "input":
-            names[value] = inputs[instruction.payload, value.type]  # type: ignore[index]
+            names[value] = given(instruction.payload, value.type)  # type: ignore[arg-type]
         else:
             spell = SPELLING[instruction.op]
             names[value] = spell(t, instruction, [names[a] for a in instruction.args])
-    return names
+        yield value, names[value]
+
+
+def _either(t: _Text, kernel: Kernel, short: Shortcut, given: Given) -> dict[Value, str]:
+    """The kernel's results, all float32, from the shortcut where its condition holds for the whole vector"""
+    body = _body(t, short.program, given)
+    names = {}
+    for value, name in body:
+        names[value] = name
+        if value == short.condition:
+            break
+    else:
+        raise ValueError("the shortcut has no condition")
+    word = t.put(f"bitcast {t.vector('bool')} {names[short.condition]} to i{t.lanes}")
+    t.do(f"br i1 {t.put(f'icmp eq i{t.lanes} {word}, -1')}, label %shortcut, label %usual")
+    t.label("shortcut")
+    names |= dict(body)
+    t.do("br label %either")
+    t.label("usual")
+    usual = dict(_body(t, kernel.program, given))
+    right = [_rounded(t, "float32", usual[value], value.type) for value, _ in kernel.results]
+    t.do("br label %either")
+    t.label("either")
+    v = t.vector("f32")
+    return {
+        Value(value.index, "f32"): t.put(f"phi {v} [ {names[result]}, %shortcut ], [ {name}, %usual ]")
+        for (value, _), result, name in zip(kernel.results, short.results, right, strict=True)
+    }
 
 
 def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
@@ -447,10 +497,10 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     lanes, operands = kernel.lanes, kernel.operands
     n_in = sum(isinstance(i, Operand) for i in kernel.inputs)
     sums = [k for k, o in enumerate(operands) if o.access.startswith("sum")]
-    kinds: dict[int, list[str]] = {}
-    for v, i in kernel.program:
+    kinds: dict[int, set[str]] = {}
+    for v, i in (*kernel.program, *(kernel.shortcut.program if kernel.shortcut else ())):
         if i.op == "input":
-            kinds.setdefault(i.payload, []).append(v.type)  # type: ignore[arg-type]
+            kinds.setdefault(i.payload, set()).add(v.type)
 
     t.label("entry")
     for k in range(len(operands)):
@@ -467,7 +517,7 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     scalar = 0
     for k, source in enumerate(kernel.inputs):
         if isinstance(source, Scalar):
-            for kind in kinds.get(k, ()):
+            for kind in sorted(kinds.get(k, ())):
                 pointer = t.put(f"getelementptr double, ptr %scalars, i64 {scalar}")
                 raw = t.put(f"load double, ptr {pointer}")
                 if kind == "f32":
@@ -526,7 +576,7 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
         t.do(f"%start.{k} = getelementptr i8, ptr %base.{k}, i64 {byte}")
     for k, source in enumerate(kernel.inputs):
         if isinstance(source, Operand):
-            for kind in kinds.get(k, ()) if source.access == "splat" else ():
+            for kind in sorted(kinds.get(k, ())) if source.access == "splat" else ():
                 memory = MEMORY[source.storage]
                 raw = t.put(f"load {memory}, ptr %start.{place}")
                 wide = _widen(t, source.storage, raw, kind, lambda s: LLVM.get(s, s))
@@ -570,19 +620,29 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     came = "in.head" if copied_in else "partial"
     for k in moving_rows:
         t.do(f"%p.{k} = phi ptr [ %mem.{k}, %begin.vector ], [ %spare.{k}, %{came} ]")
-    place = 0
-    for k, source in enumerate(kernel.inputs):
-        if isinstance(source, Operand):
-            for kind in kinds.get(k, ()) if source.access == "row" else ():
-                inputs[k, kind] = _load(t, source.storage, f"%p.{place}", kind, source.turns, source.turn)
-            place += 1
-    names = _body(t, kernel, inputs)
+    at = {
+        k: n for n, (k, i) in enumerate((k, i) for k, i in enumerate(kernel.inputs) if isinstance(i, Operand))
+    }
+
+    def given(k: int, kind: str) -> str:
+        if (k, kind) in inputs:
+            return inputs[k, kind]
+        source = kernel.inputs[k]
+        assert isinstance(source, Operand)
+        return _load(t, source.storage, f"%p.{at[k]}", kind, source.turns, source.turn)
+
+    results = kernel.results
+    if kernel.shortcut:
+        names = _either(t, kernel, kernel.shortcut, given)
+        results = tuple((Value(value.index, "f32"), o) for value, o in results)
+    else:
+        names = dict(_body(t, kernel.program, given))
     if sums:
         step = ", ".join(f"i64 {k}" for k in range(lanes))
         limit = _splat(t, "%rest", "i64")
         inside = t.put(f"icmp slt {t.vector('i64')} <{step}>, {limit}")
     turns: dict[int, str] = {}
-    for (value, operand), k in zip(kernel.results, range(n_in, len(operands)), strict=True):
+    for (value, operand), k in zip(results, range(n_in, len(operands)), strict=True):
         if operand.turns > 1:
             turns[operand.turn] = _rounded(t, operand.storage, names[value], value.type)
             if len(turns) == operand.turns:

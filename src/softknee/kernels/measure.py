@@ -19,7 +19,7 @@ from softknee.lang.nodes import Node, symbols_in
 if TYPE_CHECKING:
     from numpy import ndarray
 
-__all__ = ["measured_error"]
+__all__ = ["around_roots", "measured_error"]
 
 
 def _points() -> ndarray[Any, Any]:
@@ -75,13 +75,13 @@ def measured_error(root: Node, factors: frozenset[str], arithmetic: type, larges
         rounded = right.astype("f4").astype("f8")
         unit = np.spacing(np.abs(np.where(np.isfinite(rounded), rounded, 1)).astype("f4")).astype("f8")
         if factors and len(names) == 1:
-            unit = np.where(_around_roots(right), np.maximum(unit, 2.0**-25), unit)
+            unit = np.where(around_roots(right), np.maximum(unit, 2.0**-25), unit)
         error = np.abs(found - right) / unit
         same = (found == rounded) | (np.isnan(found) & np.isnan(right))
         return float(np.max(np.where(same, 0.0, np.where(np.isnan(error), np.inf, error)), initial=0.0))
 
 
-def _around_roots(y: ndarray[Any, Any]) -> ndarray[Any, Any]:
+def around_roots(y: ndarray[Any, Any]) -> ndarray[Any, Any]:
     """Where, between two neighbouring extrema, y goes through 0 and is smaller than 1/4."""
     import numpy as np
 

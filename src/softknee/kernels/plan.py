@@ -21,6 +21,7 @@ from softknee.kernels.error import single_error
 from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, to_llvm
 from softknee.kernels.lower import lower
 from softknee.kernels.measure import measured_error
+from softknee.kernels.pieces import shortcut
 from softknee.kernels.primitives import Double, Pair, Single
 from softknee.kernels.program import Program, Value
 from softknee.kernels.table import is_choice, split, table_of
@@ -70,8 +71,7 @@ def _sources() -> str:
 
 def arithmetic_for(plan: Plan) -> type:
     """Pair for float64, Single where its error is small enough, else Double."""
-    operands = [o for _, o in plan.outputs] + [i for _, i in plan.inputs if isinstance(i, Operand)]
-    storages = {o.storage for o in operands} - {"bits"}
+    storages = {o.storage for o in _operands(plan)} - {"bits"}
     if "float64" in storages and not all(o.access.startswith("sum") for _, o in plan.outputs):
         return Pair
     if any(isinstance(i, Operand) and i.storage == "float64" for _, i in plan.inputs):
@@ -82,6 +82,10 @@ def arithmetic_for(plan: Plan) -> type:
         if all(_good_in_single(e, plan, SINGLE_LIMIT) for e in expressions):
             return Single
     return Double
+
+
+def _operands(plan: Plan) -> list[Operand]:
+    return [o for _, o in plan.outputs] + [i for _, i in plan.inputs if isinstance(i, Operand)]
 
 
 def gpu_arithmetic_for(plan: Plan) -> type:
@@ -152,9 +156,14 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
                 found = program.mend(found, program.input(place, "i32"), payload=(*strays, entries))
         values[name] = found if arithmetic is Single else program.widen(found)
     results = lower(roots, program, arithmetic(program), values)
+    short = None
+    if backend == "cpu" and _pieces_pay(plan):
+        places = {n: k for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
+        short = shortcut(roots, places, bool(plan.factors), program)
     header = (
         "\n".join(f"{o.storage} {o.access}: {e!r}"[:400] for e, o in plan.outputs)
         + f"\ncomputed in {arithmetic.__name__} arithmetic"
+        + ("; in pieces where the inputs are small" if short else "")
     )
     return Kernel(
         program,
@@ -162,7 +171,14 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
         tuple((value, o) for value, (_, o) in zip(results, plan.outputs, strict=True)),
         lanes=_lanes(arithmetic),
         header=header,
+        shortcut=short,
     )
+
+
+def _pieces_pay(plan: Plan) -> bool:
+    """Whether all is float32, not summed and not "exact", and the machine has registers to pick from"""
+    plain = all(o.storage == "float32" and not o.access.startswith("sum") for o in _operands(plan))
+    return plain and plan.precision == "default" and "avx512f" in native.features()
 
 
 def _float32_will_do(roots: list[Node], plan: Plan) -> bool:

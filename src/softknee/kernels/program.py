@@ -52,6 +52,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "ilshr": ("II", "I"),
     "iashr": ("II", "I"),
     "to_int": ("F", "I"),  # toward zero; the value must fit
+    "floor": ("F", "I"),  # the largest integer that is not larger; it must fit
     "to_float": ("I", "F"),
     "widen": ("f32", "f64"),
     "narrow": ("f64", "f32"),

@@ -17,7 +17,7 @@ from softknee.lang.simplify import simplify
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["is_choice", "split", "table_of"]
+__all__ = ["factors", "is_choice", "quotient", "split", "table_of"]
 
 #: operations whose result, rounded once, is exact: a part made of these needs no table
 _EXACT = {
@@ -59,12 +59,12 @@ def split(roots: list[Node], narrow: set[str]) -> tuple[list[Node], dict[str, tu
     parts: dict[str, tuple[str, Node]] = {}
     results = []
     for root in roots:
-        above, below = _factors(root)
+        above, below = factors(root)
         others = [f for f in above if f.op == "symbol"]
         for name in narrow:
             rest = [f for f in above if f.op != "symbol" or f.payload == name]
             free = [f for f in others if f.payload != name]
-            part = _quotient(rest, below)
+            part = quotient(rest, below)
             if symbols_in(part) == [name] and any(n.op not in _EXACT for n in walk(part)):
                 key = f"table{len(parts)}_"
                 parts[key] = (name, part)
@@ -76,21 +76,21 @@ def split(roots: list[Node], narrow: set[str]) -> tuple[list[Node], dict[str, tu
     return results, parts
 
 
-def _factors(n: Node) -> tuple[list[Node], list[Node]]:
+def factors(n: Node) -> tuple[list[Node], list[Node]]:
     """The factors above and below the line of a product."""
     if n.op == "mul":
-        (a, b), (c, d) = map(_factors, n.args)
+        (a, b), (c, d) = map(factors, n.args)
         return a + c, b + d
     if n.op == "div":
-        (a, b), (c, d) = map(_factors, n.args)
+        (a, b), (c, d) = map(factors, n.args)
         return a + d, b + c
     if n.op == "neg":
-        a, b = _factors(n.args[0])
+        a, b = factors(n.args[0])
         return [number(-1), *a], b
     return [n], []
 
 
-def _quotient(above: list[Node], below: list[Node]) -> Node:
+def quotient(above: list[Node], below: list[Node]) -> Node:
     top: Node = number(1)
     for factor in above:
         top = top * factor

@@ -111,6 +111,7 @@ SPELLING: dict[str, Speller] = {
     "select": lambda i, a: f"tl.where({a[0]}, {a[1]}, {a[2]})", "bits": _bitcast, "from_bits": _bitcast,
     "iadd": _infix("+"), "isub": _infix("-"), "iand": _infix("&"), "ior": _infix("|"), "ixor": _infix("^"),
     "ishl": _infix("<<"), "ilshr": _logical_shift, "iashr": _infix(">>"), "to_int": _cast,
+    "floor": lambda i, a: f"tl.floor({a[0]}).to({TYPE[i.type]})",
     "to_float": _cast, "widen": _cast, "narrow": _cast,
     "scale": lambda i, a: f"scale({a[0]}, {a[1]})",
     "gather": lambda i, a: f"tl.load({a[1]} + {a[0]})", "lookup": lambda i, a: f"tl.load({a[1]} + {a[0]})",

@@ -1,0 +1,305 @@
+"""Functions of one variable in pieces, for float32: where networks live, whatever a function costs.
+
+What tables (`table.py`) are for 16 bits. |x| < reach is cut into `PICKED` intervals with a polynomial each,
+whose coefficients a machine with wide registers picks by the interval's number (`pick`). At 0, where most
+activations have a root, digits must not be lost: f(x) = x^m q(x), and it is q that is fitted: here, to the
+definition in float64, when a kernel is first compiled.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache, lru_cache, reduce
+from typing import TYPE_CHECKING, Any
+
+from softknee.kernels.error import single_error
+from softknee.kernels.llvm import Shortcut
+from softknee.kernels.lower import lower
+from softknee.kernels.measure import around_roots
+from softknee.kernels.primitives import Single
+from softknee.kernels.primitives.single import Scaled
+from softknee.kernels.program import PICKED, Program, Value
+from softknee.kernels.table import factors, quotient
+from softknee.lang.nodes import Node, make, number, rebuild, symbols_in
+from softknee.lang.simplify import simplify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+__all__ = ["Pieces", "fitted", "shortcut"]
+
+#: |x| below which there are pieces, the best first. Of N(0, 1), 64 at once hold one beyond 4 in 250 cases
+REACHES = (8.0, 6.0, 5.0, 4.0, 3.5)
+#: highest degree of a piece, and highest order of the root at 0
+DEGREE, ORDER = 9, 3
+#: error of a fit, relative to the smallest value in its piece
+FIT = 2.0**-28
+#: how far a piece may go from its middle, in proportion to where it goes: what the rounding errors of the
+#: terms after the first count for
+SWING = 0.8
+#: the size below which derivatives around a root are measured absolutely (`measure.py`)
+AROUND_ROOT = 0.25
+#: size of a factor whose products with a function's value are far from the ends of float32's range
+SMALL = 2.0**-60
+#: instructions of a function that needs no pieces; share of the usual instructions that is worth a branch
+LIGHT, WORTH = 12, 0.75
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """x^order (first + c1 d + c2 d^2 + ...), d = x - middle: rows by the number of the interval."""
+
+    reach: float
+    order: int
+    middle: tuple[float, ...]
+    first: tuple[float, ...]
+    higher: tuple[tuple[float, ...], ...]
+
+
+@lru_cache(maxsize=4096)
+def fitted(part: Node, name: str, reach: float, derivative: bool) -> Pieces | None:
+    """The function in pieces; None where they would not be good enough: kinks inside, steep, other roots."""
+    from softknee.lang.evaluate import compiled
+
+    function = compiled((part,), (name,), "float")
+
+    def f(x: float) -> float:
+        return float(function(x)[0])
+
+    order = _order(f)
+    return None if order is None else _fit(f, order, reach, derivative)
+
+
+def _order(f: Callable[[float], float]) -> int | None:
+    """Of the root at 0, if f is 0 there"""
+    if f(0.0) != 0:
+        return 0
+    pairs = [(f(side * 2.0**-40), f(side * 2.0**-41)) for side in (-1, 1)]
+    orders = {round(math.log2(abs(a / b))) for a, b in pairs if a and b}
+    return orders.pop() if len(orders) == 1 and max(orders) <= ORDER else None
+
+
+def _fit(f: Callable[[float], float], order: int, reach: float, derivative: bool) -> Pieces | None:
+    import numpy as np
+
+    half = reach / PICKED
+    nodes, to_powers = _interpolation()
+    middles = half * np.arange(1 - PICKED, PICKED, 2)
+    x = middles[:, None] + half * nodes
+    values = np.empty(x.shape)
+    for k in (0, PICKED - 1, *range(1, PICKED - 1)):  # the outermost first: there most of them fail
+        values[k] = [f(v) / v**order for v in x[k].tolist()]
+        if k in (0, PICKED - 1) and not derivative and _degree(values[[k]], np.abs(values[[k]])) is None:
+            return None
+    unit = np.abs(values)
+    if derivative:
+        near = around_roots((values * x**order).ravel()).reshape(x.shape)
+        unit = np.where(near, np.maximum(unit, AROUND_ROOT), unit)
+    degree = _degree(values, unit)
+    if degree is None:
+        return None
+    powers = np.arange(degree + 1)
+    c = values @ to_powers[degree] / half**powers
+    # expanded where the two leading coefficients are nearly float32 numbers (Gal 1986, "Computing elementary
+    # functions: a new approach for achieving high accuracy and good performance")
+    shifts = half * 2.0**-13 * np.arange(-1024, 1024)
+    value, slope = c @ shifts ** powers[:, None], (c * powers)[:, 1:] @ shifts ** powers[:-1, None]
+    lost = np.abs(value - value.astype("f4")) + half * np.abs(slope - slope.astype("f4"))
+    shift = shifts[lost.argmin(axis=1)]
+    moved = [
+        sum(math.comb(n, j) * c[:, n] * shift ** (n - j) for n in range(j, degree + 1))
+        for j in powers.tolist()
+    ]
+    middle, first, *higher = (  # by the interval's number modulo PICKED
+        tuple(np.roll(row, PICKED // 2).astype("f4").tolist()) for row in (middles + shift, *moved)
+    )
+    if order % 2 and len(set(np.sign(first))) > 1:
+        return None
+    if order == 0:  # is 0 where it belongs?
+        at_zero = sum(row[0] * (-middle[0]) ** n for n, row in enumerate((first, *higher)))
+        if abs(at_zero - f(0.0)) > 2.0**-22:
+            return None
+    return Pieces(reach, order, middle, first, tuple(higher))
+
+
+@cache
+def _interpolation() -> tuple[Any, list[Any]]:
+    """Chebyshev nodes on [-1, 1], ascending; and for each degree what takes values there, as a row, to the
+    coefficients of the Chebyshev series cut after that degree, of powers of the variable"""
+    import numpy as np
+
+    count = DEGREE + 3
+    angles = (np.arange(count)[::-1] + 0.5) * np.pi / count
+    to_series = 2 / count * np.cos(np.outer(angles, np.arange(count)))
+    to_series[:, 0] /= 2
+    powers = np.zeros((count, count))  # of the Chebyshev polynomials: T_(n+1) = 2 x T_n - T_(n-1)
+    powers[0, 0] = powers[1, 1] = 1
+    for n in range(2, count):
+        powers[n, 1:] = 2 * powers[n - 1, :-1]
+        powers[n] -= powers[n - 2]
+    return np.cos(angles), [to_series[:, : n + 1] @ powers[: n + 1, : n + 1] for n in range(count)]
+
+
+def _degree(values: Any, unit: Any) -> int | None:
+    """Of polynomials that fit; None where none do, or their rounding errors would be too large"""
+    import numpy as np
+
+    nodes, to_powers = _interpolation()
+    least = unit.min(axis=1, keepdims=True)
+    for degree in range(1, DEGREE + 1):
+        c = values @ to_powers[degree]
+        away = np.abs(c @ nodes ** np.arange(degree + 1)[:, None] - values)
+        if np.all(away <= FIT * least):
+            steep = np.abs(values - c[:, :1]) > SWING * unit
+            return None if steep.any() else degree
+    return None
+
+
+def evaluate(pieces: Pieces, x: Value, arithmetic: Single) -> Scaled:
+    """The instructions, for |x| < reach"""
+    p = arithmetic.program
+    # a little less than it is, lest x just below reach be rounded beyond the last interval
+    place = p.floor(p.mul(x, p.const(PICKED / (2 * pieces.reach) * (1 - 2.0**-23), "f32")))
+    d = p.sub(x, p.pick(place, payload=pieces.middle))
+    *rest, last = pieces.higher
+    total = p.pick(place, payload=last)
+    for row in reversed(rest):
+        total = p.fma(total, d, p.pick(place, payload=row))
+    first = p.pick(place, payload=pieces.first)
+    if pieces.order == 0:
+        return Scaled(p.fma(total, d, first), bounded=True)
+    power = Scaled(x, bounded=True)
+    for _ in range(pieces.order - 1):
+        value = p.mul(power.value, x)
+        low = p.fma(power.value, x, p.neg(value))
+        power = Scaled(value, low if power.low is None else p.fma(power.low, x, low), bounded=True)
+    result = arithmetic.mul(power, Scaled(first, p.mul(total, d), bounded=True)).value
+    if pieces.order % 2:  # the sum of a zero and of its correction need not have the sign of the zero
+        result = p.copysign(result, x if pieces.first[0] > 0 else p.neg(x))
+    return Scaled(result)
+
+
+def shortcut(
+    roots: Sequence[Node], inputs: Mapping[str, int], derivative: bool, usual: Program
+) -> Shortcut | None:
+    """What does for most vectors instead of `usual`, if it is much shorter: products of inputs and of
+    functions of one input each, those in pieces. inputs: float32 operands by name; their places."""
+    products = []
+    for root in roots:
+        product = _product(_at_finite(root), set(inputs))
+        if product is None:
+            return None
+        products.append(product)
+    parts: dict[str, set[Node]] = {}
+    for _, of_one in products:
+        for name, part in of_one.items():
+            if not _light(part, name):
+                parts.setdefault(name, set()).add(part)
+    reach: dict[str, float] = {}
+    for name, members in parts.items():
+        found = next((r for r in REACHES if all(fitted(m, name, r, derivative) for m in members)), None)
+        if found is None:
+            return None
+        reach[name] = found
+    if not parts or any(_at_finite(r, set(inputs) - set(parts)) is not r for r in roots):
+        return None
+
+    program = Program()
+    arithmetic = Single(program)
+    x = {name: program.input(place, "f32") for name, place in inputs.items()}
+    conditions = [program.lt(program.abs(x[n]), program.const(r, "f32")) for n, r in reach.items()]
+    for name in sorted({n for product in products for n in _between(*product)}):
+        size = program.abs(x[name])
+        inside = [
+            program.ge(size, program.const(SMALL, "f32")),
+            program.le(size, program.const(1 / SMALL, "f32")),
+        ]
+        conditions.append(program.or_(program.and_(*inside), program.eq(size, program.const(0.0, "f32"))))
+    condition = reduce(program.and_, conditions)
+    results = []
+    for free, of_one in products:
+        terms = []
+        for name, part in of_one.items():
+            pieces = fitted(part, name, reach[name], derivative) if part in parts.get(name, ()) else None
+            if pieces is None:
+                (value,) = lower([part], program, arithmetic, {name: x[name]})
+                terms.append((0, Scaled(value)))
+            else:
+                terms.append((pieces.order, evaluate(pieces, x[name], arithmetic)))
+        (_, first), *rest = sorted(terms, key=lambda term: term[0])  # one that is not small
+        factors = [*(Scaled(x[name]) for name in free), *(value for _, value in rest)]
+        results.append(arithmetic.to_value(reduce(arithmetic.mul, factors, first)))
+    worth = _cost(program) < WORTH * _cost(usual)
+    return Shortcut(program, condition, tuple(results)) if worth else None
+
+
+def _between(free: list[str], of_one: Mapping[str, Node]) -> list[str]:
+    """Factors that do not come last: a product with them must stay in float32's range"""
+    return free if len(of_one) > 1 else free[:-1]
+
+
+def _at_finite(root: Node, names: AbstractSet[str] | None = None) -> Node:
+    """The expression where these inputs (None: all) are finite"""
+
+    def size(n: Node) -> Node:
+        return n.args[0] if n.op == "abs" else n
+
+    def rule(n: Node) -> Node | None:
+        if n.op not in ("lt", "le", "gt", "ge", "eq", "ne"):
+            return None
+        a, b = n.args
+        for x, limit in ((a, b), (b, a)):
+            bounded = size(x).op == "symbol" and (names is None or size(x).payload in names)
+            if bounded and limit.op == "number" and math.isinf(limit.payload):
+                return make(n.op, [number(0) if arg is x else arg for arg in n.args])
+        return None
+
+    changed = rebuild(root, rule)
+    return root if changed is root else simplify(changed)
+
+
+def _product(root: Node, inputs: set[str]) -> tuple[list[str], dict[str, Node]] | None:
+    """(inputs that are factors of a product, what else is in it: by the one input it depends on)"""
+    above, below = factors(root)
+    free = [f for f in above if f.op == "symbol"]
+    groups: dict[str, tuple[list[Node], list[Node]]] = {}
+    numbers: tuple[list[Node], list[Node]] = ([], [])
+    for side, members in enumerate((above, below)):
+        for member in members:
+            names = symbols_in(member)
+            if side == 0 and member.op == "symbol":
+                continue
+            if len(names) > 1:
+                return None
+            (groups.setdefault(names[0], ([], [])) if names else numbers)[side].append(member)
+    for member in free:
+        if member.payload in groups:
+            groups[member.payload][0].append(member)
+    others = [f.payload for f in free if f.payload not in groups]
+    if not groups or not {*groups, *others} <= inputs:
+        return None
+    first = next(iter(groups.values()))
+    for side in (0, 1):
+        first[side].extend(numbers[side])
+    return others, {name: quotient(*group) for name, group in groups.items()}
+
+
+def _light(part: Node, name: str) -> bool:
+    """Whether a function is as well computed as it is defined"""
+    if single_error(part) > 1:
+        return False
+    program = Program()
+    lower([part], program, Single(program), {name: program.input(0, "f32")})
+    return _cost(program) <= LIGHT
+
+
+def _cost(program: Program) -> float:
+    """Of a vector of float32 or twice as many of float64, in instructions"""
+    slow = {"div": 8, "quotient": 4, "sqrt": 8, "gather": 8}
+    return sum(
+        slow.get(i.op, 1) * (2 if "f64" in (i.type, *(a.type for a in i.args)) else 1)
+        for _, i in program
+        if i.op not in ("const", "input")
+    )
