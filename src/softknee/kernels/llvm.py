@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,8 +57,7 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A program with the same inputs that does for a vector all of whose elements meet the condition. What
-    comes before the condition is computed first."""
+    """A program with the same inputs whose results stand where the condition holds."""
 
     program: Program
     condition: Value
@@ -449,8 +448,8 @@ def _to_bfloat16(t: _Text, value: str) -> str:
 Given = Callable[[int, str], str]
 
 
-def _body(t: _Text, program: Program, given: Given) -> Iterator[tuple[Value, str]]:
-    """Every instruction of the program, in order: each value and its name. given: input(place, type)"""
+def _body(t: _Text, program: Program, given: Given) -> dict[Value, str]:
+    """Every instruction of the program, in order; returns the name of each value. given: input(place, type)"""
     names: dict[Value, str] = {}
     t._reciprocals.clear()  # another block's
     for value, instruction in program:
@@ -461,34 +460,27 @@ def _body(t: _Text, program: Program, given: Given) -> Iterator[tuple[Value, str
         else:
             spell = SPELLING[instruction.op]
             names[value] = spell(t, instruction, [names[a] for a in instruction.args])
-        yield value, names[value]
+    return names
 
 
-def _either(t: _Text, kernel: Kernel, short: Shortcut, given: Given) -> dict[Value, str]:
-    """The kernel's results, all float32, from the shortcut where its condition holds for the whole vector"""
-    body = _body(t, short.program, given)
-    names = {}
-    for value, name in body:
-        names[value] = name
-        if value == short.condition:
-            break
-    else:
-        raise ValueError("the shortcut has no condition")
-    word = t.put(f"bitcast {t.vector('bool')} {names[short.condition]} to i{t.lanes}")
-    t.do(f"br i1 {t.put(f'icmp eq i{t.lanes} {word}, -1')}, label %shortcut, label %usual")
+def _either(t: _Text, kernel: Kernel, short: Shortcut, given: Given) -> list[str]:
+    """The results, all float32, by the shortcut where its condition holds. What an element gives does not
+    depend on its neighbours; that the others are computed at all does."""
+    v, b = t.vector("f32"), t.vector("bool")
+    names = _body(t, short.program, given)
+    found, condition = [names[value] for value in short.results], names[short.condition]
+    word = t.put(f"bitcast {b} {condition} to i{t.lanes}")
+    everywhere = t.put(f"icmp eq i{t.lanes} {word}, -1")
+    t.do("br label %shortcut")
     t.label("shortcut")
-    names |= dict(body)
-    t.do("br label %either")
+    t.do(f"br i1 {everywhere}, label %either, label %usual")
     t.label("usual")
-    usual = dict(_body(t, kernel.program, given))
-    right = [_rounded(t, "float32", usual[value], value.type) for value, _ in kernel.results]
+    names = _body(t, kernel.program, given)
+    usual = [_rounded(t, "float32", names[value], value.type) for value, _ in kernel.results]
+    right = [t.put(f"select {b} {condition}, {v} {x}, {v} {y}") for x, y in zip(found, usual, strict=True)]
     t.do("br label %either")
     t.label("either")
-    v = t.vector("f32")
-    return {
-        Value(value.index, "f32"): t.put(f"phi {v} [ {names[result]}, %shortcut ], [ {name}, %usual ]")
-        for (value, _), result, name in zip(kernel.results, short.results, right, strict=True)
-    }
+    return [t.put(f"phi {v} [ {x}, %shortcut ], [ {y}, %usual ]") for x, y in zip(found, right, strict=True)]
 
 
 def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
@@ -631,29 +623,28 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
         assert isinstance(source, Operand)
         return _load(t, source.storage, f"%p.{at[k]}", kind, source.turns, source.turn)
 
-    results = kernel.results
     if kernel.shortcut:
-        names = _either(t, kernel, kernel.shortcut, given)
-        results = tuple((Value(value.index, "f32"), o) for value, o in results)
+        results = [(name, "f32") for name in _either(t, kernel, kernel.shortcut, given)]
     else:
-        names = dict(_body(t, kernel.program, given))
+        names = _body(t, kernel.program, given)
+        results = [(names[value], value.type) for value, _ in kernel.results]
     if sums:
         step = ", ".join(f"i64 {k}" for k in range(lanes))
         limit = _splat(t, "%rest", "i64")
         inside = t.put(f"icmp slt {t.vector('i64')} <{step}>, {limit}")
     turns: dict[int, str] = {}
-    for (value, operand), k in zip(results, range(n_in, len(operands)), strict=True):
+    for (term, kind), k in zip(results, range(n_in, len(operands)), strict=True):
+        operand = operands[k]
         if operand.turns > 1:
-            turns[operand.turn] = _rounded(t, operand.storage, names[value], value.type)
+            turns[operand.turn] = _rounded(t, operand.storage, term, kind)
             if len(turns) == operand.turns:
                 _store_turns(t, operand.storage, f"%p.{k}", turns)
                 turns = {}
             continue
         if operand.access == "row":
-            _store(t, operand.storage, f"%p.{k}", names[value], value.type)
+            _store(t, operand.storage, f"%p.{k}", term, kind)
             continue
-        term = names[value]
-        if value.type == "f32":
+        if kind == "f32":
             term = t.put(f"fpext {t.vector('f32')} {term} to {t.vector('f64')}")
         wide = t.vector("f64")
         term = t.put(f"select {t.vector('bool')} {inside}, {wide} {term}, {wide} zeroinitializer")

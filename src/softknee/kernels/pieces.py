@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["Pieces", "fitted", "shortcut"]
 
 #: |x| below which there are pieces, the best first. Of N(0, 1), 64 at once hold one beyond 4 in 250 cases
-REACHES = (8.0, 6.0, 5.0, 4.0, 3.5)
+REACHES = (8.0, 6.0, 5.0, 4.0, 3.5, 3.0)
 #: highest degree of a piece, and highest order of the root at 0
 DEGREE, ORDER = 9, 3
 #: error of a fit, relative to the smallest value in its piece
 FIT = 2.0**-28
 #: how far a piece may go from its middle, in proportion to where it goes: what the rounding errors of the
 #: terms after the first count for
-SWING = 0.8
+SWING = 0.6
 #: the size below which derivatives around a root are measured absolutely (`measure.py`)
 AROUND_ROOT = 0.25
 #: size of a factor whose products with a function's value are far from the ends of float32's range
@@ -184,7 +184,7 @@ def evaluate(pieces: Pieces, x: Value, arithmetic: Single) -> Scaled:
 def shortcut(
     roots: Sequence[Node], inputs: Mapping[str, int], derivative: bool, usual: Program
 ) -> Shortcut | None:
-    """What does for most vectors instead of `usual`, if it is much shorter: products of inputs and of
+    """What does for most numbers instead of `usual`, if it is much shorter: products of inputs and of
     functions of one input each, those in pieces. inputs: float32 operands by name; their places."""
     products = []
     for root in roots:
