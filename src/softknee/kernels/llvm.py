@@ -476,7 +476,7 @@ def _either(t: _Text, kernel: Kernel, short: Shortcut, given: Given) -> list[str
     t.do(f"br i1 {everywhere}, label %either, label %usual")
     t.label("usual")
     names = _body(t, kernel.program, given)
-    usual = [_rounded(t, "float32", names[value], value.type) for value, _ in kernel.results]
+    usual = [_rounded(t, "float32", names[value], value.type) for value, _ in kernel.results]  # 0 stays 0
     right = [t.put(f"select {b} {condition}, {v} {x}, {v} {y}") for x, y in zip(found, usual, strict=True)]
     t.do("br label %either")
     t.label("either")

@@ -21,7 +21,7 @@ from softknee.kernels.primitives import Single
 from softknee.kernels.primitives.single import Scaled
 from softknee.kernels.program import PICKED, Program, Value
 from softknee.kernels.table import factors, quotient
-from softknee.lang.nodes import Node, make, number, rebuild, symbols_in
+from softknee.lang.nodes import Node, make, number, rebuild, symbol, symbols_in
 from softknee.lang.simplify import simplify
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ SWING = 0.6
 AROUND_ROOT = 0.25
 #: size of a factor whose products with a function's value are far from the ends of float32's range
 SMALL = 2.0**-60
-#: instructions of a function that needs no pieces; share of the usual instructions that is worth a branch
-LIGHT, WORTH = 12, 0.75
+#: instructions of a function that needs no pieces; share of its usual instructions that pieces may take
+LIGHT, WORTH = 24, 0.75
+#: largest error, in units in the last place, of what is left to float32 arithmetic
+SINGLE = 1.6
+_CHOICES = {"where", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"}
 
 
 @dataclass(frozen=True)
@@ -182,57 +185,102 @@ def evaluate(pieces: Pieces, x: Value, arithmetic: Single) -> Scaled:
 
 
 def shortcut(
-    roots: Sequence[Node], inputs: Mapping[str, int], derivative: bool, usual: Program
+    outputs: Sequence[tuple[Node, bool]], inputs: Mapping[str, int], derivative: bool, usual: type
 ) -> Shortcut | None:
-    """What does for most numbers instead of `usual`, if it is much shorter: products of inputs and of
-    functions of one input each, those in pieces. inputs: float32 operands by name; their places."""
-    products = []
-    for root in roots:
-        product = _product(_at_finite(root), set(inputs))
+    """What does for most numbers, if it is much shorter than the usual arithmetic: products of inputs and of
+    functions of one input each, those in pieces; and choices by such products.
+
+    outputs: the expressions, and whether they are choices; inputs: float32 operands by name, their places."""
+    leaves: dict[Node, Node] = {}
+    skeletons = [_skeleton(_at_finite(root), leaves, choice) for root, choice in outputs]
+    values = {_at_finite(root) for root, choice in outputs if not choice}
+    products = {}
+    chosen: dict[tuple[str, Node], Pieces] = {}
+    for leaf in leaves:
+        product = _product(leaf, set(inputs))
         if product is None:
             return None
-        products.append(product)
-    parts: dict[str, set[Node]] = {}
-    for _, of_one in products:
-        for name, part in of_one.items():
-            if not _light(part, name):
-                parts.setdefault(name, set()).add(part)
-    reach: dict[str, float] = {}
-    for name, members in parts.items():
-        found = next((r for r in REACHES if all(fitted(m, name, r, derivative) for m in members)), None)
-        if found is None:
-            return None
-        reach[name] = found
-    if not parts or any(_at_finite(r, set(inputs) - set(parts)) is not r for r in roots):
+        products[leaf] = product
+        for name, part in product[1].items():
+            known = [pieces.reach for (other, _), pieces in chosen.items() if other == name]
+            # choices are by slopes, for their codes
+            pieces = _in_pieces(part, name, known, derivative or leaf not in values, usual)
+            if pieces is not None:
+                chosen[name, part] = pieces
+            elif (leaf in values and single_error(part) > SINGLE) or _alone(part, name, Single) is None:
+                return None
+    beyond = set(inputs) - {name for name, _ in chosen}  # these may be infinite
+    if not chosen or any(_at_finite(root, beyond) is not root for root, _ in outputs):
         return None
 
     program = Program()
     arithmetic = Single(program)
     x = {name: program.input(place, "f32") for name, place in inputs.items()}
-    conditions = [program.lt(program.abs(x[n]), program.const(r, "f32")) for n, r in reach.items()]
-    for name in sorted({n for product in products for n in _between(*product)}):
-        size = program.abs(x[name])
-        inside = [
-            program.ge(size, program.const(SMALL, "f32")),
-            program.le(size, program.const(1 / SMALL, "f32")),
-        ]
-        conditions.append(program.or_(program.and_(*inside), program.eq(size, program.const(0.0, "f32"))))
-    condition = reduce(program.and_, conditions)
-    results = []
-    for free, of_one in products:
+    conditions = {
+        program.lt(program.abs(x[n]), program.const(c.reach, "f32")) for (n, _), c in chosen.items()
+    }
+    conditions |= {
+        _moderate(program, x[name]) for product in products.values() for name in _between(*product)
+    }
+    made = {}
+    for leaf, (free, of_one) in products.items():
         terms = []
         for name, part in of_one.items():
-            pieces = fitted(part, name, reach[name], derivative) if part in parts.get(name, ()) else None
-            if pieces is None:
-                (value,) = lower([part], program, arithmetic, {name: x[name]})
-                terms.append((0, Scaled(value)))
+            if (name, part) in chosen:
+                terms.append((chosen[name, part].order, evaluate(chosen[name, part], x[name], arithmetic)))
             else:
-                terms.append((pieces.order, evaluate(pieces, x[name], arithmetic)))
-        (_, first), *rest = sorted(terms, key=lambda term: term[0])  # one that is not small
-        factors = [*(Scaled(x[name]) for name in free), *(value for _, value in rest)]
-        results.append(arithmetic.to_value(reduce(arithmetic.mul, factors, first)))
-    worth = _cost(program) < WORTH * _cost(usual)
-    return Shortcut(program, condition, tuple(results)) if worth else None
+                terms.append((0, Scaled(lower([part], program, arithmetic, {name: x[name]})[0])))
+        terms.sort(key=lambda term: term[0])  # first what is not small
+        factors = [
+            *(t for _, t in terms[:1]),
+            *(Scaled(x[name]) for name in free),
+            *(t for _, t in terms[1:]),
+        ]
+        made[str(leaves[leaf].payload)] = arithmetic.to_value(reduce(arithmetic.mul, factors))
+    results = lower(skeletons, program, arithmetic, made)
+    condition = reduce(program.and_, sorted(conditions, key=lambda value: value.index))
+    return Shortcut(program, condition, tuple(results))
+
+
+def _in_pieces(part: Node, name: str, known: list[float], derivative: bool, usual: type) -> Pieces | None:
+    """A function in pieces, if these are much shorter than it is; known: where others of the input reach"""
+    cost = _alone(part, name, usual)
+    if cost is None or cost <= LIGHT:
+        return None
+    tried = (fitted(part, name, reach, derivative) for reach in (*known, *REACHES))
+    pieces = next(filter(None, tried), None)
+    if pieces is None:
+        return None
+    program = Program()
+    evaluate(pieces, program.input(0, "f32"), Single(program))
+    return pieces if _cost(program) < WORTH * cost else None
+
+
+def _alone(part: Node, name: str, arithmetic: type) -> float | None:
+    """What a function costs in an arithmetic; None if that has no such primitive"""
+    program = Program()
+    x = program.input(0, "f32" if arithmetic is Single else "f64")
+    try:
+        lower([part], program, arithmetic(program), {name: x})
+    except (AttributeError, KeyError):
+        return None
+    return _cost(program)
+
+
+def _skeleton(root: Node, leaves: dict[Node, Node], choice: bool) -> Node:
+    """The expression with a symbol in place of each leaf: of itself, or of what its choices are between and by"""
+    if not symbols_in(root):
+        return root
+    if choice and root.op in _CHOICES:
+        return make(root.op, [_skeleton(arg, leaves, choice) for arg in root.args], root.payload)
+    return leaves.setdefault(root, symbol(f"leaf{len(leaves)}_"))
+
+
+def _moderate(program: Program, x: Value) -> Value:
+    """Whether |x| is 0 or far from the ends of float32's range"""
+    size = program.abs(x)
+    small, large, zero = (program.const(c, "f32") for c in (SMALL, 1 / SMALL, 0.0))
+    return program.or_(program.and_(program.ge(size, small), program.le(size, large)), program.eq(size, zero))
 
 
 def _between(free: list[str], of_one: Mapping[str, Node]) -> list[str]:
@@ -278,21 +326,12 @@ def _product(root: Node, inputs: set[str]) -> tuple[list[str], dict[str, Node]] 
         if member.payload in groups:
             groups[member.payload][0].append(member)
     others = [f.payload for f in free if f.payload not in groups]
-    if not groups or not {*groups, *others} <= inputs:
+    if not {*groups, *others} <= inputs or (any(numbers) and not groups):
         return None
-    first = next(iter(groups.values()))
-    for side in (0, 1):
-        first[side].extend(numbers[side])
+    for group in list(groups.values())[:1]:
+        for side in (0, 1):
+            group[side].extend(numbers[side])
     return others, {name: quotient(*group) for name, group in groups.items()}
-
-
-def _light(part: Node, name: str) -> bool:
-    """Whether a function is as well computed as it is defined"""
-    if single_error(part) > 1:
-        return False
-    program = Program()
-    lower([part], program, Single(program), {name: program.input(0, "f32")})
-    return _cost(program) <= LIGHT
 
 
 def _cost(program: Program) -> float:

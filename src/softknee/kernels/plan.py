@@ -159,7 +159,8 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
     short = None
     if backend == "cpu" and _pieces_pay(plan):
         places = {n: k for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
-        short = shortcut(roots, places, bool(plan.factors), program)
+        ends = [(e, o.storage == "bits") for e, o in plan.outputs]
+        short = shortcut(ends, places, bool(plan.factors), arithmetic)
     header = (
         "\n".join(f"{o.storage} {o.access}: {e!r}"[:400] for e, o in plan.outputs)
         + f"\ncomputed in {arithmetic.__name__} arithmetic"
@@ -176,8 +177,11 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
 
 
 def _pieces_pay(plan: Plan) -> bool:
-    """Whether all is float32, not summed and not "exact", and the machine has registers to pick from"""
-    plain = all(o.storage == "float32" and not o.access.startswith("sum") for o in _operands(plan))
+    """Whether all is float32 or choices, not summed and not "exact", and the machine has registers to pick from"""
+    given = all(i.storage == "float32" for _, i in plan.inputs if isinstance(i, Operand))
+    plain = given and all(
+        o.storage in ("float32", "bits") and not o.access.startswith("sum") for _, o in plan.outputs
+    )
     return plain and plan.precision == "default" and "avx512f" in native.features()
 
 
