@@ -138,6 +138,8 @@ def test_infinity_is_ruled_out_where_pieces_are() -> None:
         f.tanh(X - 0.1),  # a root other than at 0
         f.sigmoid(30 * X),  # steep
         f.where(X > 0, f.sigmoid(X), 2 * f.sigmoid(X)),  # 0 belongs to the left
+        f.where(X > 1, f.sigmoid(X), 2 * f.sigmoid(X)),  # so does 1, a border
+        f.where(X == 0.3, 0, f.sigmoid(X)),  # a single point
         f.sin(X) * f.exp(X) / X**2,  # a pole
         f.tanh(X) ** 5,  # too small around 0
     ],

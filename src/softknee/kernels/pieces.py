@@ -21,7 +21,7 @@ from softknee.kernels.primitives import Single
 from softknee.kernels.primitives.single import Scaled
 from softknee.kernels.program import PICKED, Program, Value
 from softknee.kernels.table import factors, quotient
-from softknee.lang.nodes import Node, make, number, rebuild, symbol, symbols_in
+from softknee.lang.nodes import Node, make, number, rebuild, symbol, symbols_in, walk
 from softknee.lang.simplify import simplify
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ def fitted(part: Node, name: str, reach: float, derivative: bool) -> Pieces | No
     def f(x: float) -> float:
         return float(function(x)[0])
 
+    numbers = {float(n.payload) for n in walk(part) if n.op == "number"}
     order = _order(f)
-    return None if order is None else _fit(f, order, reach, derivative)
+    return None if order is None else _fit(f, order, reach, derivative, numbers | {-n for n in numbers})
 
 
 def _order(f: Callable[[float], float]) -> int | None:
@@ -84,7 +85,9 @@ def _order(f: Callable[[float], float]) -> int | None:
     return orders.pop() if len(orders) == 1 and max(orders) <= ORDER else None
 
 
-def _fit(f: Callable[[float], float], order: int, reach: float, derivative: bool) -> Pieces | None:
+def _fit(
+    f: Callable[[float], float], order: int, reach: float, derivative: bool, literals: set[float]
+) -> Pieces | None:
     import numpy as np
 
     half = reach / PICKED
@@ -115,15 +118,21 @@ def _fit(f: Callable[[float], float], order: int, reach: float, derivative: bool
         sum(math.comb(n, j) * c[:, n] * shift ** (n - j) for n in range(j, degree + 1))
         for j in powers.tolist()
     ]
+    # borders and what the function compares with belong to where the definition says
+    for at in {*(middles - half).tolist(), *(n for n in literals if abs(n) < reach)}:
+        k = math.floor(at / (2 * half)) + PICKED // 2
+        if at or not order:
+            there, q = (
+                sum(row[k] * (at - middles[k] - shift[k]) ** n for n, row in enumerate(moved)),
+                f(at) / at**order,
+            )
+            if not abs(there - q) <= 2.0**-20 * max(abs(q), unit[k].min()):
+                return None
     middle, first, *higher = (  # by the interval's number modulo PICKED
         tuple(np.roll(row, PICKED // 2).astype("f4").tolist()) for row in (middles + shift, *moved)
     )
     if order % 2 and len(set(np.sign(first))) > 1:
         return None
-    if order == 0:  # is 0 where it belongs?
-        at_zero = sum(row[0] * (-middle[0]) ** n for n, row in enumerate((first, *higher)))
-        if abs(at_zero - f(0.0)) > 2.0**-22:
-            return None
     return Pieces(reach, order, middle, first, tuple(higher))
 
 
