@@ -7,7 +7,7 @@
 Both precisions of `softknee.options` are compared with our float64 kernel of the same function, which
 `tests/laws` holds to mpmath. The error is counted in units in the last place of the right result; for a
 derivative around its root in those of 1/4 (docs/accuracy.md). Interrupt it at will: what the same kernels
-have been through is not done again.
+have been through is not done again. The record is that of a processor with AVX-512.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tests import exhaustive32
 
+from softknee.kernels import native
 from softknee.testing.metric import ulp_error
 
 RECORDS = exhaustive32.known()
@@ -29,7 +30,10 @@ def test_recorded_errors_are_not_exceeded(name: str) -> None:
         worst_places = [float.fromhex(entry[p]["at"]) for p in exhaustive32.PRECISIONS]
         x = np.concatenate([sample(), np.array(worst_places, "f4")])
         for precision, errors in works[entry["what"]].errors(x).items():
-            assert errors.max() <= entry[precision]["ulp"] + 1e-4, (precision, float(x[errors.argmax()]))
+            # elsewhere there are no pieces
+            same = precision == "exact" or "avx512f" in native.features()
+            limit = entry[precision]["ulp"] + 1e-4 if same else BOUNDS[order]
+            assert errors.max() <= limit, (precision, float(x[errors.argmax()]))
         assert entry["default"]["ulp"] <= BOUNDS[order]
         assert entry["exact"]["ulp"] <= 0.51
 
