@@ -26,7 +26,8 @@ __all__ = ["pretrained"]
 
 ABSENT = (
     "torchvision", "torchvision.transforms", "torchvision.ops", "torchvision.ops.boxes", "torchaudio", "librosa",
-    "resampy", "requests", "requests.adapters", "importlib_metadata", "pkg_resources", "ssg", "pycrfsuite", "yaml", "six",
+    "resampy", "requests", "requests.adapters", "importlib_metadata", "pkg_resources", "ssg", "pycrfsuite", "tqdm",
+    "tqdm.auto", "yaml", "six",
 )  # fmt: skip
 THAI = """ประเทศไทยมีพื้นที่ห้าแสนตารางกิโลเมตร และมีประชากรเกือบเจ็ดสิบล้านคน
 วันนี้อากาศดีมาก เราไปเดินเล่นที่สวนสาธารณะกันเถอะ

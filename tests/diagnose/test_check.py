@@ -345,6 +345,15 @@ def test_batches_of_every_kind() -> None:
     assert check(mlp(1), loader, loss=F.cross_entropy).layers[0].samples == 256
 
 
+def test_one_number_a_sample_is_an_output() -> None:
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
+    data = torch.randn(256, 64), torch.randint(2, (256,)).float()
+    assert check(model, data, "binary_cross_entropy_with_logits").healthy
+    nn.init.zeros_(model[2].weight)
+    (found,) = check(model, data, "binary_cross_entropy_with_logits").errors
+    assert found.rule_name == "constant-output"
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

@@ -65,6 +65,40 @@ def test_born_dead_died_and_revived() -> None:
     assert any("1 died, the first after step 11" in str(e) for e in finding.evidence)
 
 
+def test_gradients_on_both_sides_are_those_of_autograd() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.act, self.mish, self.leave = (
+                nn.Linear(8, 16),
+                nn.Tanh(),
+                nn.Mish(),
+                nn.Linear(16, 2),
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.enter(x)
+            h = z + self.act(z)  # the gradient at z is that of both ways
+            f = self.mish(h)
+            for t in (z, h, f):
+                t.retain_grad()
+            self.seen = z, h, f
+            return self.leave(f)
+
+    model, norms = Twice(), []
+    with watch(model, every=1) as w:
+        for _ in range(3):  # the first step finds out what goes where
+            model(torch.randn(4096, 8)).square().sum().backward()
+            norms.append([float(t.grad.double().norm()) for t in model.seen])
+    for layer, name, k in (
+        ("act", "gradient_out", 0),
+        ("mish", "gradient_out", 1),
+        ("mish", "gradient_in", 2),
+    ):
+        expected = pytest.approx([n[k] for n in norms], rel=1e-6)
+        assert list(w.report().timeline.of(layer).series[name]) == expected
+
+
 def test_what_died_within_the_last_windows_is_dead() -> None:
     model = net()
 
@@ -292,9 +326,15 @@ def _process(rank: int, port: int, folder: str) -> None:
         parallel(x).sum().backward()
     report = w.report()
     row = report.layers[0]
-    Path(folder, str(rank)).write_text(
-        f"{row.samples} {row.dead} {row.mean:.3f} {len(report.timeline.layers[0].born_dead)}"
-    )
+    said = f"{row.samples} {row.dead} {row.mean:.3f} {len(report.timeline.layers[0].born_dead)}"
+    with torch.no_grad():
+        model[0].bias.fill_(-0.5)
+    # silent in both from step 4 to 6; then in one of them only
+    steps = ("++.....+++++....+", "++++.......++++++")[rank]
+    with watch(parallel, every=1, window=3) as w:
+        for step in steps:
+            parallel(torch.full((300, 1), float(step == "+"))).sum().backward()
+    Path(folder, str(rank)).write_text(f"{said} {w.report().timeline.layers[0].revived}")
     torch.distributed.destroy_process_group()
 
 
@@ -303,7 +343,7 @@ def test_two_processes_agree(tmp_path: Path) -> None:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     torch.multiprocessing.spawn(_process, (port, str(tmp_path)), nprocs=2)
-    assert {(tmp_path / r).read_text() for r in "01"} == {"600 0 0.000 0"}
+    assert {(tmp_path / r).read_text() for r in "01"} == {"600 0 0.000 0 1"}
 
 
 def test_bad_input() -> None:

@@ -9,6 +9,7 @@ called. Where all of them are modules, hooks on these are enough from then on; e
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
@@ -30,7 +31,7 @@ from softknee.diagnose.theory import FLAT, STILL, expected
 from softknee.diagnose.timeline import History, Timeline
 from softknee.diagnose.trace import Recorder, tensors_in
 from softknee.kernels import moments
-from softknee.kernels.moments import ROWS
+from softknee.kernels.moments import ROWS, SLOTS
 from softknee.lang.nodes import number, symbol, where
 from softknee.nn import gates, launch, recognise
 from softknee.nn.pointwise import Call, Output, Pointwise, Term
@@ -43,11 +44,10 @@ __all__ = ["Watch", "watch"]
 EVERY = 10
 WINDOW = 20  # observed steps
 SUMMED = len(Moments.SUMS)
-RING = 1 << 20  # numbers of the steps that are kept for evaluating them together
+RING = 1 << 17  # numbers of the steps that are kept for evaluating them together: what a cache holds
 SAMPLE = 1 << 15  # elements of a weight from which the size of its update is taken
 
 _HALF = (torch.float16, torch.bfloat16)
-_PLAIN = (torch.float32, torch.float64)
 
 
 def watch(model: nn.Module, *, every: int = EVERY, window: int = WINDOW, updates: bool = True) -> Watch:
@@ -117,73 +117,73 @@ class _Board:
         self.sites: list[_Watched] = []
         self.steps: list[int] = []
         self.counts: list[tuple[int, ...]] = []  # values a unit, by site: what the rows are means of
-        self.rows: list[Tensor] = []  # (8, sites): see `evaluate`
-        self.squares: list[Tensor] = []  # of gradients, not yet evaluated
-        self.keys: list[tuple[int, int, str]] = []  # (step, number of the site, name) of each
-        self.gradients: dict[tuple[int, str], dict[int, float]] = {}
+        self.backward: list[
+            tuple[int, ...]
+        ] = []  # which gradients there were, by site: 1 at the output, 2 at the input
+        self.rows: list[Tensor] = []  # (10, sites): see `evaluate`
+        self.returned: list[
+            Tensor
+        ] = []  # (unit, the last step before a silence, the first one after) by column
         self._window = window
         self._wide = torch.float64 if device.type != "mps" else torch.float32
-        self.ring = torch.zeros(1, len(ROWS), 0, dtype=self._wide, device=device)
-        self.step = self.ring[0]  # the one that goes on
-        self.now = 0  # its number
         self.held = 0  # steps that are over, and in the ring
+        self.ring = torch.zeros(1, len(ROWS), 0, dtype=self._wide, device=device)
+        self.squares = torch.zeros(1, 0, 2, SLOTS, dtype=self._wide, device=device)  # of gradients
+        self._turn()
         self.window = self.step.clone()
         self.before: Tensor | None = None  # the previous window
         self.last_alive = torch.zeros(0, dtype=torch.int64, device=device)  # a step by unit; -1: none yet
-        self.layer = self.last_alive.clone()  # by unit: the number of its site
-        self.revived = self.last_alive.clone()  # by site
+
+    def _turn(self) -> None:
+        """The next step begins."""
+        self.step, self.norms = self.ring[self.held], self.squares[self.held]
+        self.sums_at, self.norms_at = self.step.data_ptr(), self.norms.data_ptr()
 
     def add(self, watched: _Watched, units: int) -> None:
         self.evaluate()
-        going, total = self.step, self.step.shape[1] + units
+        going, norms, total = self.step, self.norms, self.step.shape[1] + units
         watched.start, watched.units, watched.number = total - units, units, len(self.sites)
         self.sites.append(watched)
         size = max(1, min(self._window, RING // (len(ROWS) * total)))
-        self.ring = torch.zeros(size, len(ROWS), total, dtype=self._wide, device=self.device)
+        self.ring = going.new_zeros(size, len(ROWS), total)
         self.ring[:, SUMMED:] = math.inf
-        self.step = self.ring[0]
+        self.squares = going.new_zeros(size, len(self.sites), 2, SLOTS)
+        self._turn()
         self.step[:, : total - units] = going
+        self.norms[: len(norms)] = norms
         more = self.step[:, total - units :]
         self.window = torch.cat([self.window, more], 1)
         if self.before is not None:
             self.before = torch.cat([self.before, more], 1)
-        known = self.layer.new_full((units,), -1)
-        self.last_alive = torch.cat([self.last_alive, known])
-        self.layer = torch.cat([self.layer, torch.full_like(known, watched.number)])
-        self.revived = torch.cat([self.revived, self.revived.new_zeros(1)])
+        self.last_alive = torch.cat([self.last_alive, self.last_alive.new_full((units,), -1)])
 
     def end_step(self, step: int) -> None:
         counts = tuple([w.values for w in self.sites])
         if not any(counts):
             return
-        for w in self.sites:
-            w.end_step()
         self.steps.append(step)
         self.counts.append(counts)
+        self.backward.append(tuple([w.backward for w in self.sites]))
+        for w in self.sites:
+            w.end_step()
         self.held += 1
         if self.held == len(self.ring):
             self.evaluate()
         else:
-            self.step = self.ring[self.held]
+            self._turn()
 
     @torch.no_grad()
     def evaluate(self) -> None:
         """Adds the steps in the ring to the window. Their rows hold the means over each layer of `ROWS`, but for
-        the share of units alive and the mean square of the units' means."""
-        if self.squares:
-            for (step, *key), square in zip(self.keys, torch.stack(self.squares).tolist(), strict=True):
-                steps = self.gradients.setdefault(tuple(key), {})  # type: ignore[arg-type]
-                steps[step] = steps.get(step, 0.0) + square
-            self.squares.clear()
-            self.keys.clear()
+        the share of units alive and the mean square of the units' means; then the sums of squares of gradients."""
         if not self.held:
             return
-        held = self.ring[: self.held]
-        sums, extremes = held[:, :SUMMED], held[:, SUMMED:]
+        held, norms = self.ring[: self.held], self.squares[: self.held]
         alive = held[:, 4] > 0
         held[:, 4] = alive
-        self.window[:SUMMED] += sums.sum(0)
-        self.window[SUMMED:] = torch.minimum(self.window[SUMMED:], extremes.amin(0))
+        self._follow(alive)
+        self.window[:SUMMED] += held[:, :SUMMED].sum(0)
+        self.window[SUMMED:] = torch.minimum(self.window[SUMMED:], held[:, SUMMED:].amin(0))
         torch.mul(held[:, 0], held[:, 0], out=held[:, 7])
         rows = torch.stack([held[:, :8, w.columns].sum(-1) for w in self.sites], -1)
         units = torch.tensor([w.units for w in self.sites], dtype=self._wide, device=self.device)
@@ -191,27 +191,38 @@ class _Board:
         divisor = (units * n).repeat(1, 8, 1)
         divisor[:, 4] = torch.where(n[:, 0] > 0, units, 0)
         divisor[:, 7] *= n[:, 0]
-        self.rows += (rows / divisor).unbind()
-        for k in range(self.held):
-            place = len(self.steps) - self.held + k
-            if place >= self._window:
-                late = self.steps[place - self._window]
-                back = alive[k] & (self.last_alive >= 0) & (self.last_alive < late)
-                self.revived.index_add_(0, self.layer, back.to(torch.int64))
-            self.last_alive.masked_fill_(alive[k], self.steps[place])
-        sums.zero_()
-        extremes.fill_(math.inf)
+        self.rows += torch.cat([rows / divisor, norms.sum(-1).transpose(1, 2)], 1).unbind()
+        held[:, :SUMMED] = 0
+        held[:, SUMMED:] = math.inf
+        norms.zero_()
         self.held = 0
-        self.step = self.ring[0]
+        self._turn()
+
+    def _follow(self, alive: Tensor) -> None:
+        """When each unit was last alive, and which came back after they had been silent for a window."""
+        first = len(self.steps) - self.held
+        late = [
+            self.steps[k - self._window] if k >= self._window else -2 for k in range(first, len(self.steps))
+        ]
+        step, late = torch.tensor([self.steps[first:], late], device=self.device).unsqueeze(2)
+        seen = torch.where(alive, step, -1)
+        last = torch.cat([self.last_alive.unsqueeze(0), seen]).cummax(0).values
+        back = (alive & (last[:-1] < late)).nonzero()
+        if len(back):
+            place, unit = back.T
+            self.returned.append(torch.stack([unit, last[place, unit], step[place, 0]]))
+        self.last_alive = last[-1]
 
     def one_step(self) -> None:
         """All that was observed so far belongs to step 0."""
         self.evaluate()
         if self.rows:
-            known = [row for row in self.rows if row.shape == self.rows[-1].shape]
-            self.rows, self.steps = [torch.stack(known).nanmean(0)], [0]
+            known = torch.stack([row for row in self.rows if row.shape == self.rows[-1].shape])
+            self.rows = [torch.cat([known[:, :8].nanmean(0), known[:, 8:].sum(0)])]
+            self.steps = [0]
             self.counts = [tuple(map(max, zip(*self.counts[-len(known) :], strict=True)))]
-        self.gradients = {key: {0: sum(steps.values())} for key, steps in self.gradients.items()}
+            self.backward = [tuple(map(max, zip(*self.backward[-len(known) :], strict=True)))]
+        self.returned.clear()
         self.last_alive.clamp_(max=0)
 
     def rotate(self) -> None:
@@ -235,9 +246,11 @@ class _Watched:
     def __init__(self, site: Site, board: _Board) -> None:
         self.site, self.board = site, board
         self.values = self.samples = 0  # of this step
+        self.backward = 0  # which gradients came back
         self.counts = [[0, 0], [0, 0]]  # the same, of the previous and of the current window
         self.copied = False  # its input is overwritten, so that it must be copied before
-        self.hooks = tuple(_keep_gradient(self, name) for name in ("gradient_out", "gradient_in"))
+        self.alone = False  # its input goes nowhere else
+        self._place = 0  # of its input among those of its function
         self.limits: tuple[float, ...] = ()
         self.rising = False
         self._learnt = any(isinstance(v, Tensor) for v in site.values.values())
@@ -254,6 +267,42 @@ class _Watched:
     def columns(self) -> slice:
         return slice(self.start, self.start + self.units)
 
+    def follow(self, z: Tensor, f: Tensor) -> None:
+        """Has the gradients on both sides looked at when they come back. Where one function lies between z and f
+        alone, one hook on that sees both."""
+        node, before = f.grad_fn, z.grad_fn
+        if self.alone and node is not None and before is not None and f.output_nr == 0:
+            places = [k for k, (n, _) in enumerate(node.next_functions) if n is before]
+            if len(places) == 1 and node.next_functions[places[0]][1] == z.output_nr:
+                self._place = places[0]
+                node.register_hook(self._at_both)
+                return
+        z.register_hook(self.at_input)
+        f.register_hook(self.at_output)
+
+    def at_input(self, gradient: Tensor) -> None:
+        self._squares(None, gradient)
+
+    def at_output(self, gradient: Tensor) -> None:
+        self._squares(gradient, None)
+
+    def _at_both(self, given: tuple[Tensor | None, ...], taken: tuple[Tensor | None, ...]) -> None:
+        self._squares(taken[0], given[self._place])
+
+    def _squares(self, a: Tensor | None, b: Tensor | None) -> None:
+        """Adds up those of the gradient at the output, and at the input."""
+        self.backward |= (a is not None) | (b is not None) << 1
+        board = self.board
+        if a is not None and b is not None and _fits(a) and _fits(b) and (size := a.numel()) == b.numel():
+            threads = min(torch.get_num_threads(), SLOTS) if size >= launch.SERIAL else 1
+            start = board.norms_at + 16 * SLOTS * self.number
+            launch.launch(moments.squares(), size, threads, threads, a.data_ptr(), b.data_ptr(), start)
+            return
+        for k, g in enumerate((a, b)):
+            if g is not None:
+                norm = torch.linalg.vector_norm(g.detach(), dtype=board.norms.dtype)
+                board.norms[self.number, k, 0] += norm * norm
+
     def observe(self, z: Tensor, f: Tensor) -> None:
         dim = self.site.dim % z.dim()
         if z.shape[dim] != self.units:  # what was taken for units is of another number now: no sums of these
@@ -262,10 +311,9 @@ class _Watched:
         self.values += z.numel() // self.units
         if z.dtype in _HALF:
             z, f = z.detach().float(), f.detach().float()
-        plain = z.dtype is torch.float32 is f.dtype and z.is_cpu and launch.eligible((z, f))
-        if plain and z.is_contiguous() and f.is_contiguous():
+        if _fits(z) and _fits(f):
             self._sum_up(z, f, dim)
-        elif plain:
+        elif z.dtype is torch.float32 is f.dtype and z.is_cpu and launch.eligible((z, f)):
             z, f = (t.detach().movedim(dim, -1).contiguous() for t in (z, f))
             self._sum_up(z, f, z.dim() - 1)
         else:
@@ -273,15 +321,15 @@ class _Watched:
 
     def _sum_up(self, z: Tensor, f: Tensor, dim: int) -> None:
         """By a kernel of its own."""
-        shape, result = z.shape, self.board.step
-        stride = result.shape[1]
+        shape, board = z.shape, self.board
+        stride = board.step.shape[1]
         known = self._kernel
         if known is None or known[0] != (shape, stride):
             rows, inner = math.prod(shape[:dim]), math.prod(shape[dim + 1 :])
             memory, address = moments.geometry(rows, self.units, inner, stride)
             known = self._kernel = (shape, stride), address, moments.kernel(inner > 1, self.rising), memory
         threads = torch.get_num_threads() if z.numel() >= launch.SERIAL else 1
-        start = result.data_ptr() + 8 * self.start
+        start = board.sums_at + 8 * self.start
         launch.launch(known[2], known[1], threads, threads, z.data_ptr(), f.data_ptr(), start, *self.limits)
 
     @torch.no_grad()
@@ -301,6 +349,7 @@ class _Watched:
         current[0] += self.values
         current[1] += self.samples
         self.values = self.samples = 0
+        self.backward = 0
 
     def rotate(self) -> None:
         self.counts = [self.counts[1], [0, 0]]
@@ -324,21 +373,26 @@ class _Watched:
         board = self.board
         seen = [k for k, c in enumerate(board.counts) if len(c) > self.number and c[self.number]]
         found = [board.rows[k][:, self.number] for k in seen]
-        return tuple(board.steps[k] for k in seen), torch.stack(found) if found else torch.zeros(0, 8)
+        return tuple(board.steps[k] for k in seen), torch.stack(found).cpu() if found else torch.zeros(0, 10)
 
+    def silences(self) -> dict[int, list[tuple[float, float]]]:
+        """By unit, those that may have lasted a window: (the last step before, or -1; the first one after)."""
+        board, found = self.board, dict[int, list[tuple[float, float]]]()
+        for returned in board.returned:
+            for unit, before, after in returned.T.tolist():
+                if self.start <= unit < self.start + self.units:
+                    found.setdefault(unit - self.start, []).append((before, after))
+        latest = board.last_alive[self.columns]
+        for unit in (latest < int(latest.max())).nonzero().flatten().tolist():
+            found.setdefault(unit, []).append((int(latest[unit]), math.inf))
+        return found
 
-def _keep_gradient(watched: _Watched, name: str) -> Callable[[Tensor], None]:
-    def hook(gradient: Tensor) -> None:
-        if gradient.dtype in _PLAIN and gradient.is_contiguous():
-            flat = gradient.detach().view(-1)
-            square = torch.dot(flat, flat)
-        else:
-            square = torch.linalg.vector_norm(gradient.detach(), dtype=torch.float32).square()
-        board = watched.board
-        board.squares.append(square)
-        board.keys.append((board.now, watched.number, name))
-
-    return hook
+    def gradients(self) -> Tensor:
+        """(observed steps, 2): squares of the gradient at the output and at the input; -1 where none came back"""
+        came = [b[self.number] for b, c in zip(self.board.backward, self.board.counts, strict=True)
+                if len(c) > self.number and c[self.number]]  # fmt: skip
+        there = torch.tensor([[b & 1, b & 2] for b in came], dtype=torch.bool).view(-1, 2)
+        return torch.where(there, self.rows()[1][:, 8:], -1.0)
 
 
 class _Light(Recorder):
@@ -380,7 +434,7 @@ class _Light(Recorder):
         try:
             recording = x.requires_grad and torch.is_grad_enabled()
             if recording:
-                x.register_hook(watched.hooks[0])
+                x.register_hook(watched.at_input)
             version = x._version
             held = before if before is not None else x.detach().clone() if watched.copied else x
             result = run()
@@ -388,7 +442,7 @@ class _Light(Recorder):
                 watched.copied = True  # its input is lost; the next time it is copied before
                 held = None
             if recording and result is not x:
-                result.register_hook(watched.hooks[1])
+                result.register_hook(watched.at_output)
             if held is not None:
                 watched.observe(held, result)
         finally:
@@ -495,8 +549,6 @@ class Watch:
             self._stance = torch.compiler.set_stance("force_eager")
             self._stance.__enter__()
         self._inputs = [t.detach() for t in tensors_in((args, kwargs)) if t.is_floating_point()]
-        for board in self._boards.values():
-            board.now = self.step
         if self._direct is not None:
             self._calls.clear()
             if not self._attached:
@@ -539,7 +591,8 @@ class Watch:
 
     def _modules_alone(self) -> dict[nn.Module, tuple[_Watched, ...]] | None:
         """The modules whose calls are all that has to be seen; None where functions were called, too."""
-        modules = dict(self.model.named_modules())
+        modules, calls = dict(self.model.named_modules()), self._graph.calls if self._graph else []
+        uses = Counter(source for call in calls for source in call.sources)
         found: dict[nn.Module, list[_Watched]] = {}
         for (name, _), watched in self._places.items():
             module, site = modules[name], watched.site
@@ -547,6 +600,7 @@ class Watch:
             if known is None or known.definition is not site.definition:
                 return None
             found.setdefault(module, []).append(watched)
+            watched.alone = uses[calls[site.index].sources[0]] == 1 if site.index >= 0 else False
         return {m: tuple(w) for m, w in found.items()}
 
     def _attach(self, direct: dict[nn.Module, tuple[_Watched, ...]]) -> None:
@@ -583,8 +637,7 @@ class Watch:
             self._detach()
             return
         if x.requires_grad and torch.is_grad_enabled():
-            x.register_hook(watched.hooks[0])
-            result.register_hook(watched.hooks[1])
+            watched.follow(x, result)
         watched.observe(x, result)
 
     def _entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -596,7 +649,7 @@ class Watch:
             watched = self._one(module)
             if watched is not None:
                 if x.requires_grad and torch.is_grad_enabled():
-                    x.register_hook(watched.hooks[0])
+                    x.register_hook(watched.at_input)
                 self._copy = watched, x, x.detach().clone()
 
     def _left(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
@@ -604,7 +657,7 @@ class Watch:
             return
         (watched, x, before), self._copy = self._copy, None
         if result is not x and x.requires_grad and torch.is_grad_enabled():
-            result.register_hook(watched.hooks[1])
+            result.register_hook(watched.at_output)
         watched.observe(before, result)
 
     def _weights_before(self) -> list[str]:
@@ -689,7 +742,6 @@ class Watch:
             board = self._boards.get(x.device)
             if board is None:
                 board = self._boards[x.device] = _Board(x.device, self.window)
-                board.now = self.step
             watched = self._sites[key] = _Watched(site, board)
             board.add(watched, x.shape[site.dim])
         self._places[place] = watched
@@ -714,21 +766,22 @@ class Watch:
             if site.moments.sums is not None:  # what died within the window is dead now
                 last, since = self._last(watched)
                 site.moments.sums[4] *= (last >= since).to(site.moments.sums)
-            found = watched.board.gradients
-            into, out = (found.get((watched.number, n), {}) for n in ("gradient_in", "gradient_out"))
-            last = sorted({*into, *out})[-self.window :]
-            sums = [sum(of.get(step, 0.0) for step in last) for of in (out, into)]
-            site.gradient, site.output_gradient = _added(sums, watched.board.device)
-            site.gradient_seen = bool(last)
+            squares = watched.gradients()
+            squares = squares[(squares != -1).any(1)][-self.window :]
+            sums = torch.where(squares == -1, 0, squares).sum(0).tolist()
+            site.output_gradient, site.gradient = _added(sums, watched.board.device)
+            site.gradient_seen = bool(len(squares))
             site.gradient_bad = not (math.isfinite(site.gradient) and math.isfinite(site.output_gradient))
             rows = watched.rows()[1]
-            if context.first_bad is None and len(rows) and not bool(torch.isfinite(rows[-1]).all()):
+            if context.first_bad is None and len(rows) and not bool(torch.isfinite(rows[-1, :8]).all()):
                 context.first_bad = (site.module, site.definition.name)
         context.sites = sorted((w.site for w in self._sites.values()), key=lambda s: s.index)
         context.samples = max((s.moments.samples for s in context.sites), default=0)
         name_sites(context)
+        ordered = sorted(self._sites.values(), key=lambda w: w.site.index)
+        silences = zip(*_everywhere([w.silences() for w in ordered]), strict=True)
         timeline = Timeline(
-            tuple(self._history(w, context) for w in sorted(self._sites.values(), key=lambda w: w.site.index)),
+            tuple(self._history(w, context, s) for w, s in zip(ordered, silences, strict=True)),
             self.step + (self._forwards > 0), self.every, self.window,
         )  # fmt: skip
         context.steps = timeline
@@ -741,19 +794,31 @@ class Watch:
         since = steps[-self.window] if len(steps) >= self.window else (steps or (0,))[0]
         return _greatest(watched.board.last_alive[watched.columns]), since
 
-    def _history(self, watched: _Watched, context: Context) -> History:
-        site, board = watched.site, watched.board
+    def _revived(self, silences: Any, steps: tuple[int, ...]) -> int:
+        """How often a unit was silent in every process for a window, and came back; silences: of each process."""
+        first, *others = silences
+        count = 0
+        for unit, common in first.items():
+            for other in others:
+                pairs = [(max(a, c), min(b, d)) for a, b in common for c, d in other.get(unit, ())]
+                common = [(a, b) for a, b in pairs if a < b]
+            ended = [(a, b) for a, b in common if a >= 0 and b < math.inf]
+            count += sum(bisect_left(steps, b) - bisect_right(steps, a) >= self.window for a, b in ended)
+        return count
+
+    def _history(self, watched: _Watched, context: Context, silences: Any) -> History:
+        site = watched.site
         steps, rows = watched.rows()
-        rows = rows.double().cpu()
-        mean, second, output_mean, output_second, alive, flat, zero, mean_square = rows.T
+        rows = rows.double()
+        mean, second, output_mean, output_second, alive, flat, zero, mean_square = rows.T[:8]
         columns = {
             "mean": mean, "variance": (second - mean_square).clamp(min=0), "output_mean": output_mean,
             "output_second_moment": output_second, "flat": flat, "zero": zero, "silent": 1 - alive,
         }  # fmt: skip
         series = {n: tuple(v.tolist()) for n, v in columns.items()}
-        for name in ("gradient_in", "gradient_out"):
-            found = board.gradients.get((watched.number, name), {})
-            series[name] = tuple(math.sqrt(found.get(s, math.nan)) for s in steps)
+        norms = watched.gradients()
+        norms = torch.where(norms == -1, math.nan, norms).sqrt().T.tolist()
+        series |= {n: tuple(v) for n, v in zip(("gradient_in", "gradient_out"), norms, strict=True)}
         drift = []
         for mean, second, measured in zip(
             rows[:, 0].tolist(), rows[:, 7].tolist(), rows[:, 3].tolist(), strict=True
@@ -772,7 +837,7 @@ class Watch:
             site.layer, site.label, site.units, steps, series,
             tuple((last < 0).nonzero().flatten().tolist()),
             tuple((u, int(last[u])) for u in ((last >= 0) & (last < since)).nonzero().flatten().tolist()),
-            int(board.revived[watched.number]),
+            self._revived(silences, steps),
         )  # fmt: skip
 
 
@@ -783,6 +848,13 @@ def _weight_before(site: Site, graph: Graph, names: dict[int, str]) -> str | Non
         return None
     name = names.get(id(affine.weight), f"{affine.module}.weight")
     return name if name in names.values() else None
+
+
+def _fits(x: Tensor) -> bool:
+    """Whether the kernels take it as it is."""
+    return (
+        x.dtype is torch.float32 and type(x) is Tensor and x.is_cpu and x.is_contiguous() and not x.is_neg()
+    )
 
 
 def _usable(x: Any) -> bool:
@@ -805,6 +877,15 @@ def _greatest(last: Tensor) -> Tensor:
         last = last.clone()
         torch.distributed.all_reduce(last, torch.distributed.ReduceOp.MAX)
     return last.cpu()
+
+
+def _everywhere(value: Any) -> list[Any]:
+    """What all processes have."""
+    if not _distributed():
+        return [value]
+    every: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(every, value)
+    return every
 
 
 def _added(numbers: list[float], device: torch.device) -> list[float]:

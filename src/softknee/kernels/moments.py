@@ -1,4 +1,5 @@
-"""A CPU kernel that sums up what an activation took and gave, unit by unit: one pass over z and f.
+"""CPU kernels that sum up what an activation took and gave, unit by unit, in one pass over z and f, and the squares
+of the gradients on its two sides.
 
 Sums are taken of differences to the first sample, in float32 over some hundred rows, and those are added up
 in float64: a variance keeps its digits however far the mean lies from zero.
@@ -10,14 +11,17 @@ import ctypes
 from functools import cache, lru_cache
 
 from softknee.kernels import native
-from softknee.kernels.entry import entry
+from softknee.kernels.entry import CHUNK, entry
 
-__all__ = ["ROWS", "geometry", "kernel"]
+__all__ = ["ROWS", "SLOTS", "geometry", "kernel", "squares"]
 
 #: what a row of the result holds; the last two are minima, the others sums
 ROWS = ("z", "zz", "f", "ff", "alive", "flat", "zero", "lowest", "-highest")
 _ACCUMULATORS = ("s", "ss", "t", "tt", "alive", "flat", "zero", "low", "high")
 _FLOATS = ("s", "ss", "t", "tt", "low", "high")
+#: partial sums of squares
+SLOTS = 8
+_GEOMETRY = ("rows", "units", "inner", "stride", "block")
 _AHEAD = 8  # rows
 _BLOCK = 256  # rows, or for planes some thousand values: as many as float32 may add up
 
@@ -166,12 +170,12 @@ class _Text:
                     f"call void @llvm.masked.store.{name}({kind} {made}, ptr {at}, i32 8, {self.masks} {mask})"
                 )
 
-    def module(self) -> str:
+    def module(self, geometry: tuple[str, ...] = _GEOMETRY, scalars: int = 4) -> str:
         head = [
             "define void @kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %slot, i64 %begin, i64 %end) #0 {",
             "start:",
         ]
-        for k, name in enumerate(("rows", "units", "inner", "stride", "block")):
+        for k, name in enumerate(geometry):
             head.append(f"  %g.{k} = getelementptr i64, ptr %geometry, i64 {k}")
             head.append(f"  %{name} = load i64, ptr %g.{k}")
         for k in range(3):
@@ -181,6 +185,7 @@ class _Text:
         declared = [
             "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)",
             f"declare {v} @llvm.fma.v{n}f32({v}, {v}, {v})",
+            f"declare {d} @llvm.fma.v{n}f64({d}, {d}, {d})",
             f"declare {v} @llvm.masked.load.v{n}f32.p0(ptr, i32, {m}, {v})",
             f"declare {d} @llvm.masked.load.v{n}f64.p0(ptr, i32, {m}, {d})",
             f"declare void @llvm.masked.store.v{n}f64.p0({d}, ptr, i32, {m})",
@@ -189,7 +194,9 @@ class _Text:
             f"declare float @llvm.vector.reduce.fmax.v{n}f32({v})",
             'attributes #0 = { nounwind "no-frame-pointer-elim"="false" }',
         ]
-        return "\n".join([entry(3, 4), *head, *self.lines, "finished:", "  ret void", "}", *declared, ""])
+        return "\n".join(
+            [entry(3, scalars), *head, *self.lines, "finished:", "  ret void", "}", *declared, ""]
+        )
 
     def limits(self) -> None:
         for k, name in enumerate(("first", "last", "low", "high")):
@@ -323,6 +330,54 @@ def _planes(lanes: int, rising: bool) -> str:
     t.flush("double", wide, ("%c.wide", "%d.wide"), count, "%u", None)
     t.do("br label %b.again")
     return t.module()
+
+
+def _squares(lanes: int) -> str:
+    """a and b are rows; the sums are of float64 from the start, as gradients are often tiny."""
+    t = _Text(lanes, False)
+    wide = t.doubles
+    t.units_from("start")
+    t.put(f"mul i64 %u, {CHUNK}", "from")
+    far = t.put(f"add i64 %from, {CHUNK}")
+    t.put(f"select i1 {t.put(f'icmp sgt i64 {far}, %size')}, i64 %size, i64 {far}", "to")
+    t.do("br label %head")
+
+    def step(mask: str | None) -> list[str]:
+        made = []
+        for k in (0, 1):
+            value = t.put(f"fpext {t.floats} {t.load(f'%op.{k}', '%j', mask, 'zeroinitializer')} to {wide}")
+            three = ", ".join(f"{wide} {x}" for x in (value, value, f"%sum.{k}"))
+            made.append(t.put(f"call {wide} @llvm.fma.v{lanes}f64({three})"))
+        return made
+
+    t.label("head")
+    t.do("%j = phi i64 [ %from, %one ], [ %j.next, %whole ]")
+    place = len(t.lines)
+    t.put("sub i64 %to, %j", "left")
+    t.do(f"br i1 {t.put(f'icmp sge i64 %left, {lanes}')}, label %whole, label %part")
+    t.label("whole")
+    new = step(None)
+    t.do(f"%j.next = add i64 %j, {lanes}")
+    t.do("br label %head")
+    t.lines[place:place] = [
+        f"  %sum.{k} = phi {wide} [ zeroinitializer, %one ], [ {new[k]}, %whole ]" for k in (0, 1)
+    ]
+    t.label("part")
+    for k, total in enumerate(step(t.below("%left"))):
+        one = t.put(f"call reassoc double @llvm.vector.reduce.fadd.v{lanes}f64(double 0.0, {wide} {total})")
+        at = t.put(f"getelementptr double, ptr %op.2, i64 {t.put(f'add i64 %slot, {k * SLOTS}')}")
+        old = t.put(f"load double, ptr {at}")
+        t.do(f"store double {t.put(f'fadd double {old}, {one}')}, ptr {at}")
+    t.do("br label %next")
+    return t.module(("size",), 0)
+
+
+@cache
+def squares() -> native.NativeCall:
+    """(size, groups, threads, a, b, result): adds the sums of squares of a and b, rows of so many float32, to the
+    two rows of the result, which is of (2, SLOTS) float64; groups: at most SLOTS, each has its own column."""
+    lanes = 16 if "avx512f" in native.features() else 8
+    return native.load(f"squares {lanes} 1", lambda: _squares(lanes)).call
 
 
 @cache

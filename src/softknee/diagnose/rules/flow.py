@@ -233,7 +233,7 @@ def _constant(rule: Rule, context: Context) -> Iterator[Finding]:
     output = next((o for o in context.outputs if o.dim() > 0 and o.shape[0] > 1), None)
     if output is None or context.samples < 4 or not bool(torch.isfinite(output).all()):
         return
-    flat = output.double().flatten(1)
+    flat = output.double().reshape(len(output), -1)
     if flat.shape[1] > 4096:
         flat = flat[:, :: flat.shape[1] // 4096]
     varying = float(flat.var(0, unbiased=False).mean())
