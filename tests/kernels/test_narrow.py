@@ -12,10 +12,13 @@ import softknee.lang as f
 from softknee.kernels import native, plan
 from softknee.kernels.arrays import from_bfloat16, run, run_program
 from softknee.kernels.llvm import Operand, to_llvm
+from softknee.kernels.lower import lower
 from softknee.kernels.plan import Plan, compile_plan, kernel_of
-from softknee.kernels.program import Program
+from softknee.kernels.primitives import Single
+from softknee.kernels.program import Program, Value
 from softknee.kernels.table import _to_odd, is_choice, table_of
 from softknee.lang.nodes import Node, symbol
+from softknee.lang.stabilise import stabilise
 from softknee.testing.metric import format_of
 
 X = symbol("x")
@@ -29,8 +32,7 @@ def _operations(expression: Node, storage: Any = "bfloat16") -> set[str]:
 def test_float32_takes_the_place_of_a_table_where_it_gives_the_same() -> None:
     assert not _operations(f.tanh(X))
     assert not _operations(X / (1 + abs(X)))
-    assert _operations(X * f.sigmoid(X)) == {"lookup"}  # takes longer than a table
-    assert _operations(f.atan(X)) == {"lookup"}  # no such primitive in float32
+    assert _operations(f.atan(9 * X)) == {"lookup"}  # no such primitive in float32, and too steep for pieces
 
 
 @pytest.mark.parametrize("storage", ["bfloat16", "float16"])
@@ -49,9 +51,32 @@ def test_the_table_mends_what_float32_cannot_tell(storage: Any) -> None:
         assert np.all((a == b) | np.isnan(wide) | ((a | b) & 0x7FFF == 0))
 
 
+@pytest.mark.skipif("avx512f" not in native.features(), reason="needs registers to pick from")
+@pytest.mark.parametrize("expression", [f.sigmoid(X), f.softplus(X), X * f.tanh(f.softplus(X))], ids=repr)
+def test_pieces_where_they_give_the_same(expression: Node) -> None:
+    """Beyond them, and where they would not, the table"""
+    expression = stabilise(expression)
+    assert _operations(expression) == {"mend"}
+    entries = table_of(expression, "x", "bfloat16", partial(plan._values, expression, "x"))
+    made = Plan(((expression, Operand("bfloat16")),), (("x", Operand("bfloat16")),))
+    x = np.random.default_rng(0).permutation(np.arange(65536, dtype=np.uint16))
+    (found,) = run(compile_plan(made).call, kernel_of(made), [np.concatenate([x, np.sort(x)])])
+    program = Program()
+    table = np.frombuffer(entries, "<f4")[np.concatenate([x, np.sort(x)])]
+    (right,) = run_program(program, [program.input(0, "f32")], [table], "float32", "bfloat16")
+    nan = np.isnan(table)
+    zero = (found | right) & 0x7FFF == 0  # of either sign
+    assert np.all((found == right) | nan | zero)
+    assert np.isnan(from_bfloat16(found[nan])).all()
+
+
 def test_how_far_float32_strays() -> None:
     entries = table_of(f.tanh(X), "x", "bfloat16", partial(plan._values, f.tanh(X), "x"))
-    strays = partial(plan._strays_in_float32, f.tanh(X), "x", "bfloat16")
+
+    def tanh(program: Program) -> Value:
+        return lower([f.tanh(X)], program, Single(program), {"x": program.input(0, "f32")})[0]
+
+    strays = partial(plan._strays_in_float32, tanh, "bfloat16")
     assert strays(entries) == (0, 0)
     spoiled = np.frombuffer(entries, "<f4").copy()
     spoiled[[0x0107, 0x8103]] *= 1 + 2.0**-7

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-__all__ = ["Pieces", "fitted", "shortcut"]
+__all__ = ["REACHES", "Pieces", "evaluate", "fitted", "shortcut"]
 
 #: |x| below which there are pieces, the best first. Of N(0, 1), 64 at once hold one beyond 4 in 250 cases
 REACHES = (8.0, 6.0, 5.0, 4.0, 3.5, 3.0)

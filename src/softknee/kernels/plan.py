@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from softknee.kernels.error import single_error
 from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, to_llvm
 from softknee.kernels.lower import lower
 from softknee.kernels.measure import measured_error
-from softknee.kernels.pieces import shortcut
+from softknee.kernels.pieces import REACHES, Pieces, evaluate, fitted, shortcut
 from softknee.kernels.primitives import Double, Pair, Single
 from softknee.kernels.program import Program, Value
 from softknee.kernels.table import is_choice, split, table_of
@@ -141,19 +142,21 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
     for name, (source_name, part) in parts.items():
         place, storage = storages[source_name]
         entries = table_of(part, source_name, storage, partial(_values, part, source_name))
-        strays = None
+        found = None
         uses = [
             (r, o.storage) for r, (_, o) in zip(roots, plan.outputs, strict=True) if name in symbols_in(r)
         ]
         if arithmetic is Single and {s for _, s in uses} == {storage}:
             scaled = any(root.op != "symbol" for root, _ in uses)
-            strays = _strays_in_float32(part, source_name, storage, entries, scaled)
-        if strays is None:
+            for way in _ways(part, source_name, place, bool(plan.factors)):
+                strays = _strays_in_float32(way, storage, entries, scaled)
+                if strays is not None:
+                    found = way(program)
+                    if strays[1]:
+                        found = program.mend(found, program.input(place, "i32"), payload=(*strays, entries))
+                    break
+        if found is None:
             found = program.lookup(program.input(place, "i32"), payload=entries)
-        else:
-            found = _in_float32(part, source_name, program, place)
-            if strays[1]:
-                found = program.mend(found, program.input(place, "i32"), payload=(*strays, entries))
         values[name] = found if arithmetic is Single else program.widen(found)
     results = lower(roots, program, arithmetic(program), values)
     short = None
@@ -201,34 +204,57 @@ def _scaled_choice(root: Node, factors: frozenset[str]) -> bool:
     return any(a.payload in factors and is_choice(b, nearest=True) for a, b in (root.args, root.args[::-1]))
 
 
-#: instructions that take as long as a look-up in a table
-_LOOKUP = 45
+#: instructions that take as long as a look-up in a table, as finding out whether a number is beyond pieces
+_LOOKUP, _BEYOND = 45, 6
 #: the probability, for N(0, 1), of numbers that may send a whole vector to the table
 _SELDOM = 2.0**-11
 
 
-def _in_float32(part: Node, name: str, program: Program, place: int) -> Value:
-    return lower([part], program, Single(program), {name: program.input(place, "f32")})[0]
+Way = Callable[[Program], Value]
+
+
+def _ways(part: Node, name: str, place: int, derivative: bool) -> list[Way]:
+    """How float32 arithmetic may compute a function of one input, the shortest first: as it is defined, or in
+    pieces; what takes longer than a table is left out"""
+
+    def plainly(program: Program) -> Value:
+        return lower([part], program, Single(program), {name: program.input(place, "f32")})[0]
+
+    ways = [(_length(plainly), plainly)]
+    if "avx512f" in native.features():
+        found = [fitted(part, name, reach, derivative) for reach in REACHES]
+        pieces = [partial(_piecewise, p, place) for p in found if p is not None]
+        ways += [(_length(way) + _BEYOND, way) for way in pieces]
+    return [way for length, way in sorted(ways, key=lambda pair: pair[0]) if length <= _LOOKUP]
+
+
+def _length(way: Way) -> float:
+    program = Program()
+    try:
+        way(program)
+    except (AttributeError, KeyError):  # a primitive that this arithmetic does not have
+        return math.inf
+    return len(program)
+
+
+def _piecewise(pieces: Pieces, place: int, program: Program) -> Value:
+    arithmetic = Single(program)
+    return arithmetic.to_value(evaluate(pieces, program.input(place, "f32"), arithmetic))
 
 
 def _strays_in_float32(
-    part: Node, name: str, storage: Any, entries: bytes, scaled: bool = False
+    way: Way, storage: Any, entries: bytes, scaled: bool = False
 ) -> tuple[int, int] | None:
     """Where float32 arithmetic, rounded to 16 bits, does not give what a table does (but for the sign of
-    zeros): the first such number's bits without the sign, and how many from it to the last. None where the
-    table is the better: the arithmetic takes longer, or networks meet such numbers often.
+    zeros): the first such number's bits without the sign, and how many from it to the last. None where
+    networks meet such numbers often.
 
     scaled: the results are multiplied before they are rounded, so they must also be the table's to 21 bits.
     """
     import numpy as np
 
     computed, copied = Program(), Program()
-    try:
-        value = _in_float32(part, name, computed, 0)
-    except (AttributeError, KeyError):  # a primitive that this arithmetic does not have
-        return None
-    if len(computed) > _LOOKUP:
-        return None
+    value = way(computed)
     given, table = np.arange(65536, dtype=np.uint16), np.frombuffer(entries, "<f4")
     (a,) = run_program(computed, [value], [given], storage)
     (b,) = run_program(copied, [copied.input(0, "f32")], [table], "float32", storage)
