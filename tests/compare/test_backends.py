@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import signal
 import sqlite3
 from collections.abc import Callable, Collection
 from concurrent.futures import BrokenExecutor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,15 @@ import pytest
 
 import softknee
 from softknee.compare import backends
+from softknee.compare.activations import activation
 from softknee.compare.backends import Threads
+from softknee.compare.data import load
+from softknee.compare.engine import Training, train
 from softknee.compare.errors import CompareError
-from softknee.compare.experiment import compare
+from softknee.compare.experiment import Experiment, compare
+from softknee.compare.protocol import Protocol, Run
 from softknee.compare.schedule import Progress, Schedule, _Flight
+from softknee.compare.specification import parse
 from softknee.compare.store import FILE, Store
 
 # A network of one's own, which writes down every run that begins. `mortal`: the ninth kills its process, and in a
@@ -98,6 +105,35 @@ def test_a_machine_of_a_cluster_dies_and_nothing_finished_is_lost_or_run_again(t
         check(tmp_path, "machine", backend="ray", address=cluster.address)
     finally:
         cluster.shutdown()
+
+
+@pytest.mark.parametrize("backend", ["threads", pytest.param("joblib", marks=pytest.mark.exhaustive)])
+def test_what_is_halted_is_kept_as_far_as_it_came(tmp_path: Path, backend: str) -> None:
+    """It would train for hours, and is over with the first word of it."""
+    call = inspect.signature(compare).bind("iris", epochs=10**7, depth=1, backend=backend, out=tmp_path)
+    call.apply_defaults()
+    settings = {k: v for k, v in call.arguments.items() if k not in ("activations", "seeds", "progress")}
+    done: list[float] = []
+    experiment, seeds = Experiment(**settings), (0, 1)
+    with experiment.open(lambda event: done.append(event.done)) as schedule:
+        batches = experiment.batches([activation(parse("relu")[0])], seeds, 1)
+        schedule.run(batches, over=lambda: any(done))
+        assert (schedule.trained, schedule.outcomes[experiment.cells[0]]) == (0, {})
+        assert schedule.store.state(batches[0].runs) is not None
+        done.clear()
+        schedule.run(batches, over=lambda: any(done))  # and again, from there
+
+
+def test_a_process_stops_between_two_steps_and_says_how_far_it_came(tmp_path: Path) -> None:
+    (tmp_path / backends._STOP).touch()
+    runs = [Run("relu", 0.01, 0)]
+    training = Training(runs, activation(parse("relu")[0]), load("iris"), Protocol(epochs=3))
+    with pytest.raises(backends._Stopped):
+        train(training, backends._Telling(backends._Spool(str(tmp_path), 0)))
+    *_, last = sorted(tmp_path.glob("0-*"))
+    share, _, state = last.read_bytes().partition(b"\n")
+    assert 0 < float(share) < 0.5
+    assert train(replace(training, state=state)).keys() == set(runs)
 
 
 # Three batches that take longer than it takes until their first state is sent.

@@ -100,6 +100,28 @@ def test_text_is_read_from_the_left_only() -> None:
         assert not torch.equal(one[:, :, 9], other[:, :, 9])
 
 
+def test_gated_units_are_compared_in_gated_blocks() -> None:
+    """swiglu is silu's, glu sigmoid's; gtu has no activation of one input that makes it."""
+    protocol = dataclasses.replace(DOUBLE, network="gated_transformer", depth=1)
+
+    def trained(name: str) -> dict:
+        run = Run(name, 1e-2, 0)
+        return dataclasses.asdict(train(Training([run], named(name), TOKENS, protocol))[run])
+
+    for gate, plain in (
+        ("swiglu", "silu"),
+        ("glu", "sigmoid"),
+        ("clamped_swiglu(limit=inf, offset=0)", "quick_gelu"),
+    ):
+        one, other = trained(gate), trained(plain)
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-9)
+        assert one["saturated"] == pytest.approx(other["saturated"])
+    assert named("geglu").gain == pytest.approx(named("gelu").gain, rel=1e-6)
+    assert trained("gtu")["train_loss"] != trained("glu")["train_loss"]
+    with pytest.raises(CompareError, match=r"swiglu is a gated unit.* mlp gives its activations one"):
+        compare("iris", "relu,swiglu", depth=1)
+
+
 def test_layers_with_the_activation() -> None:
     assert chosen("all", 4) == {1, 2, 3, 4}
     assert (chosen("first", 4), chosen("last", 4), chosen("even", 4)) == ({1}, {4}, {2, 4})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +29,10 @@ def compare(
     ] = "digits",
     activations: Annotated[
         str | None,
-        typer.Option(help="Which, with commas between them.", show_default="a dozen well-known ones"),
+        typer.Option(
+            help="Which, with commas between them; swiglu, geglu and other gated units with --network gated_transformer.",
+            show_default="a dozen well-known ones",
+        ),
     ] = None,
     seeds: Annotated[str, typer.Option(help="How many, or which: 0,1,2.")] = "10",
     lr: Annotated[
@@ -37,7 +41,8 @@ def compare(
     network: Annotated[
         str | None,
         typer.Option(
-            help="mlp, autoencoder, cnn, resnet, transformer, gated_transformer, gru, lstm, rnn, or module:function.",
+            help="mlp, autoencoder, cnn, resnet, transformer (plain blocks), gated_transformer (f(gate) * up), gru, lstm, "
+            "rnn, or module:function.",
             show_default="what fits the data",
         ),
     ] = None,
@@ -96,8 +101,12 @@ def compare(
         int | None, typer.Option(help="Batches trained side by side.", show_default="threads")
     ] = None,
     backend: Annotated[
-        str, typer.Option(help="threads, joblib (processes of this machine) or ray (a cluster).")
-    ] = "threads",
+        str | None,
+        typer.Option(
+            help="threads, joblib (processes of this machine) or ray (a cluster).",
+            show_default="threads; joblib for a network of your own",
+        ),
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(help="Of a Ray cluster: auto, or host:port.", show_default="one is started here"),
@@ -105,14 +114,17 @@ def compare(
     recommend: Annotated[
         bool, typer.Option("--recommend", help="Narrow the catalogue down to one, within --minutes.")
     ] = False,
-    minutes: Annotated[float, typer.Option(help="The budget of --recommend.")] = 10.0,
+    minutes: Annotated[
+        float, typer.Option(help="The budget of --recommend: then it answers from what is finished.")
+    ] = 10.0,
 ) -> None:
     """Train networks that differ in the activation alone, and say which differences are real."""
     with plain_errors():
+        began = time.monotonic()
         from softknee.show import comparison
 
         chosen: dict[str, Any] = {} if activations is None else {"activations": activations}
-        run = partial(comparison.recommend, minutes=minutes) if recommend else comparison.compare
+        run = partial(comparison.recommend, minutes=minutes, began=began) if recommend else comparison.compare
         result = run(
             data, **chosen, network=network, seeds=_seeds(seeds), depth=depth, width=width, epochs=epochs, lr=lr,
             batch_size=batch_size, optimiser=optimiser, init=init, noise=noise, scale=scale, bias=bias,
@@ -123,7 +135,7 @@ def compare(
         console().print(comparison.render(result))
         if recommend:
             result = result.evidence
-        if out is not None:
+        if out is not None and result is not None:
             try:
                 typer.echo(result.save(out))
             except OSError as error:

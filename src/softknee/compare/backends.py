@@ -7,12 +7,13 @@ gives futures; the store and everything else stay with the caller, in one thread
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -27,13 +28,14 @@ from softknee.compare.tasks import Task
 
 Outcomes = dict[Run, Outcome]
 Name = Literal["threads", "joblib", "ray"]
-#: gets the share of a training that is done, many times, and now and then its state
-Listener = Callable[[float, bytes | None], None]
+#: gets the share of a training that is done, many times, and now and then its state; true: the training is to stop
+Listener = Callable[[float, bytes | None], bool | None]
 
 NAMES = get_args(Name)
 
 _SAY, _KEEP = 0.1, 5.0  # seconds between two shares; between two states, at least
 _COST = 0.05  # of the time goes into making states, at most
+_GRACE = 2.0  # seconds that a process has for its current step when it is to stop
 
 
 class Backend(Protocol):
@@ -48,6 +50,9 @@ class Backend(Protocol):
 
     def lost(self, error: BaseException) -> bool:
         """Whether the worker died, rather than the training failed."""
+
+    def halt(self) -> None:
+        """Ends what is being trained, and tells the listeners how far it came; more may be started after it."""
 
     def close(self) -> None:
         """Ends what is still being trained, after its current step or at once."""
@@ -70,14 +75,18 @@ class _Telling:
         self._say, self._keep = 0.0, time.monotonic() + _KEEP  # when, at the earliest
 
     def __call__(self, share: float, state: Callable[[], bytes] | None) -> None:
-        now = time.monotonic()
+        now, stop = time.monotonic(), None
         if state is not None and now >= self._keep:
-            self._listener(share, state())
+            stop = self._listener(share, state())
             after = time.monotonic()
             self._keep = after + max(_KEEP, (after - now) / _COST)
         elif now >= self._say:
-            self._listener(share, None)
+            stop = self._listener(share, None)
             self._say = now + _SAY
+        if stop:
+            if state is not None:
+                self._listener(share, state())
+            raise _Stopped
 
 
 class _Stopped(Exception):  # noqa: N818
@@ -96,6 +105,7 @@ class Threads:
         )  # the profiler complains if it is started for the first time in another thread
         # the number of threads is a thread's own, but its default for new ones is not: it is put back in `close`
         self._pool = ThreadPoolExecutor(jobs, "compare", torch.set_num_threads, (1,))
+        self._futures: set[Future[Outcomes]] = set()
 
     def start(self, training: Training, listener: Listener) -> Future[Outcomes]:
         telling = _Telling(listener)
@@ -107,13 +117,20 @@ class Threads:
                 raise _Stopped
             telling(share, state)
 
-        return self._pool.submit(train, training, watch)
+        future = self._pool.submit(train, training, watch)
+        self._futures = {future, *(f for f in self._futures if not f.done())}
+        return future
 
     def poll(self) -> None:
         pass
 
     def lost(self, error: BaseException) -> bool:
         return False
+
+    def halt(self) -> None:
+        self._stop.set()
+        wait(self._futures)
+        self._stop.clear()
 
     def close(self) -> None:
         self._stop.set()
@@ -132,14 +149,27 @@ class Processes:
         self.slots, self._executor = jobs, get_reusable_executor
         self._folder = tempfile.TemporaryDirectory(prefix="softknee-")
         self._listeners: list[Listener] = []
+        self._futures: set[Future[Outcomes]] = set()
+
+    @staticmethod
+    def take(networks: Iterable[Any]) -> bool:
+        """Whether such networks can be sent to a process, and processes are to be had."""
+        try:
+            from joblib.externals import cloudpickle
+
+            cloudpickle.dumps(list(networks))
+        except (ImportError, AttributeError, TypeError, ValueError, RuntimeError, pickle.PicklingError):
+            return False
+        return True
 
     def start(self, training: Training, listener: Listener) -> Future[Outcomes]:
         self._listeners.append(listener)
         spool = _Spool(self._folder.name, len(self._listeners) - 1)
         own = user.known(training.protocol.network)
-        return self._executor(max_workers=self.slots, timeout=60).submit(
-            _train, training, training.task, own, spool
-        )
+        executor = self._executor(max_workers=self.slots, timeout=60)
+        future: Future[Outcomes] = executor.submit(_train, training, training.task, own, spool)
+        self._futures = {future, *(f for f in self._futures if not f.done())}
+        return future
 
     def poll(self) -> None:
         for file in sorted(Path(self._folder.name).glob("[0-9]*")):
@@ -152,27 +182,44 @@ class Processes:
 
         return isinstance(error, BrokenExecutor)
 
+    def halt(self) -> None:
+        stop = Path(self._folder.name, _STOP)
+        stop.touch()
+        if wait(self._futures, timeout=_GRACE).not_done:
+            self._kill()
+            wait(self._futures, timeout=_GRACE)
+        self.poll()
+        stop.unlink()
+
     def close(self) -> None:
         if Path(self._folder.name).exists():  # not closed before
-            self._executor(max_workers=self.slots, timeout=60).shutdown(wait=True, kill_workers=True)
+            self._kill()
             self.poll()
             self._folder.cleanup()
+
+    def _kill(self) -> None:
+        self._executor(max_workers=self.slots, timeout=60).shutdown(wait=True, kill_workers=True)
+
+
+_STOP = "stop"  # the file that ends all trainings
 
 
 @dataclass
 class _Spool:
-    """Listens to the training of this number, and says it with files in a folder: a share and perhaps a state."""
+    """Listens to the training of this number, and says it with files in a folder: a share and perhaps a state. Others
+    stop it with a file in the same folder."""
 
     folder: str
     number: int
     said: int = 0
 
-    def __call__(self, share: float, state: bytes | None) -> None:
+    def __call__(self, share: float, state: bytes | None) -> bool:
         self.said += 1
         name = f"{self.number}-{self.said:09d}"
         hidden = Path(self.folder, f".{name}")
         hidden.write_bytes(f"{share!r}\n".encode() + (state or b""))
         hidden.rename(Path(self.folder, name))  # seen when it is whole
+        return Path(self.folder, _STOP).exists()
 
 
 class Ray:
@@ -225,12 +272,18 @@ class Ray:
         gone = self._ray.exceptions
         return isinstance(error, (gone.WorkerCrashedError, gone.NodeDiedError, gone.ObjectLostError))
 
-    def close(self) -> None:
-        if not self._ray.is_initialized():
-            return
+    def halt(self) -> None:
         self.poll()
         for ref in self._refs:
             self._ray.cancel(ref, force=True)  # one that is finished stays so
+        if self._refs:
+            self._ray.wait(self._refs, num_returns=len(self._refs), timeout=_GRACE)
+        self._refs.clear()
+
+    def close(self) -> None:
+        if not self._ray.is_initialized():
+            return
+        self.halt()
         self._ray.kill(self._box)
         if self._mine:
             self._ray.shutdown()

@@ -126,6 +126,9 @@ class Batched:
         make = torch.optim.Adam if protocol.optimiser == "adam" else torch.optim.SGD
         more = {} if protocol.optimiser == "adam" else {"momentum": 0.9}
         self.optimiser = make(self._groups(), fused=True, **more)  # type: ignore[arg-type]
+        self.pulse: Callable[[], None] = lambda: (
+            None
+        )  # called between the chunks of a long evaluation; may raise
 
     def _each_seed(self, compute: Callable[[int], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         found = [compute(seed) for seed in self.builder.seeds]
@@ -213,7 +216,9 @@ class Batched:
         """Mean loss and score of each run on its samples."""
         self.builder.begin("evaluation", training=False)
         loss, above, below = [], [], []
-        for chunk in self._chunks(samples):
+        for place, chunk in enumerate(self._chunks(samples)):
+            if place:
+                self.pulse()
             out, wanted = self.forward(chunk), self.wanted(chunk)
             loss.append(losses(self.kind, out, wanted))
             for parts, part in zip((above, below), hits(self.kind, out, wanted), strict=True):
@@ -228,7 +233,9 @@ class Batched:
         alive: list[list[Tensor]] = [[] for _ in sites]
         saturated: list[list[Tensor]] = [[] for _ in sites]
         chunks = self._chunks(self.train[:, :_PROBED])
-        for chunk in chunks:
+        for place, chunk in enumerate(chunks):
+            if place:
+                self.pulse()
             self.builder.begin("evaluation", training=False, watching=True)
             self.forward(chunk)
             for number, site in enumerate(sites):
@@ -406,6 +413,7 @@ def _train(training: Training, watch: Watch) -> dict[Run, Outcome]:
             course.restore(training.state)
         except (EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
             return _train(replace(training, state=None), watch)  # damaged, or of other code: from the start
+    model.pulse = lambda: watch(course.epoch / training.protocol.epochs, None)
     while not course.over:
         course.run_epoch(watch)
     for old, new in zip(course.kept, model.state(), strict=bool(course.kept)):

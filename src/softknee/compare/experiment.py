@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import functools
 import importlib.metadata
 import itertools
 import math
 import platform
+import random
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from softknee.compare import backends
+from softknee.compare import backends, user
 from softknee.compare.activations import DEFAULT, Activation, activation
 from softknee.compare.conditions import Condition, conditions, many
 from softknee.compare.data import load
+from softknee.compare.engine import Outcome
 from softknee.compare.errors import CompareError
 from softknee.compare.files import task_of
 from softknee.compare.judge import answer, judge, ranks
-from softknee.compare.networks import NETWORKS, work
+from softknee.compare.networks import NETWORKS, check_gate, work
 from softknee.compare.protocol import Init, Optimiser, Protocol, Run, key, partition
 from softknee.compare.records import Comparison, DataSummary
 from softknee.compare.schedule import Batch, Listener, Schedule
@@ -72,7 +75,7 @@ def compare(
     search: Search = "grid",
     trials: int | None = None,
     jobs: int | None = None,
-    backend: backends.Name = "threads",
+    backend: backends.Name | None = None,
     address: str | None = None,
     progress: Listener = lambda event: None,
 ) -> Comparison:
@@ -116,108 +119,177 @@ def compare(
         trials: how many rates "optuna" tries for each activation and condition; default: 6.
         jobs: how many batches are trained side by side, each on one core; default: `torch.get_num_threads()`.
         backend: "threads" of this process; "joblib": processes, which start in seconds and use many cores better;
-            "ray": a cluster.
+            "ray": a cluster. Default: threads, but processes for a network of one's own, where joblib is installed.
         address: of a Ray cluster: "auto" for one that runs here, or "host:port"; None: one is started here.
         progress: gets `Progress` events.
 
     Raises:
         CompareError: what was asked for cannot be done; the message says what and how to mend it.
     """
-    start = time.perf_counter()
-    given = {
-        "network": network, "depth": depth, "width": width, "epochs": epochs, "batch_size": batch_size,
-        "optimiser": optimiser, "init": init, "noise": noise, "scale": scale, "bias": bias, "samples": samples,
-        "weight_penalty": weight_penalty, "activation_penalty": activation_penalty, "batch_norm": batch_norm,
-        "dropout": dropout, "layers": layers, "patience": patience,
-    }  # fmt: skip
-    tasks, names = _tasks(data, kind)
-    if callable(network):  # a module is callable, too
-        given["network"] = [network]
-    wanted = specifications(activations)
-    seeds = _whole("seeds", range(seeds) if isinstance(seeds, int) else seeds, 0)
-    rates = _rates(lr)
-    jobs = _whole("jobs", [torch.get_num_threads() if jobs is None else jobs], 1)[0]
-    contestants = [activation(one) for one in wanted]
+    experiment = Experiment(
+        data, network=network, depth=depth, width=width, epochs=epochs, lr=lr, batch_size=batch_size, optimiser=optimiser,
+        init=init, noise=noise, scale=scale, bias=bias, samples=samples, weight_penalty=weight_penalty,
+        activation_penalty=activation_penalty, batch_norm=batch_norm, dropout=dropout, layers=layers, patience=patience,
+        kind=kind, out=out, store=store, search=search, trials=trials, jobs=jobs, backend=backend, address=address,
+    )  # fmt: skip
+    seeds = whole("seeds", range(seeds) if isinstance(seeds, int) else seeds, 0)
+    contestants = [activation(one) for one in specifications(activations)]
     for label, times in collections.Counter(c.label for c in contestants).items():
         if times > 1:
             raise CompareError(
                 f"{label} is named {times} times, perhaps by an alias; name each activation once"
             )
-    cells = conditions(tasks, given)
-    for cell in cells:
-        _fits(cell, seeds[0])
-    each = checked(search, rates, trials)
-    own = any(cell.protocol.network not in NETWORKS for cell in cells)
-    if own and backend == "threads":
-        jobs = 1  # theirs may draw from torch's generator
-    if store is not None and not is_url(store):
-        raise CompareError(
-            f"store={masked(store)!r}: a URL such as postgresql://user@host/database is needed"
-        )
     labels = [c.label for c in contestants]
-    with Store(store or out) as kept, contextlib.closing(backends.backend(backend, jobs, address)) as workers:
-        cut = functools.partial(_batches, cells, contestants, seeds=seeds, jobs=workers.slots)
-        usual = cut(
-            rates=dict.fromkeys(itertools.product(cells, labels), tuple(range(each)))
-        )  # in number alone
-        runs = sum(len(batch.runs) for batch in usual)
-        schedule = Schedule(kept, progress, workers, sum(batch.work for batch in usual), runs)
-        for number, some in enumerate(rounds(search, rates, each, cells, labels, schedule.outcomes)):
-            batches = cut(rates=some)
+    with experiment.open(progress) as schedule:
+        usual = experiment.batches(contestants, seeds, schedule.backend.slots)  # in number alone
+        schedule.work, schedule.expected = (
+            sum(batch.work for batch in usual),
+            sum(len(batch.runs) for batch in usual),
+        )
+        for number, rates in enumerate(experiment.rounds(labels, schedule.outcomes)):
+            batches = experiment.batches(contestants, seeds, schedule.backend.slots, rates)
             if number == 0:
-                before = len(kept.find([name for batch in batches for name in batch.runs]))
+                before = len(schedule.store.find([name for batch in batches for name in batch.runs]))
                 there = f", {before:,} of them finished before" * (before > 0)
-                schedule.tell("", f"{runs:,} runs{there}")
+                schedule.tell("", f"{schedule.expected:,} runs{there}")
                 schedule.tell("", announcement(len(seeds), len(contestants)))
-                for warning in kept.warnings:
+                for warning in schedule.store.warnings:
                     schedule.tell("", warning)
-            schedule.run(batches)
-        notes = tuple(kept.warnings)
-        if kept.unsaved:
-            notes += (f"{kept.unsaved} finished runs could not be kept in {masked(str(store or out))}",)
-    levels = judge({cell: schedule.outcomes[cell] for cell in cells}, labels, seeds)
-    settings: dict[str, Any] = {
-        "data": names,
-        "activations": ",".join(c.label for c in contestants),
-        "seeds": len(seeds) if seeds == tuple(range(len(seeds))) else seeds,
-        "lr": rates if len(rates) > 1 else rates[0],
-    }
-    usual = Protocol()
-    for name in given:
-        used = tuple(dict.fromkeys(getattr(cell.protocol, name) for cell in cells))
-        if name == "network":
-            used = tuple(one.partition("#")[0] for one in used)
-        if name in ("network", "depth", "width", "epochs") or used != (getattr(usual, name),):
-            settings[name] = used if len(used) > 1 else used[0]
-    if own:
-        settings = {name: value for name, value in settings.items() if name not in ("depth", "width")}
-    if kind is not None:
-        settings["kind"] = kind
-    if search != "grid":
-        settings |= {"search": search, "trials": each}
-    if out is not None:
-        settings["out"] = str(out)
-    if store is not None:
-        settings["store"] = masked(store)
-    return Comparison(
-        answer=answer(levels, len(seeds)),
-        levels=levels,
-        data=tuple(_summary(task, next(c for c in cells if c.task is task), seeds[0]) for task in tasks),
-        ranks=ranks(levels),
-        learning_rates=rates,
-        seeds=seeds,
-        smallest_p=smallest_p(len(seeds)),
-        seeds_needed=seeds_needed(),
-        command=_command(settings),
-        call=f"softknee.compare({', '.join(f'{name}={value!r}' for name, value in settings.items())})",
-        environment=environment(),
-        gains={c.label: c.gain for c in contestants},
-        trained=schedule.trained,
-        found=schedule.found,
-        seconds=time.perf_counter() - start,
-        folder=None if out is None else str(out),
-        notes=notes,
-    )
+            if schedule.store.place is not None:
+                random.shuffle(batches)  # processes that share a store seldom meet
+            schedule.run(sorted(batches, key=lambda batch: -batch.work))
+    return experiment.comparison(contestants, seeds, schedule)
+
+
+class Experiment:
+    """What a call asks for but the activations and the seeds, checked: the settings are those of `compare`."""
+
+    def __init__(
+        self, data: Any, *, lr: Any, kind: Kind | None, out: str | Path | None, store: str | None, search: str,
+        trials: int | None, jobs: int | None, backend: str | None, address: str | None, **given: Any,
+    ) -> None:  # fmt: skip
+        self._start = time.perf_counter()
+        self.tasks, self._names = _tasks(data, kind)
+        if callable(given["network"]):  # a module is callable, too
+            given["network"] = [given["network"]]
+        self._given, self._kind = given, kind
+        self.rates, self.search = _rates(lr), search
+        self.tries = checked(search, self.rates, trials)
+        self.cells = conditions(self.tasks, given)
+        self.own = any(cell.protocol.network not in NETWORKS for cell in self.cells)
+        if store is not None and not is_url(store):
+            raise CompareError(
+                f"store={masked(store)!r}: a URL such as postgresql://user@host/database is needed"
+            )
+        self._out, self._store = out, store
+        jobs = whole("jobs", [torch.get_num_threads() if jobs is None else jobs], 1)[0]
+        self._address, self._backend = address, backend or self._fitting(jobs)
+        self._jobs = (
+            1 if self.own and self._backend == "threads" else jobs
+        )  # theirs may draw from torch's generator
+
+    def _fitting(self, jobs: int) -> backends.Name:
+        """Networks of one's own need processes to be trained side by side, where they can be sent there."""
+        networks = [user.known(cell.protocol.network) for cell in self.cells]
+        return "joblib" if self.own and jobs > 1 and backends.Processes.take(networks) else "threads"
+
+    def with_epochs(self, epochs: int) -> Experiment:
+        """The same with another number of epochs."""
+        other = copy.copy(self)
+        other._given = self._given | {"epochs": epochs}
+        other.cells = conditions(self.tasks, other._given)
+        return other
+
+    @contextlib.contextmanager
+    def open(self, progress: Listener) -> Iterator[Schedule]:
+        """What trains it; at the end the store and the workers are closed."""
+        for cell in self.cells:
+            _fits(cell, 0)
+        with (
+            Store(self._store or self._out) as kept,
+            contextlib.closing(backends.backend(self._backend, self._jobs, self._address)) as workers,
+        ):
+            yield Schedule(kept, progress, workers)
+
+    def rounds(self, labels: Sequence[str], outcomes: Any) -> Iterator[Round]:
+        """Which learning rates to try next, until the search's budget is spent."""
+        return rounds(self.search, self.rates, self.tries, self.cells, labels, outcomes)
+
+    def batches(
+        self, contestants: Sequence[Activation], seeds: Sequence[int], jobs: int, rates: Round | None = None
+    ) -> list[Batch]:
+        """The runs of each condition and activation, as many together as memory and the number of jobs allow."""
+        for cell, contestant in itertools.product(self.cells, contestants):
+            check_gate(cell.protocol, contestant)
+        if rates is None:  # as many as will be tried
+            labels = [contestant.label for contestant in contestants]
+            rates = dict.fromkeys(itertools.product(self.cells, labels), tuple(range(self.tries)))
+        return _batches(self.cells, contestants, rates=rates, seeds=seeds, jobs=jobs)
+
+    def comparison(
+        self,
+        contestants: Sequence[Activation],
+        seeds: Sequence[int],
+        schedule: Schedule,
+        outcomes: Mapping[Condition, Mapping[Run, Outcome]] | None = None,
+    ) -> Comparison:
+        """The judgement on these outcomes, or on all that the schedule has."""
+        labels = [c.label for c in contestants]
+        found = schedule.outcomes if outcomes is None else outcomes
+        levels = judge({cell: found[cell] for cell in self.cells}, labels, seeds)
+        settings = self._settings(labels, seeds)
+        notes = tuple(schedule.store.warnings)
+        if schedule.store.unsaved:
+            notes += (
+                f"{schedule.store.unsaved} finished runs could not be kept in {masked(str(self._store or self._out))}",
+            )
+        cell_of = {cell.task: cell for cell in reversed(self.cells)}  # the first of each
+        return Comparison(
+            answer=answer(levels, len(seeds)),
+            levels=levels,
+            data=tuple(_summary(task, cell_of[task], seeds[0]) for task in self.tasks),
+            ranks=ranks(levels),
+            learning_rates=self.rates,
+            seeds=tuple(seeds),
+            smallest_p=smallest_p(len(seeds)),
+            seeds_needed=seeds_needed(),
+            command=_command(settings),
+            call=f"softknee.compare({', '.join(f'{name}={value!r}' for name, value in settings.items())})",
+            environment=environment(),
+            gains={c.label: c.gain for c in contestants},
+            trained=schedule.trained,
+            found=schedule.found,
+            seconds=time.perf_counter() - self._start,
+            folder=None if self._out is None else str(self._out),
+            notes=notes,
+        )
+
+    def _settings(self, labels: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+        """How to call `compare` for the same."""
+        settings: dict[str, Any] = {
+            "data": self._names,
+            "activations": ",".join(labels),
+            "seeds": len(seeds) if tuple(seeds) == tuple(range(len(seeds))) else tuple(seeds),
+            "lr": self.rates if len(self.rates) > 1 else self.rates[0],
+        }
+        usual = Protocol()
+        for name in self._given:
+            used = tuple(dict.fromkeys(getattr(cell.protocol, name) for cell in self.cells))
+            if name == "network":
+                used = tuple(one.partition("#")[0] for one in used)
+            if name in ("network", "depth", "width", "epochs") or used != (getattr(usual, name),):
+                settings[name] = used if len(used) > 1 else used[0]
+        if self.own:
+            settings = {name: value for name, value in settings.items() if name not in ("depth", "width")}
+        if self._kind is not None:
+            settings["kind"] = self._kind
+        if self.search != "grid":
+            settings |= {"search": self.search, "trials": self.tries}
+        if self._out is not None:
+            settings["out"] = str(self._out)
+        if self._store is not None:
+            settings["store"] = masked(self._store)
+        return settings
 
 
 def _tasks(data: Any, kind: Kind | None) -> tuple[list[Task], str]:
@@ -259,7 +331,6 @@ def _batches(
     seeds: Sequence[int],
     jobs: int,
 ) -> list[Batch]:
-    """The runs of each condition and activation, as many together as memory and the number of jobs allow."""
     found = []
     for cell in cells:
         size, cost = work(cell.task, cell.protocol, contestants[0])
@@ -366,7 +437,7 @@ def _command(settings: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def _whole(name: str, values: Iterable[Any], least: int) -> tuple[int, ...]:
+def whole(name: str, values: Iterable[Any], least: int) -> tuple[int, ...]:
     found = tuple(values)
     if not found or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in found):
         raise CompareError(f"{name}: whole numbers from {least} are needed, not {list(found) or 'none'}")

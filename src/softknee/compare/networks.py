@@ -180,13 +180,17 @@ class Site:
 
     def function(self, z: Tensor) -> Tensor:
         shape = (-1, *[1] * (z.dim() - 1))
-        return self.activation.function(z, **{name: v.view(shape) for name, v in self.learned.items()})
+        return self.activation.of_one(z, **{name: v.view(shape) for name, v in self.learned.items()})
 
-    def __call__(self, z: Tensor) -> Tensor:
+    def gated(self, z: Tensor, up: Tensor) -> Tensor:
+        """f(z) * up, or the gated unit itself."""
+        return self(z, up) if self.activation.gate else self(z) * up
+
+    def __call__(self, z: Tensor, up: Tensor | None = None) -> Tensor:
         builder, protocol = self.builder, self.builder.protocol
         if builder.watching:
             self.before.append(z)
-        y = self.function(z)
+        y = self.function(z) if up is None else self.activation.function(z, up)
         if protocol.activation_penalty and builder.training:
             square = y.square().flatten(1).mean(1)
             builder.activity = square if builder.activity is None else builder.activity + square
@@ -356,7 +360,7 @@ def _transformer(b: Builder, gated: bool) -> Layer:
         down = b.linear(hidden, width, f, factor=small)
         if value is None:
             return lambda x: x + down(f(up(norm(x))))
-        return lambda x: x + down(f(up(y := norm(x))) * value(y))
+        return lambda x: x + down(f.gated(up(y := norm(x)), value(y)))
 
     blocks = [layer for _ in range(depth) for layer in (attention(), feed_forward())]
     last, out = b.layer_norm(width), b.linear(width, outputs(b.task, b.protocol))
@@ -485,6 +489,16 @@ def check(task: Task, protocol: Protocol) -> None:
     if tokens and (protocol.noise or protocol.scale != 1):
         raise CompareError(f"noise and scale are for numbers; {task.name} is text")
     chosen(protocol.layers, 10**6)
+
+
+def check_gate(protocol: Protocol, activation: Activation) -> None:
+    """Refuses a gated unit where the network has one input for it."""
+    if activation.gate and protocol.network != "gated_transformer":
+        raise CompareError(
+            f"{activation.label} is a gated unit, a function of two inputs, and {protocol.network_name} gives its "
+            "activations one; compare gated units with network gated_transformer, where also any other activation f "
+            "makes a gated unit, f(gate) * up"
+        )
 
 
 def work(task: Task, protocol: Protocol, activation: Activation) -> tuple[int, int]:

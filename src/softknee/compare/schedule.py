@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import collections
 import queue
-import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -77,45 +76,48 @@ if TYPE_CHECKING:
 
 
 class Schedule:
-    """Takes batches, the longest first; `trained` and `found` count runs, of `expected` that all calls will need.
-
-    Batches of equal length are in an order of chance where the store is kept: processes that share one seldom meet.
-    """
+    """Takes batches; `trained` and `found` count runs, of `expected` that all calls will need, if that is known."""
 
     def __init__(
-        self, store: Store, listener: Listener, backend: Backend, work: float, expected: int
+        self, store: Store, listener: Listener, backend: Backend, work: float = 0.0, expected: int = 0
     ) -> None:
         self.store, self.listener, self.backend = store, listener, backend
         self.trained = self.found = 0
-        self.expected = expected
+        self.work, self.expected = work, expected
         self.outcomes: dict[Condition, dict[Run, Outcome]] = collections.defaultdict(dict)
-        self._done, self._total = 0.0, work
+        self._done = 0.0
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._flying: dict[Future[Outcomes], _Flight] = {}
 
     def tell(self, text: str, note: str = "") -> None:
-        self.listener(Progress(self._done, self._total, text, note))
+        self.listener(Progress(self._done, self.work, text, note))
 
-    def run(self, batches: Sequence[Batch]) -> None:
-        """Adds to `outcomes`, what is found and what is trained. Ctrl-C keeps what there is, and says where."""
-        shuffled = list(batches)
-        if self.store.place is not None:
-            random.shuffle(shuffled)
-        waiting = collections.deque(sorted(shuffled, key=lambda batch: -batch.work))
+    def run(self, batches: Iterable[Batch], over: Callable[[], bool] = lambda: False) -> None:
+        """Adds to `outcomes`, what is found and what is trained, in the order of the batches, until it is `over`: what
+        is being trained then ends after its current step, and is kept as far as it came. Ctrl-C keeps what there is,
+        and says where."""
+        waiting = iter(batches)
         elsewhere: list[Batch] = []  # another process is training them
         look = 0.0
         try:
-            while waiting or elsewhere or self._flying:
-                if elsewhere and not waiting and time.monotonic() >= look:
-                    waiting, elsewhere = collections.deque(elsewhere), []
+            while True:
+                while not over() and len(self._flying) < self.backend.slots:
+                    if (batch := next(waiting, None)) is None:
+                        break
+                    elsewhere += self._begin(batch)
+                if over():
+                    self._halt()
+                    return
+                if not (elsewhere or self._flying):
+                    return
+                if elsewhere and len(self._flying) < self.backend.slots and time.monotonic() >= look:
+                    waiting, elsewhere = iter(elsewhere), []
                     look = time.monotonic() + _LOOK
-                while waiting and len(self._flying) < self.backend.slots:
-                    elsewhere += self._begin(waiting.popleft())
+                    continue
                 if elsewhere and not self._flying:
                     count = sum(len(batch.runs) for batch in elsewhere)
                     self.tell(f"waiting for {count:,} runs that another process is training")
-                if elsewhere or self._flying:
-                    self._listen()
+                self._listen()
         except BaseException as error:
             self.listener = lambda _: None  # it may be what has raised it, and would again
             self.backend.close()
@@ -124,6 +126,19 @@ class Schedule:
             if isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt(self._kept()) from None
             raise
+
+    def _halt(self) -> None:
+        self.backend.halt()
+        while not self._events.empty():
+            self._hear(self._events.get(), stopping=True)
+        for future, flight in list(self._flying.items()):
+            flight.over = True
+            error = future.exception() if future.done() and not future.cancelled() else None
+            if isinstance(error, CompareError):
+                raise error
+            if future.done() and not future.cancelled() and error is None:
+                self._collect(future)
+        self._flying.clear()
 
     def _begin(self, batch: Batch) -> list[Batch]:
         """Takes the runs that are there, trains those that nobody is training, and returns the others."""
@@ -222,4 +237,5 @@ class Schedule:
             if place
             else "lost: they were in memory only"
         )
-        return f"stopped: {self.found + self.trained} of {self.expected} runs are {kept}"
+        of = f" of {self.expected}" * (self.expected > 0)
+        return f"stopped: {self.found + self.trained}{of} runs are {kept}"

@@ -99,7 +99,7 @@ def text(comparison: Comparison) -> str:
 def render(comparison: Comparison | Recommendation) -> RenderableType:
     """What the terminal shows: what was done, the rankings, and the answer last, where the eye is."""
     if isinstance(comparison, Recommendation):
-        return render(comparison.evidence)
+        return _answer(comparison.answer) if comparison.evidence is None else render(comparison.evidence)
     protocol = comparison.protocol
     rates = ", ".join(f"{rate:g}" for rate in comparison.learning_rates)
     did = " · ".join(
@@ -122,10 +122,11 @@ def render(comparison: Comparison | Recommendation) -> RenderableType:
     if more := "\n".join(_besides(comparison)):
         parts.append(Padding(Text(more, style="dim"), (0, 1, 1, 1)))
     parts += [Text(f" ! {note}", style="yellow") for note in comparison.notes]
-    parts.append(
-        Panel(Text(comparison.answer, style="bold"), title="Answer", title_align="left", padding=(0, 1))
-    )
-    return Group(*parts)
+    return Group(*parts, _answer(comparison.answer))
+
+
+def _answer(text: str) -> RenderableType:
+    return Panel(Text(text, style="bold"), title="Answer", title_align="left", padding=(0, 1))
 
 
 def _besides(comparison: Comparison) -> Iterator[str]:
