@@ -122,11 +122,9 @@ def _fit(
     for at in {*(middles - half).tolist(), *(n for n in literals if abs(n) < reach)}:
         k = math.floor(at / (2 * half)) + PICKED // 2
         if at or not order:
-            there, q = (
-                sum(row[k] * (at - middles[k] - shift[k]) ** n for n, row in enumerate(moved)),
-                f(at) / at**order,
-            )
-            if not abs(there - q) <= 2.0**-20 * max(abs(q), unit[k].min()):
+            d, right = at - middles[k] - shift[k], f(at) / at**order
+            away = abs(sum(row[k] * d**n for n, row in enumerate(moved)) - right)
+            if not away <= 2.0**-20 * max(abs(right), unit[k].min()):
                 return None
     middle, first, *higher = (  # by the interval's number modulo PICKED
         tuple(np.roll(row, PICKED // 2).astype("f4").tolist()) for row in (middles + shift, *moved)
