@@ -204,12 +204,43 @@ def test_a_recurrent_cell_is_one_activation_through_time() -> None:
     assert row.samples == 32 * 5
 
 
-def test_a_compiled_model_is_seen() -> None:
-    model = net()
-    compiled = torch.compile(model, backend="eager")
-    with watch(compiled, every=2) as w:
-        train(compiled, 4)
-    assert w.report().timeline.of("1").steps == (0, 2)
+class Functional(nn.Module):
+    """No module is an activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(torch.relu(self.b(nn.functional.relu(self.a(x)))))
+
+
+def in_place(model: nn.Module) -> nn.Module:
+    model.compile(backend="eager")
+    return model
+
+
+def in_part(model: nn.Module) -> nn.Module:
+    return nn.Sequential(torch.compile(model, backend="eager"), nn.Identity())
+
+
+@pytest.mark.parametrize(
+    "how", [lambda m: m, lambda m: torch.compile(m, backend="eager"), in_place, in_part]
+)
+def test_functional_and_compiled_models_are_seen(how: Callable[[nn.Module], nn.Module]) -> None:
+    inner = Functional()
+    nn.init.constant_(inner.b.bias[:5], -50.0)
+    model = how(inner)
+    with watch(model, every=2) as w:
+        train(model, 4)
+    report = w.report()
+    inside = "0._orig_mod." if how is in_part else ""
+    assert [(row.layer, row.samples) for row in report.layers] == [(inside + "a", 128), (inside + "b", 128)]
+    (found,) = [f for f in report.findings if f.rule_name == "dead-units" and f.layer == inside + "b"]
+    assert set(found.units) >= set(range(5))
+    assert report.timeline.of(inside + "b").steps == (0, 2)
+    report = softknee.check(model, (torch.randn(256, 8), torch.randint(2, (256,))), "cross_entropy")
+    assert [row.layer for row in report.layers] == [inside + "a", inside + "b"]
 
 
 def test_evaluation_passes_do_not_count() -> None:

@@ -17,7 +17,7 @@ from softknee.diagnose.probes import Site
 from softknee.diagnose.records import LayerRow, Report
 from softknee.diagnose.rules import RULES, Context, find
 from softknee.diagnose.rules.base import sharded
-from softknee.diagnose.trace import Recorder, kept_random_state, tensors_in
+from softknee.diagnose.trace import Recorder, compiled_in, kept_random_state, tensors_in
 
 __all__ = ["Measured", "check", "judged", "name_sites", "rows"]
 
@@ -99,17 +99,17 @@ def _measured(
     model: nn.Module, data: Any, loss: Callable[..., Any] | None, optimizer: Any, most: int
 ) -> Measured:
     unseen: list[str] = []
-    inner = getattr(model, "_orig_mod", None)
-    if isinstance(inner, nn.Module):
-        unseen.append("the model is compiled: the module inside was run instead, which computes the same")
-        model = inner
+    compiled = compiled_in(model)
+    if compiled:
+        unseen.append("the model is compiled: it was run uncompiled, which computes the same")
+        model = getattr(model, "_orig_mod", model)
     first = next((p for p in model.parameters()), None)
     device = first.device if first is not None else torch.device("cpu")
     if device.type == "meta":
         raise CheckError(
             "the model's parameters are on the meta device and have no values: materialise them first"
         )
-    with _unchanged(model), _alone(model):
+    with _unchanged(model), _alone(model), _uncompiled() if compiled else nullcontext():
         words = ""
         if data is None:
             torch.manual_seed(0)
@@ -156,6 +156,10 @@ def _unchanged(model: nn.Module) -> Any:
                         tensor.set_(before) if tensor.shape != before.shape else tensor.copy_(before)
             for module, training in modes:
                 module.training = training
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _alone(model: nn.Module) -> AbstractContextManager[Any]:

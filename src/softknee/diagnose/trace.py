@@ -22,7 +22,7 @@ from softknee.nn import gates, recognise
 from softknee.nn.functional import observed
 from softknee.nn.runtime import runtime
 
-__all__ = ["Recorder", "arguments_of", "tensors_in"]
+__all__ = ["Recorder", "arguments_of", "compiled_in", "tensors_in"]
 
 
 def arguments_of(
@@ -53,6 +53,11 @@ def tensors_in(value: Any, depth: int = 3) -> Iterator[Tensor]:
     elif depth and isinstance(value, (list, tuple)):
         for v in value:
             yield from tensors_in(v, depth - 1)
+
+
+def compiled_in(model: nn.Module) -> bool:
+    """Whether it or a part of it was compiled, by torch.compile or in place."""
+    return any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in model.modules())
 
 
 class Recorder(TorchFunctionMode):

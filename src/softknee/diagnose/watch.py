@@ -29,7 +29,7 @@ from softknee.diagnose.rules.base import sharded
 from softknee.diagnose.session import Measured, judged, name_sites
 from softknee.diagnose.theory import FLAT, STILL, expected
 from softknee.diagnose.timeline import History, Timeline
-from softknee.diagnose.trace import Recorder, tensors_in
+from softknee.diagnose.trace import Recorder, compiled_in, tensors_in
 from softknee.kernels import moments
 from softknee.kernels.moments import ROWS, SLOTS
 from softknee.lang.nodes import number, symbol, where
@@ -461,7 +461,7 @@ class Watch:
 
     Under DistributedDataParallel and FSDP call `report()` in every process: units count as alive where they
     were in any of them, and sums are added up; the timeline's series are of the process's own samples. Recomputation of checkpointed layers is not counted again.
-    Passes in evaluation mode are not observed. A model compiled by `torch.compile(model)` runs
+    Passes in evaluation mode are not observed. A model that is compiled, or has a part that is, runs
     uncompiled in the steps that are observed.
     """
 
@@ -474,7 +474,7 @@ class Watch:
         self.outer = model
         inner = getattr(model, "_orig_mod", model)
         self.model: nn.Module = inner
-        self.compiled = inner is not model
+        self.compiled = compiled_in(model)
         self.every, self.window, self.updates = every, window, updates
         self.step = 0
         self.unseen: list[str] = []
@@ -487,6 +487,7 @@ class Watch:
         self._updates: dict[int, dict[str, Tensor]] = {}
         self._weights: dict[str, tuple[nn.Parameter, Tensor]] | None = None
         self._handles: list[Any] = []
+        self._compiled_call: Callable[..., Any] | None = None
         self._direct: dict[nn.Module, tuple[_Watched, ...]] | None = None  # in the order of their calls
         self._attached: list[Any] = []
         self._calls: Counter[nn.Module] = Counter()  # in this pass
@@ -498,11 +499,6 @@ class Watch:
         self._forwards = 0  # in this step
         self._observed = 0
         self._parameters = {id(p) for p in inner.parameters()}
-        if getattr(inner, "_compiled_call_impl", None) is not None:
-            self.unseen.append(
-                "the model was compiled in place by model.compile(): nothing inside can be seen; use torch.compile(model), "
-                "whose observed steps run uncompiled"
-            )
 
     def __enter__(self) -> Self:
         if self._handles:
@@ -510,18 +506,36 @@ class Watch:
         from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
         self._handles = [
-            self.outer.register_forward_pre_hook(self._before, with_kwargs=True),
-            self.outer.register_forward_hook(self._after, with_kwargs=True, always_call=True),
             register_optimizer_step_pre_hook(self._before_update),
             register_optimizer_step_post_hook(self._after_update),
         ]
+        self._compiled_call = self.outer._compiled_call_impl
+        if self._compiled_call is None:
+            self._handles += [
+                self.outer.register_forward_pre_hook(self._before, with_kwargs=True),
+                self.outer.register_forward_hook(self._after, with_kwargs=True, always_call=True),
+            ]
+        else:  # by `model.compile()`: hooks would be compiled with it
+            self.outer._compiled_call_impl = self._around
         return self
+
+    def _around(self, *args: Any, **kwargs: Any) -> Any:
+        """A call of a model that was compiled in place."""
+        self._before(self.outer, args, kwargs)
+        result = None
+        try:
+            result = (self.outer._call_impl if self._open else self._compiled_call)(*args, **kwargs)  # type: ignore[operator]
+        finally:
+            self._after(self.outer, args, kwargs, result)
+        return result
 
     def __exit__(self, *error: object) -> None:
         self._close()
         self._detach()
         for handle in self._handles:
             handle.remove()
+        if self._compiled_call is not None:
+            self.outer._compiled_call_impl = self._compiled_call
         self._handles = []
         self._weights = None
 
