@@ -358,6 +358,7 @@ def test_one_number_a_sample_is_an_output() -> None:
     ("call", "words"),
     [
         (lambda: check(lambda x: x, torch.randn(4, 4)), "takes a torch.nn.Module, got function"),
+        (lambda: check(nn.Sequential(mlp(), nn.Unflatten(1, (3, 7))), batch()), "RuntimeError: unflatten"),
         (lambda: check(mlp(), torch.randn(8, 3)), r"failed on input of shape \(8, 3\)"),
         (lambda: check(mlp(), batch(), loss=lambda o, y: o), r"must be one number, got shape \(256, 10\)"),
         (lambda: check(mlp(), torch.randn(8, 64), loss=F.cross_entropy), "no target"),
@@ -374,10 +375,21 @@ def test_bad_input_is_said_clearly(call: Callable[[], Any], words: str) -> None:
         call()
 
 
+class Detached(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach()
+
+
 def test_models_of_which_little_is_to_be_seen() -> None:
     frozen = mlp().requires_grad_(False)
     assert any("frozen" in text for text in check(frozen, batch(), loss=F.cross_entropy).unseen)
     assert any("not one known activation" in text for text in check(nn.Linear(4, 4)).unseen)
+    detached = nn.Sequential(mlp(), Detached())
+    (said,) = check(detached, batch(), loss=F.cross_entropy).unseen
+    assert said.startswith("no gradient could be taken")
+    recurrent = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.GRU(64, 64, batch_first=True))
+    (said,) = [t for t in check(recurrent, torch.randn(64, 5, 64)).unseen if "fused" in t]
+    assert said.startswith("2 is computed by one fused function (gru)")
     scripted = nn.Sequential(torch.jit.script(nn.Linear(64, 64)), nn.ReLU(), nn.Linear(64, 10))
     assert any("TorchScript" in text for text in check(scripted, batch()).unseen)
 

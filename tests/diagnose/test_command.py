@@ -27,6 +27,38 @@ def wrong():
 def broken():
     raise RuntimeError("no weights")
 
+class Raises(nn.Module):
+    def forward(self, x):
+        raise ValueError("no such thing")
+
+class Detached(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x).detach()
+
+def raises():
+    return Raises()
+
+def detached():
+    return Detached(*build())
+
+def frozen():
+    return build().requires_grad_(False)
+
+def linear():
+    return nn.Linear(64, 10)
+
+def narrow():
+    return nn.Linear(8, 10)
+
+def no_number(output, target):
+    return output
+
+def empty():
+    return torch.zeros(0, 64), torch.zeros(0, dtype=torch.long)
+
+def nothing():
+    return []
+
 number = 3
 """
 
@@ -74,12 +106,36 @@ def test_healthy_and_not(target: str) -> None:
         (("{}:build", "--data", "digitz"), "digitz"),
         (("{}:build", "--format", "xml"), "--format is one of"),
         (("{}:build", "--select", "dead"), "nearest: dead-units"),
+        (
+            ("{}:raises", "--data", "digits"),
+            "the model failed on input of shape (1797, 64): ValueError: no such thing",
+        ),
+        (("{}:narrow", "--data", "digits"), "the model failed on input of shape"),
+        (
+            ("{0}:build", "--data", "digits", "--loss", "{0}:no_number"),
+            "the loss must be one number, got shape",
+        ),
+        (("{0}:build", "--data", "{0}:empty"), "the batch has no samples"),
+        (("{0}:build", "--data", "{0}:nothing"), "the data have no batch"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(target: str, words: tuple[str, ...], message: str) -> None:
     output = run("check", *(w.format(target) for w in words), code=2).output
     assert message in output
     assert len(output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("frozen", "every parameter is frozen"),
+        ("detached", "no gradient could be taken: nothing in it depends on a parameter that is trained"),
+        ("linear", "not one known activation was called"),
+    ],
+)
+def test_what_could_not_be_looked_at_is_said(target: str, name: str, message: str) -> None:
+    command = ("check", f"{target}:{name}", "--data", "digits", "--loss", "cross_entropy")
+    assert message in " ".join(run(*command, code=0).output.split())
 
 
 def test_rule() -> None:

@@ -224,9 +224,7 @@ def in_part(model: nn.Module) -> nn.Module:
     return nn.Sequential(torch.compile(model, backend="eager"), nn.Identity())
 
 
-@pytest.mark.parametrize(
-    "how", [lambda m: m, lambda m: torch.compile(m, backend="eager"), in_place, in_part]
-)
+@pytest.mark.parametrize("how", [lambda m: m, lambda m: torch.compile(m, backend="eager"), in_place, in_part])
 def test_functional_and_compiled_models_are_seen(how: Callable[[nn.Module], nn.Module]) -> None:
     inner = Functional()
     nn.init.constant_(inner.b.bias[:5], -50.0)

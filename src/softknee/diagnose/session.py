@@ -88,11 +88,19 @@ def judged(measured: Measured, timeline: Any = None) -> Report:
         model=type(context.model).__name__,
         findings=tuple(findings),
         layers=tuple(rows(context)),
-        unseen=tuple(dict.fromkeys(measured.unseen)),
+        unseen=tuple(dict.fromkeys([*measured.unseen, *_fused(context)])),
         did=measured.did,
         loss=context.loss,
         timeline=timeline,
     )
+
+
+def _fused(context: Context) -> list[str]:
+    return [
+        f"{call.module or 'the model'} is computed by one fused function ({call.name}): its gates cannot be seen, only "
+        "what goes in and comes out"
+        for call in context.graph.of_kind("recurrent")
+    ]
 
 
 def _measured(
