@@ -15,6 +15,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,16 @@ from softknee import catalogue, explorer
 from softknee.analysis.facts import Facts, facts
 from softknee.catalogue import Definition, Parameter, Reference
 from softknee.catalogue.elsewhere import ELSEWHERE, called_elsewhere
+from softknee.catalogue.gates import GATES, Gate
 from softknee.catalogue.translations import LANGUAGES, translations
 from softknee.diagnose.rules import RULES, Rule
+from softknee.explorer.data import GATED
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
 from softknee.lang.mathml import latex_to_mathml
 from softknee.lang.nodes import Node, rebuild, substitute
 from softknee.show import plot, words
+from softknee.show.facts import printed as shown_formula
 from softknee.testing import BOUNDS
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -186,6 +190,45 @@ def page(d: Definition) -> str:
     return "\n".join(parts)
 
 
+def gate_page(gate: Gate) -> str:
+    """A gated unit: a function of two inputs."""
+    d = gate.definition
+    shown = shown_formula(d, {}, d.defaults)
+    order = d.inputs if gate.gate_first else d.inputs[::-1]
+    halves = "the gate, then the other input" if gate.gate_first else "the other input, then the gate"
+    arguments = "x" if gate.torch else ", ".join(order)
+    parts = [
+        f"---\ntitle: {d.name}\n---\n",
+        f"# {d.name}\n",
+        languages_offered("../"),
+        f"<span>Family:</span> [{GATED}](index.md#{slug(GATED)}).\n",
+        displayed(f"f({', '.join(map(name_to_latex, order))}) = {to_latex(shown)}"),
+        f'<iframe class="sk-live" style="height: 46rem" src="../../explorer.html#f={d.name}&embed=1" '
+        'title="A live picture" loading="lazy"></iframe>\n',
+        f"[In the explorer](../explorer.html#f={d.name}){{ .md-button }}\n",
+        "## Use\n",
+        f"```python\nfrom softknee import nn, functional as F\n\ny = F.{d.name}({arguments})\nlayer = nn.{d.module}()\n```\n",
+        f"The halves of one tensor are {halves}; how else they may lie, and layers with weights: [gates](../gates.md).\n",
+        "| parameter | symbol | default | meaning |\n| --- | --- | --- | --- |",
+        "\n".join(parameter_row(replace(p, learnable=False)) for p in d.parameters) + "\n",
+        "## Derivative\n",
+        *(
+            displayed(
+                rf"\frac{{\partial f}}{{\partial {name_to_latex(n)}}} = {to_latex(derivative(shown, n))}"
+            )
+            for n in order
+        ),
+        f"## When to use it, and when not\n\n{d.use}\n",
+        f"## Accuracy\n\nThat of [{gate.activation}]({gate.activation}.md#accuracy), and of a product; large factors: [gates](../gates.md).\n",
+        "## Speed\n\nMeasured against what one writes with torch in [gates](../gates.md).\n",
+        elsewhere(d) if d.torch else "",
+        claims_pages.tested(d.name),
+        f"## Source\n\n{link(gate.reference)}\n",
+        f"```bibtex\n{bibtex(gate.reference)}\n```\n",
+    ]
+    return "\n".join(parts)
+
+
 def languages_offered(folder: str) -> str:
     """For the head of a page that words.js translates; folder: where the words are, seen from the page."""
     names = json.dumps({code: translations(code)["name"] for code in LANGUAGES}, ensure_ascii=False)
@@ -201,6 +244,7 @@ def words_of(language: str) -> str:
     table = translations(language)
     exact = {**table["labels"], **table["families"], **table["parameters"], **table["pages"]}
     exact |= {family[:1].upper() + family[1:]: said for family, said in table["families"].items()}
+    exact |= {g.use: table["use"].get(g.name, g.use) for g in GATES}
     for d in catalogue.all_definitions():
         exact |= {d.use: table["use"].get(d.name, d.use), d.note: table["notes"].get(d.name, d.note)}
     spoken = {"exact": exact, "phrases": table["phrases"], "names": table["names"]}
@@ -262,7 +306,7 @@ def elsewhere(d: Definition) -> str:
     for theirs in d.elsewhere:
         lines.append(f"| modules that `softknee.swap` recognises | `{theirs}` | `{d.name}` |")
     if len(lines) == 2:
-        return ""
+        return "## Elsewhere\n\nNo other library that was compared has it.\n"
     return "\n".join([*lines, ""])
 
 
@@ -341,7 +385,15 @@ def overview() -> str:
             for d in members
         ]
         parts.append("\n</div>\n")
-    return "\n".join(parts)
+    parts += [
+        f"## {GATED[:1].upper()}{GATED[1:]} {{ #{slug(GATED)} }}\n",
+        '<div class="sk-overview" markdown>\n',
+        "| | f(gate, up) | when to use it |\n| --- | --- | --- |",
+    ]
+    for gate in GATES:
+        formula = inline(to_latex(shown_formula(gate.definition, {}, gate.definition.defaults)))
+        parts.append(f"| [{gate.name}]({gate.name}.md) | {in_a_cell(formula)} | {gate.use} |")
+    return "\n".join([*parts, "\n</div>\n"])
 
 
 @cache
@@ -524,6 +576,7 @@ def shown_command(number: int, arguments: str) -> str:
 def pages() -> dict[str, str]:
     found = {"activations/index.md": overview()}
     found |= {f"activations/{d.name}.md": page(d) for d in catalogue.all_definitions()}
+    found |= {f"activations/{g.name}.md": gate_page(g) for g in GATES}
     drawing = inspect.getsource(picture)
     for d in catalogue.all_definitions():
         drawn = picture.kept(partial(picture.one, d), d.name, d.expression, d.parameters, d.kinks, drawing)
@@ -570,6 +623,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {f[:1].upper() + f[1:]: [f"activations/{d.name}.md" for d in members]}
         for f, members in by_family().items()
     ]
+    families.append({GATED[:1].upper() + GATED[1:]: [f"activations/{g.name}.md" for g in GATES]})
     filled = {"activations": {"Activations": ["activations/index.md", *families]}}
     topics = [
         {topic: [f"claims/{one.name}.md" for one, _ in claims_pages.ledger() if one.topic == topic]}

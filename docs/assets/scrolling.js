@@ -8,6 +8,8 @@
   });
   const watch = () => {
     for (const wide of document.querySelectorAll(".sk-formula, .md-typeset__scrollwrap")) observer.observe(wide);
+    // the theme makes a landmark of every button to copy
+    for (const buttons of document.querySelectorAll("nav.md-code__nav:not([role])")) buttons.setAttribute("role", "none");
   };
   const article = document.querySelector("article");
   if (!article) return;

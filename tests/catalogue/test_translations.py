@@ -26,8 +26,11 @@ def test_every_key_is_known_and_every_entry_says_something(language: str) -> Non
     definitions = [*catalogue.all_definitions(), *(g.definition for g in GATES)]
     assert set(table) == {"name", *PARTS}
     assert set(table["families"]) <= {*catalogue.FAMILIES, GATED}
-    assert set(table["names"]) <= set(catalogue.names())
-    assert set(table["use"]) <= {*catalogue.names(), *(g.name for g in GATES)}
+    named = {*catalogue.names(), *(g.name for g in GATES)}
+    assert set(table["names"]) <= named
+    assert set(table["use"]) <= named
+    drawn = [reader(language).curve(name) for name in table["names"]]
+    assert len({*drawn}) == len(drawn), "two curves of one name"
     assert set(table["notes"]) <= {d.name for d in catalogue.all_definitions() if d.note}
     assert set(table["parameters"]) <= {p.doc for d in definitions for p in d.parameters} | {
         "the other input"

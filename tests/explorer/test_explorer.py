@@ -246,6 +246,9 @@ def test_choosing_searching_reading_off_and_sharing(visit: Visit) -> None:
 
 def test_parameters_and_approximations(look: Visit) -> None:
     tab = look("#f=swish;gelu")
+    tab.get_by_label("beta, exactly").fill("2.505")
+    told = tab.get_by_role("slider", name="beta").get_attribute("aria-valuetext")
+    assert told == "2.505"  # not the place of the handle, which has steps
     tab.get_by_label("beta, exactly").fill("2.5")
     expect(tab.locator("#chips .name").first).to_have_text("swish(beta=2.5)")
     expect(tab.locator("pre").first).to_contain_text("beta=2.5")  # drawn a moment later
@@ -301,6 +304,7 @@ def test_by_keyboard(visit: Visit) -> None:
     slider = tab.get_by_role("slider", name="Place on the x axis")
     slider.focus()
     tab.keyboard.press("Home")
+    assert tab.get_by_role("table", name="Facts").count() == 1
     assert slider.get_attribute("aria-valuetext").startswith("x = −4: relu 0, slope 0")
     tab.keyboard.press("End")
     tab.keyboard.press("ArrowLeft")

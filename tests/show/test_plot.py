@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,22 +36,48 @@ from softknee.testing.measure import ulp_errors
 CROWD = ["relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "hardswish", "sigmoid"]
 
 
-def _is_readable(made: Figure, names: list[str]) -> None:
-    """Each panel, or the legend, names all of these; no two touch, none leaves the picture."""
+def _unreadable(made: Figure, names: list[str]) -> list[str]:
+    """What is wrong with the labels: each panel, or the legend, names all; no two touch, none leaves the picture."""
+    found = []
     for host in made.legends or made.axes:
         labels = {t.get_text(): Text.get_window_extent(t) for t in host.texts if t.get_text()}
-        assert sorted(labels) == sorted(names)
-        for a, b in combinations(labels.values(), 2):
-            assert not a.overlaps(b)
-        for box in labels.values():
-            assert made.bbox.x0 <= box.x0 < box.x1 <= made.bbox.x1 + 1
-            assert made.bbox.y0 <= box.y0 < box.y1 <= made.bbox.y1 + 1
-            assert not any(box.overlaps(panel.bbox) for panel in made.axes)
+        if sorted(labels) != sorted(names):
+            found.append(f"named are {sorted(labels)}")
+        found += [f"{a} touches {b}" for a, b in combinations(labels, 2) if labels[a].overlaps(labels[b])]
+        for name, box in labels.items():
+            inside = made.bbox.x0 <= box.x0 < box.x1 <= made.bbox.x1 + 1
+            if not (inside and made.bbox.y0 <= box.y0 < box.y1 <= made.bbox.y1 + 1):
+                found.append(f"{name} leaves the picture")
+            if any(box.overlaps(panel.bbox) for panel in made.axes):
+                found.append(f"{name} stands in a panel")
+    return found
 
 
 @pytest.mark.parametrize(("size", "style"), [("paper", "light"), ("wide", "dark"), ("slide", "dark")])
 def test_labels_do_not_overlap_and_stay_inside(size: str, style: str) -> None:
-    _is_readable(figure([get(n) for n in CROWD], derivative=True, size=size, style=style), CROWD)
+    made = figure([get(n) for n in CROWD], derivative=True, size=size, style=style)
+    assert _unreadable(made, CROWD) == []
+
+
+def _sets(count: int) -> list[tuple[Any, ...]]:
+    """Pairs and triples of the catalogue, how they are drawn, and in which language; the same ones every time."""
+    draw = random.Random(3)
+    known = [d for d in all_definitions() if all(p.default is not None for p in d.parameters)]
+    return [
+        (draw.sample(known, 2 + k % 2), list(SIZES)[k % 3], bool(k % 4), draw.choice(["en", "ru"]))
+        for k in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [9, pytest.param(300, marks=pytest.mark.exhaustive)])
+def test_labels_of_any_few(count: int) -> None:
+    """Curves that run into each other, that end in one place, that leave the window."""
+    for drawn, size, derivative, language in _sets(count):
+        made = figure(
+            drawn, derivative=derivative, size=size, language=language, asymptotes=True, saturation=True
+        )
+        names = [reader(language).curve(d.name) for d in drawn]
+        assert _unreadable(made, names) == [], (names, size)
 
 
 @pytest.mark.exhaustive
@@ -61,7 +89,7 @@ def test_labels_of_the_whole_catalogue(size: str, language: str) -> None:
     for start in range(0, len(known), 8):
         drawn = known[start : start + 8]
         made = figure(drawn, derivative=True, size=size, language=language)
-        _is_readable(made, [reader(language).curve(d.name) for d in drawn])
+        assert _unreadable(made, [reader(language).curve(d.name) for d in drawn]) == []
 
 
 def test_panels_with_long_labels_stand_below_each_other() -> None:
@@ -82,7 +110,7 @@ def test_labels_that_are_too_long_or_too_many_become_a_legend() -> None:
         made = figure(drawn, derivative=True, size=size)
         made.draw_without_rendering()
         assert made.legends
-        _is_readable(made, [one.label if isinstance(one, Curve) else one.name for one in drawn])
+        assert _unreadable(made, [one.label if isinstance(one, Curve) else one.name for one in drawn]) == []
         assert min(panel.bbox.height for panel in made.axes) > made.bbox.height / 6
 
 

@@ -372,9 +372,12 @@ function slider(name, { symbol, low, high, value, doc, learnable, required }, te
   const spread = Math.max(1e-9, high - low), id = `parameter-${name}`;
   const place = make("input", { type: "range", id, min: low, max: high, step: spread / 400, value: value === Infinity ? high : value, "aria-label": name });
   const exact = make("input", { type: "number", step: "any", value: shown(value), "aria-label": `${name}, ${t("exactly")}`, placeholder: endless ? "∞" : null });
+  const spoken = (v) => place.setAttribute("aria-valuetext", shown(v) || "∞"); // the handle stands on a grid, the value need not
   let before = value;
+  spoken(value);
   const set = (v, from) => {
     before = v;
+    spoken(v);
     if (from !== place) place.value = v === Infinity ? high : v;
     if (from !== exact) exact.value = shown(v);
     tell(v);
@@ -427,7 +430,7 @@ function drawComparison(host, found) {
 }
 
 function factTable(title, rows, given = "") {
-  return [make("h3", {}, t(title), given ? ` (${given})` : ""), make("table", { class: "facts" }, make("tbody", {}, rows.map(([a, b]) => make("tr", {}, make("th", { scope: "row" }, own(WORDS.labels, a) ?? phrased(a)), make("td", {}, phrased(b))))))];
+  return [make("h3", {}, t(title), given ? ` (${given})` : ""), make("table", { class: "facts", "aria-label": t(title) }, make("tbody", {}, rows.map(([a, b]) => make("tr", {}, make("th", { scope: "row" }, own(WORDS.labels, a) ?? phrased(a)), make("td", {}, phrased(b))))))];
 }
 
 function factsFor(now, record) {
@@ -441,7 +444,7 @@ function factsFor(now, record) {
 
 function codeBlock(text, name) {
   const button = make("button", { "aria-label": `${t("Copy")}: ${name}`, onclick: () => copy(text, button) }, t("Copy"));
-  return make("div", { class: "code" }, make("pre", { tabindex: "0", "aria-label": name }, text), button);
+  return make("div", { class: "code" }, make("pre", { tabindex: "0", role: "group", "aria-label": name }, text), button);
 }
 
 function codeFor(now, record) {
