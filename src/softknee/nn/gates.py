@@ -215,11 +215,12 @@ def _function(g: Gate) -> Callable[..., Tensor]:
     one, two = ("input", "gate") if g.torch else ("gate", "up")
     text = f"""from __future__ import annotations
 def {g.name}({arguments}) -> Tensor:
-    if {usual} and type({one}) is _exact and {one}.is_floating_point() and {one}.layout is _strided:
-        if type({two}) is _exact and {one}.shape == {two}.shape and {two}.dtype is {one}.dtype:
+    if {usual} and type({one}) is _exact and {one}.layout is _strided:
+        if {two} is None:
+            if type(dim) is int and (y := _halved({one}, dim, interleaved, not gate_first)) is not None:
+                return y
+        elif type({two}) is _exact and {one}.shape == {two}.shape and {two}.dtype is {one}.dtype and {one}.is_floating_point():
             return _joint({first}, {second})
-        if {two} is None and type(dim) is int and -{one}.dim() <= dim < {one}.dim() and not {one}.shape[dim] % 2:
-            return _halves(_op, {one}, _Layout(dim, 2, interleaved, not gate_first), (), _options.call)
     if _overridden(({first}, {second})):
         return _handle({g.name}, ({first}, {second}), {heads}, {every})
 {alone}    return _apply(_run, {first}, {second}, {values}, {choices}, dim, gate_first, interleaved)
@@ -228,8 +229,7 @@ def {g.name}({arguments}) -> Tensor:
     op = run.operator({}, {})
     scope: dict[str, Any] = {
         "_apply": _apply, "_run": run, "_handle": handle_torch_function, "_overridden": has_torch_function,
-        "_op": op, "_joint": op.joint(), "_halves": parts.apply, "_Layout": parts.Layout, "_exact": Tensor,
-        "_options": current, "_strided": torch.strided, **{f"_d_{n}": d.default_of(n) for n in parameters},
+        "_joint": op.joint(), "_halved": parts.halved(op), "_exact": Tensor, "_strided": torch.strided, **{f"_d_{n}": d.default_of(n) for n in parameters},
     }  # fmt: skip
     exec(compile(text, f"<softknee.functional.{g.name}>", "exec"), scope)
     made: Callable[..., Tensor] = scope[g.name]

@@ -8,7 +8,7 @@ turns, and those beside further tensors, are taken apart and joined again. What 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -17,9 +17,14 @@ from torch import Tensor
 from softknee.kernels.llvm import Operand
 from softknee.nn import launch
 from softknee.nn.pointwise import Call, Pointwise
+from softknee.nn.pointwise import current as _options
 from softknee.nn.saved import joint_form
 
-__all__ = ["Layout", "apply"]
+__all__ = ["Layout", "apply", "halved"]
+
+_empty_like, _grad_enabled, _modes, _tracing = torch.empty_like, torch.is_grad_enabled, launch._modes, launch._tracing
+_is_compiling, _functorch_active = torch.compiler.is_dynamo_compiling, torch._C._are_functorch_transforms_active
+_dual_level = torch.autograd.forward_ad
 
 
 class _Strips(NamedTuple):
@@ -123,59 +128,127 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
     if here and not tensors and size and x.is_cpu and x.is_contiguous() and x.data_ptr():
         form = joint_form(op)
         if form is not None:
-            if recording:
-                return _stretched(x, op, layout, call)  # type: ignore[no-any-return]
-            return _at_stretches(op, x, layout, call)
+            way = _way(op, x, layout, call.precision)
+            return _stretched(x, way, call) if recording else way.values(x, call)  # type: ignore[no-any-return]
     if recording:
         return _recorded(x, op, layout, call, *tensors)  # type: ignore[no-any-return]
     return op(*layout.apart(x), *tensors, call)  # type: ignore[no-any-return]
 
 
-def _at_stretches(op: Pointwise, x: Tensor, layout: Layout, call: Call) -> Tensor:
-    """The values at the parts of a contiguous tensor."""
-    starts, turns, shape, geometry, _ = _strips(layout, x.shape)
-    key = (x.dtype, call.precision)
-    if turns:
-        kernel = _in_turns(op, layout, *key)
-    else:
-        kernel = (op.kernels.get(key) or launch.flat_kernel(op, *key)).call
-    y = x.new_empty(shape)
-    first, step = x.data_ptr(), x.element_size()
-    addresses = (*[first + step * s for s in starts], y.data_ptr(), *call.scalars)
-    launch.stripped(kernel, geometry, y.numel(), (y,), addresses)
-    return y
+class _Way:
+    """How an operator is done at the parts of a contiguous tensor of one shape and type, and its gradient."""
+
+    __slots__ = ("backward", "forward", "gradient", "kernel", "layout", "like", "op", "places", "precision", "small")
+
+    def __init__(self, op: Pointwise, x: Tensor, layout: Layout, precision: str) -> None:
+        starts, turns, shape, self.forward, self.backward = _strips(layout, x.shape)
+        self.op, self.layout, self.precision = op, layout, precision
+        self.places = tuple([x.element_size() * s for s in starts])
+        self.like = _without_memory(torch.empty(shape, dtype=x.dtype, device="cpu"))
+        self.small = self.like.numel() < launch.SERIAL
+        key = x.dtype, precision
+        self.kernel = (
+            _in_turns(op, layout, *key) if turns else (op.kernels.get(key) or launch.flat_kernel(op, *key)).call
+        )
+        form = joint_form(op)
+        assert form is not None
+        if turns:
+            self.gradient = cache(lambda: _in_turns(form.back, layout, *key))
+        else:
+            self.gradient = cache(lambda: form.backward_kernel(x.dtype, False, precision).call)
+
+    def values(self, x: Tensor, call: Call) -> Tensor:
+        y, start = _empty_like(self.like), x.data_ptr()
+        addresses = (*[start + p for p in self.places], y.data_ptr(), *call.scalars)
+        if self.small:
+            self.kernel(-self.forward.address, 1, 1, *addresses)
+        else:
+            launch.stripped(self.kernel, self.forward, y.numel(), (y,), addresses)
+        return y
+
+    def gradients(self, x: Tensor, gradient: Tensor, call: Call) -> Tensor:
+        whole, start = _empty_like(x), x.data_ptr()
+        own = whole.data_ptr()
+        starts, own_starts = [start + p for p in self.places], [own + p for p in self.places]
+        addresses = (*starts, gradient.data_ptr(), *own_starts, *call.scalars)
+        if self.small:
+            self.gradient()(-self.backward.address, 1, 1, *addresses)
+        else:
+            launch.stripped(self.gradient(), self.backward, gradient.numel(), (whole,), addresses)
+        return whole
+
+
+def _without_memory(t: Tensor) -> Tensor:
+    """What empty_like needs to know: one that is kept should hold nothing."""
+    t.untyped_storage().resize_(0)
+    return t
+
+
+def _way(op: Pointwise, x: Tensor, layout: Layout, precision: str) -> _Way:
+    key = layout, x.shape, x.dtype, precision
+    way = op.ready.get(key)
+    if way is None:
+        if len(op.ready) >= launch.READY:
+            op.ready.clear()
+        way = op.ready[key] = _Way(op, x, layout, precision)
+    return way  # type: ignore[no-any-return]
+
+
+def halved(op: Pointwise) -> Any:
+    """The operator as a function of a plain tensor's two halves, as `Pointwise.unary` is of one tensor: what it
+    has done before takes the short way. None where another is wanted."""
+    kept: dict[Any, _Way] = {}
+
+    def call(x: Tensor, dim: int, interleaved: bool, backwards: bool) -> Tensor | None:
+        if _is_compiling():
+            return None
+        options = _options.call
+        key = x.shape, x.dtype, dim, interleaved, backwards, options.precision
+        if (
+            (way := kept.get(key)) is not None
+            and x.is_cpu
+            and x.is_contiguous()
+            and not x.is_neg()
+            and not _functorch_active()
+            and _dual_level._current_level < 0
+            and not _modes()
+            and _tracing() is None
+        ):
+            if x.requires_grad and _grad_enabled():
+                return _stretched(x, way, options)  # type: ignore[no-any-return]
+            return way.values(x, options)
+        if not -x.dim() <= dim < x.dim() or x.shape[dim] % 2 or not x.is_floating_point():
+            return None
+        layout = Layout(dim, 2, interleaved, backwards)
+        y = apply(op, x, layout, (), options)
+        if not op.product and (way := op.ready.get((layout, x.shape, x.dtype, options.precision))) is not None:
+            if len(kept) >= launch.READY:
+                kept.clear()
+            kept[key] = way
+        return y
+
+    return call
 
 
 class _Stretches(torch.autograd.Function):
     """The parts of a contiguous tensor on the CPU, stretches or two in turns, and nothing else."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, op: Pointwise, layout: Layout, call: Call) -> Tensor:
+    def forward(ctx: Any, x: Tensor, way: _Way, call: Call) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.op, ctx.layout, ctx.call = op, layout, call
-        return _at_stretches(op, x, layout, call)
+        ctx.way, ctx.call = way, call
+        return way.values(x, call)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        if not (launch.plain(gradient) and gradient.is_contiguous()):
-            return _Parts.backward(ctx, gradient)
-        (x,) = ctx.saved_tensors
-        starts, turns, _, _, geometry = _strips(ctx.layout, x.shape)
-        form = joint_form(ctx.op)
-        assert form is not None
-        if turns:
-            kernel = _in_turns(form.back, ctx.layout, x.dtype, ctx.call.precision)
-        else:
-            kernel = form.backward_kernel(x.dtype, False, ctx.call.precision).call
-        whole = torch.empty_like(x)
-        try:
-            addresses = [t.data_ptr() for t in (x, gradient, whole)]
-        except RuntimeError:  # vmap's old kind of tensor
-            return _Parts.backward(ctx, gradient)
-        places = [x.element_size() * s for s in starts]
-        operands = (*[addresses[0] + p for p in places], addresses[1], *[addresses[2] + p for p in places])
-        launch.stripped(kernel, geometry, gradient.numel(), (whole,), (*operands, *ctx.call.scalars))
-        return whole, None, None, None
+        if launch.plain(gradient) and gradient.is_contiguous():
+            try:
+                return ctx.way.gradients(ctx.saved_tensors[0], gradient, ctx.call), None, None
+            except RuntimeError as error:
+                if "data pointer" not in str(error):  # of vmap's old kind of tensor
+                    raise
+        ctx.op, ctx.layout = ctx.way.op, ctx.way.layout
+        return _Parts.backward(ctx, gradient)[:3]
 
 
 class _Parts(torch.autograd.Function):
