@@ -4,11 +4,12 @@
     python benchmarks/normalisers.py --threads 1 --record       # and written down: the table of docs/gates.md
     python benchmarks/normalisers.py --functions sparsemax --dtypes float32
 
-The peer of softmax, log_softmax and softmin is torch's function. torch has none of the others: softmax1 is
-torch.softmax of the scores and a zero behind them, sparsemax and entmax15 the algorithms of their papers
-(sort, cumulative sums, gather), entmax with alpha = 1.3 bisection, 24 steps (float64: 40). 16-bit sums are float32 there, too. A row is the last dimension; "masked" has
-a mask of bool that keeps three quarters. Both run in turns in the same process; with one thread the clock is
-the thread's own, which does not count what other programs take.
+The peer of softmax, log_softmax and softmin is the function of that name in torch.nn.functional. torch has none of
+the others: softmax1 is torch.softmax of the scores and a zero behind them; sparsemax, entmax15 and entmax with alpha =
+1.3 are those of the package entmax (`pip install entmax`), the last one with the 24 steps of bisection that it
+recommends for float32. A row is the last dimension; "masked" has a mask of bool that keeps three quarters, which peers
+are given as scores of minus infinity. Both run in turns in the same process; with one thread the clock is the thread's
+own, which does not count what other programs take.
 """
 
 from __future__ import annotations
@@ -32,51 +33,19 @@ from torch import Tensor
 import softknee.functional as S
 from softknee.bench import DTYPES, PASSES, settings
 
+try:
+    import entmax
+except ImportError:
+    raise SystemExit("the peer of the sparse functions is missing: pip install entmax") from None
+
 RESULTS = Path(__file__).parent / "results" / "normalisers-cpu.jsonl"
 SHAPES = ((1, 64), (64, 64), (256, 256), (1024, 1024), (32, 32768))
 INF = float("inf")
 
 
-def _wide(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
 def softmax1(x: Tensor, mask: Tensor | None = None) -> Tensor:
     x = x if mask is None else x.masked_fill(~mask, -INF)
     return torch.softmax(torch.cat([x, x.new_zeros(*x.shape[:-1], 1)], -1), -1)[..., :-1]
-
-
-def sparsemax(x: Tensor, mask: Tensor | None = None) -> Tensor:
-    z = _wide(x if mask is None else x.masked_fill(~mask, -INF))
-    ordered = z.sort(-1, descending=True).values
-    count = torch.arange(1, z.shape[-1] + 1, dtype=z.dtype)
-    above = ordered.cumsum(-1) - 1
-    size = (count * ordered > above).sum(-1, keepdim=True)
-    return (z - above.gather(-1, size - 1) / size).clamp_min(0).to(x.dtype)
-
-
-def entmax15(x: Tensor, mask: Tensor | None = None) -> Tensor:
-    z = _wide(x if mask is None else x.masked_fill(~mask, -INF)) / 2
-    z = z - z.amax(-1, keepdim=True)
-    ordered = z.sort(-1, descending=True).values
-    count = torch.arange(1, z.shape[-1] + 1, dtype=z.dtype)
-    mean, square = ordered.cumsum(-1) / count, (ordered * ordered).cumsum(-1) / count
-    root = ((1 - count * (square - mean * mean)) / count).clamp_min(0).sqrt()
-    thresholds = mean - root
-    size = (thresholds <= ordered).sum(-1, keepdim=True)
-    return (z - thresholds.gather(-1, size - 1)).clamp_min(0).square().to(x.dtype)
-
-
-def entmax(x: Tensor, mask: Tensor | None = None, e: float = 0.3) -> Tensor:
-    z = e * _wide(x if mask is None else x.masked_fill(~mask, -INF))
-    top = z.amax(-1, keepdim=True)
-    low, width = (top - 1).detach(), 1 - z.shape[-1] ** -e
-    for _ in range(40 if z.dtype is torch.float64 else 24):  # as many as its digits can tell apart
-        width /= 2
-        enough = ((z - low - width).clamp_min(0) ** (1 / e)).sum(-1, keepdim=True) >= 1
-        low = torch.where(enough, low + width, low).detach()
-    p = (z - low).clamp_min(0) ** (1 / e)
-    return (p / p.sum(-1, keepdim=True)).to(x.dtype)
 
 
 def seconds_of(run: Callable[[], object], calls: int) -> float:
@@ -92,15 +61,20 @@ def of_torch(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda x, mask=None: f(x if mask is None else x.masked_fill(~mask, -INF), -1)
 
 
-# function -> (softknee's, torch's)
+def of_entmax(name: str, *args: float, **given: int) -> Callable[..., Tensor]:
+    f = getattr(entmax, name)
+    return lambda x, mask=None: f(x if mask is None else x.masked_fill(~mask, -INF), *args, -1, **given)
+
+
+# function -> (softknee's, the peer's)
 FUNCTIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
-    "softmax": (S.softmax, of_torch(torch.softmax)),
-    "log_softmax": (S.log_softmax, of_torch(torch.log_softmax)),
+    "softmax": (S.softmax, of_torch(T.softmax)),
+    "log_softmax": (S.log_softmax, of_torch(T.log_softmax)),
     "softmin": (S.softmin, of_torch(T.softmin)),
     "softmax1": (S.softmax1, softmax1),
-    "sparsemax": (S.sparsemax, sparsemax),
-    "entmax15": (S.entmax15, entmax15),
-    "entmax (1.3)": (lambda x, **k: S.entmax(x, 1.3, **k), entmax),
+    "sparsemax": (S.sparsemax, of_entmax("sparsemax")),
+    "entmax15": (S.entmax15, of_entmax("entmax15")),
+    "entmax (1.3)": (lambda x, **k: S.entmax(x, 1.3, **k), of_entmax("entmax_bisect", 1.3, n_iter=24)),
 }
 
 
@@ -162,7 +136,7 @@ def table(results: list[dict[str, Any]], dtype: str, passes: str) -> Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="the softmax family against torch")
+    parser = argparse.ArgumentParser(description="the softmax family against its peers")
     parser.add_argument(
         "--functions", nargs="+", choices=list(FUNCTIONS), default=list(FUNCTIONS), metavar="NAME"
     )
@@ -197,7 +171,10 @@ def main() -> None:
             console.print(table(results, dtype, passes))
     out = RESULTS if options.record else options.out
     if out is not None:
-        first = settings(options.threads, options.seconds) | {"benchmark": "normalisers"}
+        first = settings(options.threads, options.seconds) | {
+            "benchmark": "normalisers",
+            "entmax": entmax.__version__,
+        }
         out.write_text("".join(json.dumps(r) + "\n" for r in [first, *results]), encoding="utf-8")
         console.print(f"Written to {out}")
 

@@ -350,7 +350,7 @@ def _geometry(
 def _tiled(sizes: list[int], strides: list[list[int]]) -> tuple[int, tuple[int, ...]]:
     """Short rows, side by side in some operands and the same row in the others: makes rows of several, in
     place. Returns of how many, and the operands whose row must be repeated as often."""
-    if len(sizes) < 2 or sizes[-1] >= SHORT:
+    if len(sizes) < 2 or sizes[-1] >= SHORT or sizes[-2] < MANY:
         return 1, ()
     rows, length = sizes[-2:]
     ends = [tuple(s[-2:]) for s in strides]
@@ -364,8 +364,8 @@ def _tiled(sizes: list[int], strides: list[list[int]]) -> tuple[int, tuple[int, 
     return tile, same
 
 
-#: rows of fewer elements are worth joining
-SHORT = 512
+#: rows of fewer elements are worth joining, if there are so many
+SHORT, MANY = 512, 512
 
 
 def _with_targets(strides: list[list[int]], n_in: int, targets: Any) -> list[tuple[int, Any]]:
@@ -480,7 +480,7 @@ READY = 256
 class _Ready:
     """How a call on tensors of some shapes, strides and types is done."""
 
-    __slots__ = ("geometry", "groups", "kernel", "places", "results", "single", "size", "sums")
+    __slots__ = ("brief", "geometry", "groups", "kernel", "places", "results", "single", "size", "sums")
 
     def __init__(
         self, op: Pointwise, tensors: tuple[Tensor, ...], used: list[int], geometry: _Geometry,
@@ -494,13 +494,15 @@ class _Ready:
         ]
         self.size = geometry.elements
         sums = [t for t in targets if t is not None]
+        #: a few elements, and nothing to repeat
+        self.brief = 0 < self.size < SERIAL and not geometry.tiled
         self.groups = 0  # as many as threads
         if sums:  # fixed by the shapes alone, so that the sums do not depend on the number of threads
             largest = max(map(_count, sums))
             few = max(
                 2, min(1 << 20, self.size // 16) // max(largest, 1)
             )  # partial sums: few beside the data
-            self.groups = max(1, min(geometry.units, 64, few, -(-self.size // 2048)))
+            self.groups = 1 if self.brief else max(1, min(geometry.units, 64, few, -(-self.size // 2048)))
         joined = {t: geometry.tile[0] if k in geometry.tiled else 1 for k, t in enumerate(targets, len(used))}
         #: partial sums, those of one shape together
         self.sums = {t: (targets.count(t), self.groups, joined[t], *t) for t in sums}
@@ -520,6 +522,8 @@ class _Ready:
         self.kernel = kernel.call
 
     def __call__(self, tensors: Sequence[Tensor], call: Call) -> Any:
+        if self.brief:
+            return self._briefly(tensors, call)
         outputs = [
             None if stride is None else torch.empty_strided(shape, stride, dtype=dtype, device="cpu")
             for shape, stride, dtype in self.results
@@ -527,35 +531,62 @@ class _Ready:
         inputs = [tensors[k] for k in self.places]
         return self.run(inputs, outputs, call, [True] * len(outputs))
 
+    def _briefly(self, tensors: Sequence[Tensor], call: Call) -> Any:
+        """`run` for a few elements, on this thread"""
+        addresses = [tensors[k].data_ptr() for k in self.places]
+        if 0 in addresses:
+            return None
+        results = []
+        for shape, stride, dtype in self.results:
+            if stride is None:
+                y = torch.zeros(shape, dtype=torch.float64, device="cpu")
+            else:
+                y = torch.empty_strided(shape, stride, dtype=dtype, device="cpu")
+            addresses.append(y.data_ptr())
+            results.append(y)
+        self.kernel(-self.geometry.address, 1, 1, *addresses, *call.scalars)
+        if self.sums:
+            results = [y.to(dtype) for y, (_, _, dtype) in zip(results, self.results, strict=True)]
+        return results[0] if self.single else tuple(results)
+
     def run(self, inputs: list[Tensor], outputs: Sequence[Any], call: Call, fresh: Sequence[bool]) -> Any:
         """The results, or None where an input has no memory: a tensor of zeros that forward-mode derivatives
         make. outputs: tensors to write into, but for those that are summed."""
         partial = {t: torch.zeros(p, dtype=torch.float64, device="cpu") for t, p in self.sums.items()}
-        rows = {t: iter(p.unbind()) for t, p in partial.items()}
-        buffers, size = [], self.size
-        for (shape, stride, _), o, new in zip(self.results, outputs, fresh, strict=True):
-            if stride is None:
-                buffers.append(next(rows[shape]))
-                continue
-            buffers.append(o)
-            if new and size * o.element_size() >= HUGE:
-                _advise(o)
+        slots = {t: p.data_ptr() for t, p in partial.items()}
+        size = self.size
         if size:
             for k in self.geometry.tiled:
                 if k < len(inputs):
                     inputs[k] = inputs[k].as_strided(self.geometry.tile, (0, 1)).contiguous()
-            addresses = [t.data_ptr() for t in (*inputs, *buffers)]
+            addresses = [t.data_ptr() for t in inputs]
+            for (shape, stride, _), o, new in zip(self.results, outputs, fresh, strict=True):
+                if stride is None:
+                    addresses.append(slots[shape])
+                    slots[shape] += partial[shape].stride(0) * 8
+                    continue
+                addresses.append(o.data_ptr())
+                if new and size * o.element_size() >= HUGE:
+                    _advise(o)
             if 0 in addresses:
                 return None
             threads = torch.get_num_threads() if size >= SERIAL else 1
             geometry = -self.geometry.address
             launch(self.kernel, geometry, self.groups or threads, threads, *addresses, *call.scalars)
-        totals = {t: iter(p.sum((1, 2)).unbind()) for t, p in partial.items()}
+        totals = {t: iter(_totals(p)) for t, p in partial.items()}
         results = [
             o if stride is not None else next(totals[shape]).to(dtype)
             for (shape, stride, dtype), o in zip(self.results, outputs, strict=True)
         ]
         return results[0] if self.single else tuple(results)
+
+
+def _totals(partial: Tensor) -> Sequence[Tensor]:
+    """The sums that partial sums of (results, groups, repetitions, *shape) make."""
+    if len(partial) > 1:
+        return partial.sum((1, 2)).unbind()
+    shape = partial.shape[3:]
+    return [partial.view(shape) if partial.stride(0) == shape.numel() else partial.sum((0, 1, 2))]
 
 
 def dense(t: Tensor) -> bool:

@@ -74,7 +74,7 @@ def _masked(name: str, x: Tensor, mask: Tensor | None) -> Tensor:
         raise ValueError(
             f"{name}: a mask of shape {tuple(mask.shape)} does not broadcast to the input's shape {tuple(x.shape)}"
         )
-    return x.masked_fill(~mask, -_INF)
+    return torch.where(mask, x, -_INF)
 
 
 def _filled(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
@@ -158,10 +158,6 @@ def softmin(
     return softmax(x, dim, dtype=dtype, zero_rows=zero_rows)
 
 
-for _f in (softmax, log_softmax, softmin):
-    _f.__module__ = "softknee.functional"
-
-
 @_overridable
 def softmax2d(input: Tensor, *, mask: Tensor | None = None, zero_rows: bool = False) -> Tensor:
     """softmax over the channels of images, (N, C, H, W) or (C, H, W), at every place."""
@@ -210,7 +206,6 @@ def gumbel_softmax(
     return soft.to(logits.dtype)
 
 
-@_overridable
 def softmax1(input: Tensor, dim: int = -1, *, mask: Tensor | None = None) -> Tensor:
     """e^x / (1 + sum e^x) along dim: softmax with one more score of 0 whose weight is dropped, so that all
     weights can be near 0 ("quiet" attention). A row in which no entry takes part gives zeros.
@@ -220,6 +215,8 @@ def softmax1(input: Tensor, dim: int = -1, *, mask: Tensor | None = None) -> Ten
         dim: the dimension that sums to less than 1
         mask: True where an entry takes part; broadcasts to the input
     """
+    if has_torch_function_unary(input):
+        return handle_torch_function(softmax1, (input,), input, dim, mask=mask)  # type: ignore[no-any-return]
     _checked("softmax1", input, dim)
     x = input if mask is None else _masked("softmax1", input, mask)
     if not x.dim():
@@ -227,6 +224,10 @@ def softmax1(input: Tensor, dim: int = -1, *, mask: Tensor | None = None) -> Ten
     behind = (x.dim() - 1 - dim) % x.dim()  # dimensions
     more = torch.constant_pad_nd(x, (*(0,) * (2 * behind + 1), 1))
     return torch.softmax(more, dim).narrow(dim, 0, x.shape[dim])
+
+
+for _f in (softmax, log_softmax, softmin, softmax1):
+    _f.__module__ = "softknee.functional"
 
 
 def _plain() -> bool:
@@ -250,55 +251,78 @@ def _call(usual: Any, traced: Any, *args: Any) -> Any:
 # The sparse members
 
 
-def _weights(t: Tensor, e: float | Tensor) -> tuple[Tensor, Tensor]:
-    """p = (1 + e t)^(1/e), 0 where the base is not positive, and p^(1 - e), which is its slope."""
+#: from here on 1 + e t is near enough to (1 + e t)^(1/e) for a power; below, by logarithms
+_POWER = 0.2
+
+
+def _weights(t: Tensor, e: float | Tensor) -> Tensor:
+    """p = (1 + e t)^(1/e), 0 where the base is not positive."""
     if isinstance(e, float):
-        if e == 1:
-            p = (t + 1).clamp_min(0)
-            return p, p > 0
-        if e == 0.5:
-            root = (t * 0.5 + 1).clamp_min(0)
-            return root * root, root
         if e == 0:
-            p = t.exp()
-            return p, p
-        e = t.new_tensor(e)
+            return t.exp()
+        base = (e * t).clamp_min_(-1)
+        return (
+            (base.add_(1) if e == 1 else base.add_(1).pow_(1 / e))
+            if e >= _POWER
+            else (base.log1p_() / e).exp_()
+        )
     t = t.clamp_min(-1e30)
-    base = (e * t).clamp_min(-1)
-    log = torch.where(e == 0, t, base.log1p() / torch.where(e == 0, 1, e))
-    return log.exp(), torch.where(base > -1, ((1 - e) * log).exp(), 0)
+    log = torch.where(e == 0, t, (e * t).clamp_min(-1).log1p() / torch.where(e == 0, 1, e))
+    return log.exp()
 
 
 def _threshold(z: Tensor, e: float | Tensor, dim: int) -> Tensor:
-    """The t of every row at which its weights sum to 1. The largest entry of a row of z is 0, or minus
-    infinity: then t is NaN.
+    """The t of every row at which its weights sum to 1. The largest entry of a row of z is 0; where it is minus
+    infinity or NaN, t is NaN.
 
     Newton's method for S(t)^e = 1, S the sum of the weights: for alpha up to 2, S^e is convex and
-    nearly linear, and t climbs to the root from 0. Every other step halves the bracket for alpha above 2.
+    nearly linear, and t climbs to the root from 0. For alpha above 2 the bracket is halved.
     """
-    count = math.log(z.shape[dim])
+    dead = z.amax(dim, keepdim=True) != 0
+    if isinstance(e, float) and e == 0:
+        return torch.where(dead, math.nan, z.logsumexp(dim, keepdim=True))
     e_ = e if isinstance(e, Tensor) else z.new_tensor(e)
+    lowest, highest = (float(e.min()), float(e.max())) if isinstance(e, Tensor) else (e, e)
     e_safe = torch.where(e_ == 0, 1, e_)
-    dead = z.amax(dim, keepdim=True) == -_INF
+    count = math.log(z.shape[dim])
     t = torch.zeros_like(dead, dtype=z.dtype)
     low, high = t, torch.where(e_ == 0, count, -torch.expm1(-e_ * count) / e_safe) + t
-    steep = e_ > 1
-    tolerance = 4 * torch.finfo(z.dtype).eps
-    for step in range(200):
-        p, slope = _weights(z - t, e)
-        total, slope = p.sum(dim, keepdim=True), slope.sum(dim, keepdim=True, dtype=z.dtype)
+    z = z.clamp_min(-1e30)  # times 0 it is 0
+    scaled = e_ * z
+    u, p = torch.empty_like(scaled), torch.empty_like(scaled)
+    eps = torch.finfo(z.dtype).eps
+    if highest > 1:
+        for _ in range(3 - round(math.log2(eps))):
+            t = (low + high) / 2
+            torch.sub(scaled, e_ * t, out=u).clamp_min_(-1)
+            if lowest >= _POWER:
+                torch.pow(u.add_(1), 1 / e, out=p)
+            else:
+                torch.where(e_ == 0, z - t, torch.log1p(u) / e_safe, out=p).exp_()
+            enough = p.sum(dim, keepdim=True) >= 1
+            low, high = torch.where(enough, t, low), torch.where(enough, high, t)
+        return torch.where(dead, math.nan, (low + high) / 2)
+    # where the slope has no jumps the error is squared in a step
+    tolerance = math.sqrt(eps) / 8 if highest <= 0.5 else 8 * eps
+    for _ in range(100):
+        torch.sub(scaled, e_ * t, out=u).clamp_min_(-1)
+        if lowest >= _POWER and highest < 1:
+            slope = torch.pow(u.add_(1), 1 / e - 1, out=p).sum(dim, keepdim=True)
+            total = p.mul_(u).sum(dim, keepdim=True)
+        else:
+            if lowest >= _POWER:
+                torch.pow(u.add_(1), 1 / e, out=p)
+            else:
+                torch.where(e_ == 0, z - t, torch.log1p(u) / e_safe, out=p).exp_()
+                u.add_(1)
+            total = p.sum(dim, keepdim=True)
+            slope = torch.where(u > 0, p / u, 0).sum(dim, keepdim=True)
         log = total.log()
-        climb = torch.where(e_ == 0, log, torch.expm1(e_ * log) / e_safe) * torch.exp((1 - e_) * log) / slope
-        low, high = torch.where(total >= 1, t, low), torch.where(total < 1, t, high)
-        better = t + climb
-        middle = (low + high) / 2
-        outside = (better < low) | (better > high) | dead
-        if step % 2:
-            outside = outside | steep
-        better = torch.where(outside, middle, better)
-        moved = ((better - t).abs() > tolerance * (1 + t)) & ~dead
+        move = torch.where(e_ == 0, log, torch.expm1(e_ * log) / e_safe) * torch.exp((1 - e_) * log) / slope
+        better = (t + move).clamp(low, high).masked_fill(dead, 0)
+        moved = (better - t).abs()
         t = better
-        if not bool(moved.any()):
+        if bool((moved <= tolerance * (1 + t)).all()):
             break
     return torch.where(dead, math.nan, t)
 
@@ -373,7 +397,11 @@ class _Entmax(torch.autograd.Function):
         t = _threshold(z, by, dim) if _plain() else _threshold_op(z, e, value, dim)
         if zero_rows:
             t = torch.where(top == -_INF, 0, t)
-        return _weights(z - t, by)[0]
+        p = _weights(z - t, by)
+        if isinstance(by, float) and by <= 1:
+            return p
+        total = p.sum(dim, keepdim=True)  # above alpha = 2 the last digit of t shows in it
+        return p / torch.where(total > 0, total, 1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
@@ -405,6 +433,8 @@ class _Entmax(torch.autograd.Function):
             s = torch.where(p > 0, 1, p.detach())
         elif e is None and ctx.value == 0.5:
             s = torch.where(inside, safe.sqrt(), 0)
+        elif e is None and ctx.value < 1 and not torch.is_grad_enabled():
+            s = p.pow(1 - ctx.value)
         else:
             s = torch.where(inside, ((1 - (ctx.value if e is None else e)) * safe.log()).exp(), 0)
         total = s.sum(ctx.dim, keepdim=True)

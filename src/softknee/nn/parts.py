@@ -22,8 +22,16 @@ from softknee.nn.saved import joint_form
 
 __all__ = ["Layout", "apply", "halved"]
 
-_empty_like, _grad_enabled, _modes, _tracing = torch.empty_like, torch.is_grad_enabled, launch._modes, launch._tracing
-_is_compiling, _functorch_active = torch.compiler.is_dynamo_compiling, torch._C._are_functorch_transforms_active
+_empty_like, _grad_enabled, _modes, _tracing = (
+    torch.empty_like,
+    torch.is_grad_enabled,
+    launch._modes,
+    launch._tracing,
+)
+_is_compiling, _functorch_active = (
+    torch.compiler.is_dynamo_compiling,
+    torch._C._are_functorch_transforms_active,
+)
 _dual_level = torch.autograd.forward_ad
 
 
@@ -138,7 +146,18 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
 class _Way:
     """How an operator is done at the parts of a contiguous tensor of one shape and type, and its gradient."""
 
-    __slots__ = ("backward", "forward", "gradient", "kernel", "layout", "like", "op", "places", "precision", "small")
+    __slots__ = (
+        "backward",
+        "forward",
+        "gradient",
+        "kernel",
+        "layout",
+        "like",
+        "op",
+        "places",
+        "precision",
+        "small",
+    )
 
     def __init__(self, op: Pointwise, x: Tensor, layout: Layout, precision: str) -> None:
         starts, turns, shape, self.forward, self.backward = _strips(layout, x.shape)
@@ -148,7 +167,9 @@ class _Way:
         self.small = self.like.numel() < launch.SERIAL
         key = x.dtype, precision
         self.kernel = (
-            _in_turns(op, layout, *key) if turns else (op.kernels.get(key) or launch.flat_kernel(op, *key)).call
+            _in_turns(op, layout, *key)
+            if turns
+            else (op.kernels.get(key) or launch.flat_kernel(op, *key)).call
         )
         form = joint_form(op)
         assert form is not None
@@ -221,7 +242,10 @@ def halved(op: Pointwise) -> Any:
             return None
         layout = Layout(dim, 2, interleaved, backwards)
         y = apply(op, x, layout, (), options)
-        if not op.product and (way := op.ready.get((layout, x.shape, x.dtype, options.precision))) is not None:
+        if (
+            not op.product
+            and (way := op.ready.get((layout, x.shape, x.dtype, options.precision))) is not None
+        ):
             if len(kept) >= launch.READY:
                 kept.clear()
             kept[key] = way

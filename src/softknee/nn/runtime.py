@@ -128,37 +128,47 @@ class Runtime:
         return in_place(op, (x, *noise, *tensors, call))
 
     def learned(self) -> Any:
-        """The function of x, a tensor for each parameter, and their dimension. None where something is recorded
-        or watched, or a parameter is a number: such calls are not for it.
+        """The function of x, a tensor for each parameter, and their dimension. None where something watches, or a
+        parameter is a number: such calls are not for it.
 
         A shape that it has met before takes the short way, as in `Pointwise.unary`.
         """
         from softknee.nn import launch
+        from softknee.nn.learned import Way, recorded
 
         names, kept = tuple(self.parameters), {}  # type: ignore[var-annotated]
         active, compiling = torch._C._are_functorch_transforms_active, torch.compiler.is_dynamo_compiling
+        grad_enabled, autocast = torch.is_grad_enabled, torch.is_autocast_enabled
 
         def call(x: Tensor, *values: Any, dim: int) -> Any:
-            if compiling() or active() or not plain_forward() or torch.is_autocast_enabled("cpu"):
+            if compiling() or active() or not plain_forward() or autocast("cpu") or not launch.quiet(x):
                 return None
-            recording = torch.is_grad_enabled()
-            for t in (x, *values):
-                if type(t) not in _exact or not launch.quiet(t) or (recording and t.requires_grad):
+            needed, options = x.requires_grad, current.call
+            key: Any = (dim, options.precision, x.dtype, x.shape, x.stride())
+            for v in values:
+                if type(v) not in _exact or not v.is_cpu or v.layout is not torch.strided or v.is_neg():
                     return None
-            key = (launch.met((x, *values), current.call), dim)
-            if (ready := kept.get(key)) is not None:
-                return ready((x, *values), current.call)
-            op = self.operator({}, dict(zip(names, values, strict=True)))
-            tensors = [
-                v if v.dim() == 0 else shaped(self.name, n, v, x, dim)
-                for n, v in zip(names, values, strict=True)
-            ]
-            result = op(x, *tensors, current.call)
-            if (ready := op.ready.get(launch.met((x, *tensors), current.call))) is not None:
+                key += (v.dtype, v.shape, v.stride())
+                needed = needed or v.requires_grad
+            needed = needed and grad_enabled()
+            way = kept.get(key)
+            if way is None:
+                op = self.operator({}, dict(zip(names, values, strict=True)))
+                tensors = [
+                    v if v.dim() == 0 else shaped(self.name, n, v, x, dim)
+                    for n, v in zip(names, values, strict=True)
+                ]
+                with torch.no_grad():
+                    result = op(x, *tensors, options)
+                ready = op.ready.get(launch.met((x, *tensors), options))
+                if ready is None:
+                    return None if needed else result
                 if len(kept) >= launch.READY:
                     kept.clear()
-                kept[key] = ready
-            return result
+                way = kept[key] = Way(op, ready, [t.shape for t in (x, *tensors)], options)
+                if not needed:
+                    return result
+            return recorded(way, x, *values) if needed else way.values((x, *values))
 
         return call
 

@@ -1,0 +1,79 @@
+"""Calls of a function of one tensor and a tensor for each parameter: what a shape needs is worked out once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from softknee.nn import launch
+from softknee.nn.pointwise import Call, Pointwise
+
+if TYPE_CHECKING:
+    from softknee.nn.launch import _Ready
+
+__all__ = ["Way"]
+
+
+class Way:
+    """How an operator is done at tensors of some shapes, strides and types, and its gradients.
+
+    shapes: of the tensors as they broadcast; ready: how the values are computed.
+    """
+
+    __slots__ = ("_backs", "call", "op", "ready", "shapes")
+
+    def __init__(self, op: Pointwise, ready: _Ready, shapes: list[torch.Size], call: Call) -> None:
+        self.op, self.ready, self.shapes, self.call = op, ready, shapes, call
+        self._backs: dict[Any, Any] = {}
+
+    def values(self, tensors: tuple[Tensor, ...]) -> Any:
+        y = self.ready(tensors, self.call)
+        return self.op.evaluate((*self._broadcast(tensors), self.call)) if y is None else y
+
+    def gradients(self, tensors: tuple[Tensor, ...], gradient: Tensor, needs: tuple[bool, ...]) -> list[Any]:
+        """A gradient for each tensor that needs one."""
+        derived = self.op.backward(needs)
+        results: list[Any] = [None] * len(tensors)
+        if derived is None:
+            return results
+        back, places = derived
+        values = None
+        plain = launch.plain(gradient)
+        key = (needs, gradient.stride())
+        if plain and (ready := self._backs.get(key)) is not None:
+            try:
+                values = ready((*tensors, gradient), self.call)
+            except RuntimeError as error:
+                if "data pointer" not in str(error):  # of vmap's old kind of tensor
+                    raise
+        if values is None:
+            inputs = (*self._broadcast(tensors), gradient)
+            call = Call((), tuple([self.shapes[p] for p in places]), self.call.precision)
+            values = back.evaluate((*inputs, call)) if plain else back(*inputs, call)
+            if plain and (ready := back.ready.get(launch.met(inputs, call))) is not None:
+                self._backs[key] = ready
+        for place, value in zip(places, (values,) if back.single else values, strict=True):
+            shape = tensors[place].shape
+            results[place] = value if value.shape == shape else value.reshape(shape)
+        return results
+
+    def _broadcast(self, tensors: tuple[Tensor, ...]) -> list[Tensor]:
+        return [t if t.shape == s else t.reshape(s) for t, s in zip(tensors, self.shapes, strict=True)]
+
+
+class _Learned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, way: Way, *tensors: Tensor) -> Any:
+        ctx.save_for_backward(*tensors)
+        ctx.way = way
+        return way.values(tensors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return None, *ctx.way.gradients(ctx.saved_tensors, gradient, ctx.needs_input_grad[1:])
+
+
+# Function.apply asks for the signature of forward on every call; the C function does not
+recorded = super(torch.autograd.Function, _Learned).apply  # type: ignore[misc]
