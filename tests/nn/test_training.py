@@ -43,6 +43,28 @@ def test_a_parameter_a_channel_on_any_dimension(name: str) -> None:
         assert f"dim={dim}" in repr(moved)
 
 
+@pytest.mark.parametrize("shape", [(8, 3), (600, 16), (2, 4, 9, 5), (300, 16, 16)])
+def test_the_short_way_of_a_shape_is_torchs(shape: tuple[int, ...]) -> None:
+    """From its second call on, with every gradient: of all, of the parameter alone, one number for all, batched,
+    and to be differentiated again."""
+    torch.manual_seed(0)
+    x, w = torch.randn(shape, requires_grad=True), torch.rand(shape[1]).requires_grad_()
+    g, several = torch.randn(shape), torch.randn(2, *shape)
+
+    def results(f: Any) -> list[Tensor]:
+        grad = torch.autograd.grad
+        found = [f(x.detach(), w.detach()), *grad(f(x, w), (x, w), g), *grad(f(x, w), w, g)]
+        found += grad(f(x, w).sum(), w)
+        found += grad(f(x, w), w, several, is_grads_batched=True)
+        (slope,) = grad(f(x, w), x, g, create_graph=True)
+        return [*found, *grad((slope * g).sum(), w)]
+
+    want = results(torch.nn.functional.prelu)
+    for _ in range(3):
+        for got, wanted in zip(results(F.prelu), want, strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-3)
+
+
 def test_constraints_are_put_back() -> None:
     layer = nn.PELU(3)
     with torch.no_grad():
