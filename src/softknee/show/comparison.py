@@ -22,7 +22,7 @@ from rich.text import Text
 
 from softknee.compare import advice, experiment
 from softknee.compare.advice import Recommendation
-from softknee.compare.data import SOURCES
+from softknee.compare.data import FASHION, SOURCES
 from softknee.compare.errors import CompareError
 from softknee.compare.records import Comparison, DataSummary, Level, Standing
 from softknee.compare.schedule import Progress
@@ -311,7 +311,7 @@ def sources() -> RenderableType:
     return Group(Padding(table, (1, 0, 0, 1)), Padding(Text(more, style="dim"), 1))
 
 
-_PACKAGES = {"sklearn": "scikit-learn", "Python": "Python", "softknee": "softknee"}
+_PACKAGES = {"sklearn": "scikit-learn", FASHION: "Debian"}
 
 
 def described(data: DataSummary) -> str:
