@@ -69,7 +69,7 @@ def _sets(count: int) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize("count", [9, pytest.param(300, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("count", [6, pytest.param(300, marks=pytest.mark.exhaustive)])
 def test_labels_of_any_few(count: int) -> None:
     """Curves that run into each other, that end in one place, that leave the window."""
     for drawn, size, derivative, language in _sets(count):
