@@ -86,6 +86,15 @@ def _make(definition: Definition) -> Callable[..., Any]:
             f"    if type(input) is _exact{''.join(tests)}:",
             "        return _op(input)",
         ]
+        if definition.choices:  # those that have been made before
+            scope["_chosen"] = run.chosen
+            usual = [f" and {n} is _d_{n}" for n in names if n not in definition.choices]
+            texts = "".join(f" and type({n}) is str" for n in definition.choices)
+            lines += [
+                f"    if type(input) is _exact{''.join(usual)}{texts}:",
+                f"        if (op := _chosen.get(({', '.join(definition.choices)},))) is not None:",
+                "            return op(input)",
+            ]
     elif set(names) == set(parameters) == {p.name for p in definition.learnable}:
         scope["_op"] = run.learned()
         lines += [
@@ -129,7 +138,8 @@ def _observe(made: Callable[..., Any]) -> None:
     scope, definition = made.__globals__, made.definition  # type: ignore[attr-defined]
     if "_unobserved" in scope:
         return
-    scope["_unobserved"] = {n: scope[n] for n in ("_op", "_run") if n in scope}
+    scope["_unobserved"] = {n: scope[n] for n in ("_op", "_chosen", "_run") if n in scope}
+    scope["_chosen"] = {}
     run = scope["_run"]
 
     def _run(input: Any, values: Any, choices: Any = None, **more: Any) -> Any:

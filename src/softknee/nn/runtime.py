@@ -55,6 +55,8 @@ class Runtime:
         # everything at its default: the path that must be quick
         fixed = all(p.default is not None and not p.learnable for p in definition.parameters)
         self.plain = self.operator({}, {}) if fixed else None
+        #: the same with other choices, by their values: functions of a tensor, made when first called for
+        self.chosen: dict[tuple[Any, ...], Any] = {}
 
     def operator(
         self, choices: Mapping[str, Any], given: Mapping[str, Any], training: bool = False, order: int = 0,
@@ -108,8 +110,8 @@ class Runtime:
                 f"softknee.functional.{self.name} takes a tensor, got {type(x).__name__}; "
                 f'softknee.get("{self.name}")(x) takes numpy arrays and floats too'
             )
-        given = self._given(values, choices)
-        choices = {n: v for n, v in (choices or {}).items() if v != self.definition.choices[n][0]}
+        given, declared = self._given(values, choices), self.definition.choices
+        choices = {n: v for n, v in (choices or {}).items() if v != declared[n][0]}
         if isinstance(x, Tensor) and not (x.is_floating_point() and x.layout is torch.strided):
             return self._other_dtype(x, values, choices, inplace, order)
         tensors = [v if v.dim() == 0 else shaped(self.name, n, v, x, dim)
@@ -122,6 +124,11 @@ class Runtime:
         if training:
             for n in self.definition.noise:
                 noise.append(torch.rand_like(x) if n.distribution == "uniform" else torch.randn_like(x))
+        plain = self.plain is not None and not (given or training or inplace or order)
+        if choices and plain and not torch.compiler.is_dynamo_compiling():
+            every = tuple(choices.get(n, options[0]) for n, options in declared.items())
+            if every not in self.chosen:
+                self.chosen[every] = op.unary(lambda x: self(x, {}, choices))
         call = Call(tuple(float(given[n]) for n in op.scalars), (None,), precision)
         if not inplace:
             return op(x, *noise, *tensors, call)
