@@ -61,6 +61,8 @@ class _Callable(ModuleType):
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         from softknee.compare.experiment import compare
 
+        if self.front is None and isinstance(keywords.get("progress"), bool):
+            del keywords["progress"]  # whether to show a bar, which only the front has
         return (self.front or compare)(*args, **keywords)
 
 
