@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from softknee.compare.records import Comparison
+from softknee.compare.schedule import Progress
 from softknee.show import comparison as drawing
 from softknee.show.comparison_html import _scatter
 from softknee.show.scale import scale, scale_of
@@ -188,3 +191,32 @@ def test_scales_hold_their_values_and_have_round_ends(low: float, high: float) -
 def test_one_that_is_far_below_does_not_squeeze_the_others(found: Comparison) -> None:
     deep = found.levels[1]
     assert scale_of(deep, seeds=False).low <= deep.standings[0].score.low
+
+
+def test_progress_in_a_notebook_without_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that is written over, no warning; notes stay"""
+    written: list[str] = []
+
+    class Line:
+        def update(self, data: dict[str, str], raw: bool) -> None:
+            written.append(data["text/plain"])
+
+    def display(data: dict[str, str], raw: bool, display_id: bool = False) -> Line:
+        written.append(data["text/plain"])
+        return Line()
+
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    monkeypatch.setattr(drawing, "find_spec", lambda name: None)
+    monkeypatch.setattr(drawing.time, "monotonic", lambda: float(next(clock)))
+    with drawing.bar(Console(force_jupyter=True)) as listener:
+        listener(Progress(0, 40, "", "40 runs"))
+        listener(Progress(10, 40, "relu, depth 2"))
+    assert written == [
+        "starting",
+        "40 runs",
+        "starting: 0% after 10 s",
+        "relu, depth 2: 25% after 20 s, 60 s left",
+        "",
+    ]

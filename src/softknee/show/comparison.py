@@ -6,7 +6,9 @@ import contextlib
 import io
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from rich import box
@@ -67,6 +69,10 @@ def recommend(
 def bar(console: Console | None = None) -> Iterator[Callable[[Progress], None]]:
     """A progress bar with the time left, on standard error; notes are lines above it."""
     console = console or Console(stderr=True)
+    if console.is_jupyter and find_spec("ipywidgets") is None:  # which rich's bar would need there
+        with _line() as listen:
+            yield listen
+        return
     columns = (
         TextColumn("{task.description}", style="bold"),
         BarColumn(bar_width=None),
@@ -86,6 +92,31 @@ def bar(console: Console | None = None) -> Iterator[Callable[[Progress], None]]:
             )
 
         yield listen
+
+
+@contextlib.contextmanager
+def _line() -> Iterator[Callable[[Progress], None]]:
+    """The same in one line of a notebook's output, which is empty in the end"""
+    from IPython.display import display
+
+    began = shown = time.monotonic()
+    line = display({"text/plain": "starting"}, raw=True, display_id=True)
+
+    def listen(event: Progress) -> None:
+        nonlocal shown
+        if event.note:
+            display({"text/plain": event.note}, raw=True)
+        now = time.monotonic()
+        if event.note or now - shown > 0.2:
+            shown, share = now, min(1.0, event.done / (event.total or 1))
+            left = f", {(now - began) * (1 / share - 1):.0f} s left" if share else ""
+            written = f"{event.text or 'starting'}: {share:.0%} after {now - began:.0f} s{left}"
+            line.update({"text/plain": written}, raw=True)
+
+    try:
+        yield listen
+    finally:
+        line.update({"text/plain": ""}, raw=True)
 
 
 def text(comparison: Comparison) -> str:
