@@ -13,7 +13,7 @@ from softknee.kernels.llvm import Kernel, Operand, to_llvm
 if TYPE_CHECKING:
     from softknee.kernels.program import Program, Value
 
-__all__ = ["from_bfloat16", "run", "run_program"]
+__all__ = ["from_bfloat16", "narrowed", "run", "run_program"]
 
 NUMPY = {"float32": "f4", "float64": "f8", "float16": "f2", "bfloat16": "u2", "bits": "u1"}
 
@@ -50,3 +50,15 @@ def from_bfloat16(bits: Any) -> Any:
     import numpy as np
 
     return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def narrowed(values: Any, storage: Any) -> Any:
+    """The bits of float32 values rounded to a 16-bit type, to nearest even"""
+    import numpy as np
+
+    if storage == "float16":
+        with np.errstate(over="ignore"):
+            return values.astype(np.float16).view(np.uint16)
+    bits = values.view(np.uint32)
+    up = bits + (0x7FFF + ((bits >> 16) & 1)).astype(np.uint32)
+    return np.where(np.isnan(values), np.uint32(0x7FC0), up >> 16).astype(np.uint16)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from softknee.kernels import native
-from softknee.kernels.arrays import from_bfloat16, run, run_program
+from softknee.kernels.arrays import from_bfloat16, narrowed, run, run_program
 from softknee.kernels.error import single_error
 from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, to_llvm
 from softknee.kernels.lower import lower
@@ -204,8 +204,8 @@ def _scaled_choice(root: Node, factors: frozenset[str]) -> bool:
     return any(a.payload in factors and is_choice(b, nearest=True) for a, b in (root.args, root.args[::-1]))
 
 
-#: instructions that take as long as a look-up in a table, as finding out whether a number is beyond pieces
-_LOOKUP, _BEYOND = 45, 6
+#: instructions that take as long as a look-up in a table; as pieces, the search for numbers beyond them included
+_LOOKUP, _SHORT = 45, 30
 #: the probability, for N(0, 1), of numbers that may send a whole vector to the table
 _SELDOM = 2.0**-11
 
@@ -213,19 +213,22 @@ _SELDOM = 2.0**-11
 Way = Callable[[Program], Value]
 
 
-def _ways(part: Node, name: str, place: int, derivative: bool) -> list[Way]:
-    """How float32 arithmetic may compute a function of one input, the shortest first: as it is defined, or in
-    pieces; what takes longer than a table is left out"""
+def _ways(part: Node, name: str, place: int, derivative: bool) -> Iterator[Way]:
+    """How float32 arithmetic may compute a function of one input: as it is defined, or in pieces; the shorter
+    first, and nothing that takes longer than a table"""
 
     def plainly(program: Program) -> Value:
         return lower([part], program, Single(program), {name: program.input(place, "f32")})[0]
 
-    ways = [(_length(plainly), plainly)]
-    if "avx512f" in native.features():
-        found = [fitted(part, name, reach, derivative) for reach in REACHES]
-        pieces = [partial(_piecewise, p, place) for p in found if p is not None]
-        ways += [(_length(way) + _BEYOND, way) for way in pieces]
-    return [way for length, way in sorted(ways, key=lambda pair: pair[0]) if length <= _LOOKUP]
+    length = _length(plainly)
+    if length <= _SHORT:
+        yield plainly
+    if "avx512f" in native.features():  # the widest alone: each attempt is compiled
+        tried = (fitted(part, name, reach, derivative) for reach in REACHES)
+        if (found := next(filter(None, tried), None)) is not None:
+            yield partial(_piecewise, found, place)
+    if _SHORT < length <= _LOOKUP:
+        yield plainly
 
 
 def _length(way: Way) -> float:
@@ -253,17 +256,15 @@ def _strays_in_float32(
     """
     import numpy as np
 
-    computed, copied = Program(), Program()
+    computed = Program()
     value = way(computed)
     given, table = np.arange(65536, dtype=np.uint16), np.frombuffer(entries, "<f4")
-    (a,) = run_program(computed, [value], [given], storage)
-    (b,) = run_program(copied, [copied.input(0, "f32")], [table], "float32", storage)
-    a, b = a.view(np.uint16), b.view(np.uint16)
+    (found,) = run_program(computed, [value], [given], storage, "float32")
+    a, b = narrowed(found, storage), narrowed(table, storage)
     size, infinite = np.uint16(0x7FFF), np.uint16(0x7C00 if storage == "float16" else 0x7F80)
     nan = ((a & size) > infinite) & ((b & size) > infinite)
     right = (a == b) | nan | (((a | b) & size) == 0)
     if scaled:
-        (found,) = run_program(computed, [value], [given], storage, "float32")
         with np.errstate(invalid="ignore"):
             right &= (np.abs(found - table) <= 2.0**-21 * np.abs(table)) | (found == table) | nan
     wrong = given[~right] & size
