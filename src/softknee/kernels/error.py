@@ -15,7 +15,10 @@ from fractions import Fraction
 from softknee.kernels.primitives import SINGLE_ERROR
 from softknee.lang.nodes import Node, walk
 
-__all__ = ["single_error"]
+__all__ = ["SINGLE_LIMIT", "single_error"]
+
+#: largest error, in units in the last place, of a value and of a derivative computed in float32
+SINGLE_LIMIT = (1.6, 3.4)
 
 #: functions that do not magnify the relative error of their argument
 _CALM = {"tanh", "softplus", "sqrt", "erf", "atan", "asinh"}

@@ -19,7 +19,10 @@ from softknee.lang.nodes import Node, symbols_in
 if TYPE_CHECKING:
     from numpy import ndarray
 
-__all__ = ["around_roots", "measured_error"]
+__all__ = ["AROUND_ROOT", "around_roots", "measured_error"]
+
+#: the size below which derivatives around a root are measured absolutely
+AROUND_ROOT = 0.25
 
 
 def _points() -> ndarray[Any, Any]:
@@ -90,4 +93,4 @@ def around_roots(y: ndarray[Any, Any]) -> ndarray[Any, Any]:
     low, high = np.full(run[-1] + 1, np.inf), np.full(run[-1] + 1, -np.inf)
     np.minimum.at(low, run, y)
     np.maximum.at(high, run, y)
-    return (low[run] < 0) & (high[run] > 0) & (np.abs(y) < 0.25)
+    return (low[run] < 0) & (high[run] > 0) & (np.abs(y) < AROUND_ROOT)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache, lru_cache, reduce
 from typing import TYPE_CHECKING, Any
 
-from softknee.kernels.error import single_error
+from softknee.kernels.error import SINGLE_LIMIT, single_error
 from softknee.kernels.llvm import Shortcut
 from softknee.kernels.lower import lower
-from softknee.kernels.measure import around_roots
+from softknee.kernels.measure import AROUND_ROOT, around_roots
 from softknee.kernels.primitives import Single
 from softknee.kernels.primitives.single import Scaled
 from softknee.kernels.program import PICKED, Program, Value
@@ -39,14 +39,10 @@ FIT = 2.0**-28
 #: how far a piece may go from its middle, in proportion to where it goes: what the rounding errors of the
 #: terms after the first count for
 SWING = 0.6
-#: the size below which derivatives around a root are measured absolutely (`measure.py`)
-AROUND_ROOT = 0.25
 #: size of a factor whose products with a function's value are far from the ends of float32's range
 SMALL = 2.0**-60
 #: instructions of a function that needs no pieces; share of its usual instructions that pieces may take
 LIGHT, WORTH = 24, 0.75
-#: largest error, in units in the last place, of what is left to float32 arithmetic
-SINGLE = 1.6
 _CHOICES = {"where", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"}
 
 
@@ -214,7 +210,9 @@ def shortcut(
             pieces = _in_pieces(part, name, known, derivative or leaf not in values, usual)
             if pieces is not None:
                 chosen[name, part] = pieces
-            elif (leaf in values and single_error(part) > SINGLE) or _alone(part, name, Single) is None:
+            elif (leaf in values and single_error(part) > SINGLE_LIMIT[0]) or _alone(
+                part, name, Single
+            ) is None:
                 return None
     beyond = set(inputs) - {name for name, _ in chosen}  # these may be infinite
     if not chosen or any(_at_finite(root, beyond) is not root for root, _ in outputs):

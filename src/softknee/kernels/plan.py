@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from softknee.kernels import native
 from softknee.kernels.arrays import from_bfloat16, narrowed, run, run_program
-from softknee.kernels.error import single_error
+from softknee.kernels.error import SINGLE_LIMIT, single_error
 from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, to_llvm
 from softknee.kernels.lower import lower
 from softknee.kernels.measure import measured_error
@@ -32,8 +32,6 @@ from softknee.lang.nodes import Node, symbols_in, walk
 __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"]
 
 Precision = Literal["default", "exact"]
-#: largest error, in units in the last place, of a value and of a derivative computed in float32
-SINGLE_LIMIT = (1.6, 3.4)
 #: largest measured error, in the same unit, of a value and of a derivative computed in float32 on the
 #: GPU, by the type that is stored: 1/500 of a unit of float16 is 16 units of float32, of bfloat16 131
 GPU_LIMIT = {"float32": (1.9, 3.4), "float16": (15.0, 15.0), "bfloat16": (125.0, 125.0)}

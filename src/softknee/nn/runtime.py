@@ -112,6 +112,8 @@ class Runtime:
             )
         given, declared = self._given(values, choices), self.definition.choices
         choices = {n: v for n, v in (choices or {}).items() if v != declared[n][0]}
+        if any(v not in declared[n] for n, v in choices.items()):
+            self.definition.chosen(choices)  # says which
         if isinstance(x, Tensor) and not (x.is_floating_point() and x.layout is torch.strided):
             return self._other_dtype(x, values, choices, inplace, order)
         tensors = [v if v.dim() == 0 else shaped(self.name, n, v, x, dim)
