@@ -18,12 +18,12 @@ from softknee.kernels.llvm import Kernel, Operand, Scalar
 from softknee.kernels.plan import Plan, kernel_of
 from softknee.kernels.program import Program
 from softknee.kernels.triton import OPTIONS, Layout, names, tables, to_triton
-from softknee.lang import sigmoid, symbol
+from softknee.lang import maximum, sigmoid, symbol, where
 from softknee.nn import gpu
 from softknee.nn.pointwise import Pointwise
 from softknee.nn.runtime import runtime
 
-POINTER = {"float32": "*fp32", "float64": "*fp64", "float16": "*fp16", "bfloat16": "*bf16"}
+POINTER = {"bits": "*u8", "float32": "*fp32", "float64": "*fp64", "float16": "*fp16", "bfloat16": "*bf16"}
 TABLE = {"f64": "*fp64", "f32": "*fp32"}
 
 
@@ -82,6 +82,21 @@ def summed() -> tuple[Kernel, Layout, tuple[int, ...]]:
     return kernel_of(plan, "gpu"), geometry.layout, geometry.numbers
 
 
+def coded() -> dict[str, tuple[Kernel, Layout, tuple[int, ...]]]:
+    """relu with the sign of its input kept as a bit, and the gradient from that bit"""
+    x, g, bit = symbol("x"), symbol("g"), symbol("bit")
+    write = Plan(
+        ((maximum(x, 0), Operand("bfloat16")), (where(x > 0, 1, 0), Operand("bits"))),
+        (("x", Operand("bfloat16")),),
+    )
+    read = Plan(
+        ((g * where(bit > 0, 1, 0), Operand("bfloat16")),),
+        (("bit", Operand("bits")), ("g", Operand("bfloat16"))),
+        factors=frozenset({"g"}),
+    )
+    return {"a bit written": flat(kernel_of(write, "gpu")), "a bit read": flat(kernel_of(read, "gpu"))}
+
+
 def product_and_sum() -> Kernel:
     """x x + x, in two roundings"""
     p = Program()
@@ -97,6 +112,7 @@ def main() -> None:
         "a table": flat(function("cosine", "float32")),
         "a number given at the call": flat(function("celu", "bfloat16", alpha=0.3)),
         "sums": summed(),
+        **coded(),
     }
     for name, (kernel, *reached) in kernels.items():
         made = compiled(kernel, *reached).asm
@@ -112,6 +128,8 @@ def main() -> None:
                     "looked up": sum(i.op in ("pick", "gather") for _, i in kernel.program),
                     "products and sums": count(r"\b(mul|add|sub)(\.rn)?\.f(32|64)"),
                     "approximations": sorted(set(re.findall(r"\b\w+\.(?:approx|ftz)\S*", ptx))),
+                    "shared": count(r"\b(?:ld|st)\.shared|\bbar\.sync|\bshfl"),
+                    "bytes": count(r"\b(?:ld|st)\.global\S*\.[bus]8\b"),
                     "wide loads": count(r"ld\.global\S*\.v[24]\."),
                     "narrow loads": count(r"ld\.global\S*\.(b|f|u|s)(8|16|32|64)\b")
                     - count(r"ld\.global\S*\.v"),

@@ -24,7 +24,7 @@ def test_kernels_compile_ahead_of_time() -> None:
     )  # fmt: skip
     assert not done.returncode, done.stderr[-3000:]
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == 6
+    assert len(found) == 8
     for f in found:
         assert f["approximations"] == [], f
         # no product and sum became one operation: error-free transformations would be none
@@ -32,6 +32,9 @@ def test_kernels_compile_ahead_of_time() -> None:
         if f["kernel"] != "sums":
             assert f["fma"] <= EACH * f["fma in the program"], f
         assert f["wide loads"], f
+        if "bit" in f["kernel"]:  # a thread packs its own eight elements into a byte, and expands its own
+            assert f["bytes"] == 1, f
+            assert not f["shared"], f
     single = found[1]
     assert single["fma"] == EACH * single["fma in the program"]
     assert single["narrow loads"] == EACH * single["looked up"]

@@ -121,6 +121,17 @@ def test_an_operation_is_the_same_on_both(name: str, kind: str) -> None:
     assert same.all(), (arrays[0][~same][:3], found[~same][:3], expected[~same][:3])
 
 
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_a_literal_keeps_the_sign_of_zero(kind: str) -> None:
+    """Some versions of Triton make tl.full((), -0.0) a 0"""
+    p = Program()
+    x = p.input(0, kind)
+    value = p.select(p.lt(x, p.const(0.0, kind)), p.const(-0.0, kind), p.const(0.0, kind))
+    kernel = Kernel(p, (Operand(TYPE[kind]),), ((value, Operand(TYPE[kind])),))
+    assert "full((), -0.0" not in to_triton(kernel, Layout((None, None)))
+    assert np.signbit(interpreted(kernel, [np.array([-1, 1], TYPE[kind])]).numpy()).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("storage", ["float16", "bfloat16"])
 def test_float64_is_rounded_once_to_16_bits(storage: Any) -> None:
     """Just above the middle between two 16-bit numbers, by less than float32 can tell."""

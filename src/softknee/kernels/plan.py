@@ -96,6 +96,8 @@ def gpu_arithmetic_for(plan: Plan) -> type:
     if plan.precision == "exact":
         return Double
     for expression, o in plan.outputs:
+        if o.storage == "bits":  # beside a border either choice is as good
+            continue
         largest = 65504.0 if o.storage == "float16" else math.inf
         if not _good_in_single(expression, plan, GPU_LIMIT.get(o.storage, GPU_LIMIT["float32"]), largest):
             return Double

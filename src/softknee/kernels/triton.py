@@ -3,7 +3,8 @@
 Two templates. Without sums every program of the grid computes `BLOCK` consecutive elements. With
 sums a program computes tiles of (kept, summed) elements, adds each tile to float64 totals of its own
 and writes them to a slot of partial sums: which elements meet in which slot depends on the shapes
-alone, so the sums are the same every time. How an operand is reached is compiled in (`Layout`); sizes
+alone, so the sums are the same every time. Truth values ("bits") lie eight to a byte in the order of the
+index, the first in the lowest bit, as on the CPU; each program has whole bytes of its own. How an operand is reached is compiled in (`Layout`); sizes
 and strides are given at the call, so that one kernel serves every shape.
 
 Nothing is left to Triton's approximations: additions and products are not contracted (the launch
@@ -20,10 +21,12 @@ from dataclasses import dataclass
 from softknee.kernels.llvm import Kernel, Operand, Scalar
 from softknee.kernels.program import PICKED, Instruction, Value
 
-__all__ = ["BLOCK", "OPTIONS", "SPELLING", "Layout", "names", "tables", "to_triton"]
+__all__ = ["BLOCK", "BYTES", "OPTIONS", "SPELLING", "Layout", "names", "tables", "to_triton"]
 
 #: elements a program computes at a time
 BLOCK = 1024
+#: bytes of truth values that a program reads or writes, whatever the number of elements
+BYTES = BLOCK // 8
 #: how a kernel is compiled: four warps, and a * b + c is not contracted
 OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
 
@@ -134,6 +137,19 @@ def scale(a, b):
     second = ((k - half + 127) << 23).to(tl.float32, bitcast=True)
     return tl.where(far, a * 0.0, a * first * second)
 """,
+    "unpacked": """
+@triton.jit
+def unpacked(bytes, count: tl.constexpr):
+    # a bit an element, the lowest first: a thread expands the byte it has read
+    places = tl.arange(0, 8)[None, :]
+    return tl.reshape((bytes.to(tl.int32)[:, None] >> places) & 1, (count,)) != 0
+""",
+    "packed": """
+@triton.jit
+def packed(bits, count: tl.constexpr):
+    places = tl.arange(0, 8)[None, :]
+    return tl.sum(tl.reshape(bits.to(tl.int32), (count // 8, 8)) << places, axis=1).to(tl.uint8)
+""",
 }
 
 
@@ -154,6 +170,8 @@ def _literal(number: object, kind: str) -> str:
     if kind in ("i32", "i64"):
         return f"tl.full((), {number}, {TYPE[kind]})"
     assert isinstance(number, float)
+    if number == 0 and math.copysign(1, number) < 0:  # some versions make it 0
+        return f"tl.full((), 0.0, {TYPE[kind]}) * -1.0"
     text = repr(number) if math.isfinite(number) else f'float("{number}")'
     return f"tl.full((), {text}, {TYPE[kind]})"
 
@@ -179,7 +197,9 @@ def _body(kernel: Kernel, load: Callable[[int], str], shape: str) -> tuple[list[
                     raw[i.payload] = f"a{i.payload}"
                     lines.append(f"a{i.payload} = {load(i.payload)}")
                 text = f"a{i.payload}"
-                if i.type == "i32":
+                if source.storage == "bits":
+                    text = f"tl.where({text}, 1.0, 0.0)"
+                elif i.type == "i32":
                     text = f"{text}.to(tl.int16, bitcast=True).to(tl.int32) & 0xFFFF"
                 elif source.storage.endswith("16"):
                     text += ".to(tl.float32)"
@@ -263,7 +283,13 @@ def to_triton(kernel: Kernel, layout: Layout) -> str:
         parts = [f"({e}){axis}" for e, axis in zip(ends, ("[:, None]", "[None, :]"), strict=True) if e]
         return f"p{p} + ({' + '.join(parts)})" if parts else f"p{p}"
 
+    def bytes_of(p: int) -> str:
+        assert layout.moves[p] is None, "truth values are reached by the index"
+        return f"p{p} + (pid{wide} * {layout.tile[0] // 8} + tl.arange(0, {layout.tile[0] // 8}))"
+
     def load(k: int) -> str:
+        if kernel.operands[place[k]].storage == "bits":
+            return f"unpacked(tl.load({bytes_of(place[k])}), {layout.tile[0]})"
         address = reach(place[k])
         if "+" not in address:
             return f"tl.load({address})"
@@ -283,6 +309,10 @@ def to_triton(kernel: Kernel, layout: Layout) -> str:
     for k, (value, o) in enumerate(kernel.results):
         if k in totals:
             body.append(f"sum{k} += tl.where(inside, {named[value]}.to(tl.float64), 0.0)")
+            continue
+        if o.storage == "bits":
+            each = f"tl.broadcast_to({named[value]} != 0.0, ({layout.tile[0]},))"
+            body.append(f"tl.store({bytes_of(count + k)}, packed({each}, {layout.tile[0]}))")
             continue
         stored = _rounded(named[value], value.type, o.storage, body)
         size = shape if summing else f"({layout.tile[0]},)"
@@ -320,7 +350,7 @@ def to_triton(kernel: Kernel, layout: Layout) -> str:
             "import triton",
             "import triton.language as tl",
             "",
-            *(text for op, text in FUNCTIONS.items() if any(i.op == op for _, i in kernel.program)),
+            *(text for name, text in FUNCTIONS.items() if any(f" {name}(" in line for line in lines)),
             "",
             "@triton.jit",
             f"def kernel({arguments}):",

@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import linecache
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,12 +20,12 @@ from torch import Tensor
 
 from softknee.kernels.llvm import Operand, Scalar
 from softknee.kernels.plan import Plan, kernel_of
-from softknee.kernels.triton import BLOCK, OPTIONS, Layout, tables, to_triton
+from softknee.kernels.triton import BLOCK, BYTES, OPTIONS, Layout, tables, to_triton
 
 if TYPE_CHECKING:
     from softknee.nn.pointwise import Call, Pointwise
 
-__all__ = ["missing", "require", "run", "usable"]
+__all__ = ["codes_for", "missing", "require", "run", "run_coded", "usable"]
 
 _MANY = 1 << 31
 #: programs that share a sum: enough to fill a GPU, few enough that their slots are quickly added up
@@ -82,19 +82,8 @@ class _Compiled:
 
     __slots__ = ("_ready", "function", "places", "tables")
 
-    def __init__(
-        self,
-        op: Pointwise,
-        storages: Sequence[str],
-        results: Sequence[Operand],
-        layout: Layout,
-        precision: Any,
-    ) -> None:
-        self.places = tuple(k for k, name in enumerate(op.tensors) if name in op.used)
-        inputs = [(op.tensors[k], Operand(storages[k])) for k in self.places]  # type: ignore[arg-type]
-        scalars = [(name, Scalar()) for name in op.scalars]
-        expressions = tuple(zip(op.expressions, results, strict=True))
-        plan = Plan(expressions, (*inputs, *scalars), precision, op.factors)
+    def __init__(self, plan: Plan, layout: Layout, places: tuple[int, ...] = ()) -> None:
+        self.places = places
         kernel = kernel_of(plan, "gpu")
         self.function = _function(to_triton(kernel, layout))
         self.tables = tables(kernel)
@@ -134,6 +123,17 @@ class _Compiled:
             ready[programs, 1, 1](*arguments)
 
 
+def _compile(
+    op: Pointwise, storages: Sequence[str], results: Sequence[Operand], layout: Layout, precision: Any
+) -> _Compiled:
+    """The kernel that reads only the tensors that are used."""
+    places = tuple(k for k, name in enumerate(op.tensors) if name in op.used)
+    inputs = [(op.tensors[k], Operand(storages[k])) for k in places]  # type: ignore[arg-type]
+    scalars = [(name, Scalar()) for name in op.scalars]
+    expressions = tuple(zip(op.expressions, results, strict=True))
+    return _Compiled(Plan(expressions, (*inputs, *scalars), precision, op.factors), layout, places)
+
+
 def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, outs: tuple[Tensor | None, ...]) -> Any:
     """The operator's results, written into `outs` where one is given; None where this combination of
     shapes is left to torch operations."""
@@ -159,12 +159,52 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, outs: tuple[Tens
         storage = STORAGE[dtype]
         results = [Operand(storage) for _ in outputs]
         layout = Layout((None,) * (len([n for n in op.tensors if n in op.used]) + len(outputs)), wide=wide)
-        kernel = op.kernels[key] = _Compiled(op, (storage,) * len(tensors), results, layout, call.precision)
+        kernel = op.kernels[key] = _compile(op, (storage,) * len(tensors), results, layout, call.precision)
     if size:
         if any(not t.data_ptr() for t in tensors):  # of forward-mode derivatives: zeros without memory
             return None
         kernel(-(-size // BLOCK), [*(tensors[k] for k in kernel.places), *outputs], (size,), call.scalars)
     return outputs[0] if op.single else tuple(outputs)
+
+
+def codes_for(x: Tensor, planes: int) -> Tensor:
+    """Memory for so many truth values an element: each plane has a row of bytes."""
+    rows = -(-x.numel() // BLOCK)
+    return torch.empty((planes, rows * BYTES), dtype=torch.uint8, device=x.device)
+
+
+def run_coded(
+    made: dict[Any, Any], plan: Callable[[], Plan], key: tuple[Any, ...], like: tuple[Any, Any],
+    tensors: Sequence[Tensor], count: int, scalars: Sequence[float],
+) -> bool:  # fmt: skip
+    """Runs the kernel of a plan some of whose operands are truth values, a row of `codes_for` each (uint8).
+
+    They follow each other as the elements do of a dense tensor like `like` (shape, strides). made: where
+    to keep kernels; key: what the plan depends on; count: how many of the tensors are inputs. False where a
+    tensor has no memory.
+    """
+    from softknee.nn.launch import expanded
+
+    shape, stride = tuple(like[0]), like[1]
+    if 0 in shape:
+        return True
+    if any(not t.data_ptr() for t in tensors):
+        return False
+    order = sorted((d for d in range(len(shape)) if shape[d] != 1), key=lambda d: -stride[d])
+    running = [0] * len(shape)
+    for d, step in zip(order, _running([shape[d] for d in order]), strict=True):
+        running[d] = step
+    strides = tuple(
+        tuple(running) if t.dtype is torch.uint8 else expanded(tuple(t.shape), t.stride(), shape)
+        for t in tensors
+    )
+    geometry = _geometry(shape, tuple(stride), strides, count, (None,) * (len(tensors) - count))
+    assert geometry is not None
+    kernel = made.get((*key, geometry.layout))
+    if kernel is None:
+        kernel = made[(*key, geometry.layout)] = _Compiled(plan(), geometry.layout)
+    kernel(geometry.programs, tensors, geometry.numbers, scalars)
+    return True
 
 
 class _Geometry(NamedTuple):
@@ -277,7 +317,7 @@ def _shaped(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, outs: tuple[
             for o, t in zip(outputs, targets, strict=True)
         ]
         storages = [launch.STORAGE[d] for d in dtypes]
-        kernel = op.kernels[key] = _Compiled(op, storages, results, geometry.layout, call.precision)
+        kernel = op.kernels[key] = _compile(op, storages, results, geometry.layout, call.precision)
     sizes = [full[d] for d in geometry.kept]
     device = tensors[0].device
     buffers = [

@@ -240,8 +240,8 @@ class Pointwise:
             return self.function.apply(*args)
         if grad and len(args) == 2 and _grad_enabled() and _dual_level._current_level < 0:
             form = saved_form(self, current.kept)
-            if form is not None and launch.eligible(args[:1]) and form.takes(args[0]):
-                return form.apply(*args, False)
+            if form is not None and launch.eligible(args[:1]) and (way := form.way(args[0])) is not None:
+                return way(*args, False)
         if (grad and _grad_enabled()) or _dual_level._current_level >= 0:
             # a recording tracer wants operations it can write down, not a function of ours
             return self._apply(*args) if launch._tracing() is None else self.emit(args)

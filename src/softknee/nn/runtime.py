@@ -310,8 +310,10 @@ def in_place(op: Pointwise, args: tuple[Any, ...]) -> Any:
     if recording and len(args) == 2 and not torch._C._are_functorch_transforms_active() and plain_forward():
         form = saved_form(op, current.kept)
         compiling = torch.compiler.is_compiling()
-        if form is not None and form.free and not compiling and launch.eligible(args[:1]) and form.takes(x):
-            return form.apply(x, args[-1], True)
+        if form is not None and form.free and not compiling and launch.eligible(args[:1]):
+            way = form.way(x)
+            if way is not None:
+                return way(x, args[-1], True)
     return x.copy_(op(x.clone(), *args[1:]))
 
 

@@ -3,7 +3,8 @@
 Where the derivative takes a few values that depend on no tensor (relu, leaky_relu, hardtanh, the shrink
 functions), one to three bits say all of it, exactly: the default. With `options(saved="lean")` the
 derivative of any other function of one tensor is rounded to the nearest of 2^bits levels. With
-`options(saved="output")` functions whose slope is an expression of their value keep that value.
+`options(saved="output")` functions whose slope is an expression of their value keep that value. What is kept
+is decided here, once, for the CPU's kernels and the GPU's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from softknee.lang.by_output import slope_by_output
 from softknee.lang.differentiate import derivative
 from softknee.lang.nodes import symbol, symbols_in
 from softknee.lang.stabilise import rewrite, stabilise
-from softknee.nn import launch
+from softknee.nn import gpu, launch
 
 if TYPE_CHECKING:
     from softknee.nn.pointwise import Call, Pointwise
@@ -122,17 +123,32 @@ class Saved:
 
     #: whether the input may be written over
     free = False
+    #: `apply` for tensors of a GPU; None: the operator's own way keeps them themselves
+    elsewhere: Any = None
 
-    def __init__(self, op: Pointwise, function: type[torch.autograd.Function]) -> None:
+    def __init__(
+        self,
+        op: Pointwise,
+        function: type[torch.autograd.Function],
+        elsewhere: type[torch.autograd.Function] | None = None,
+    ) -> None:
         self.op = op
         self.function = function
-        function.__name__ = function.__qualname__ = "Pointwise"
-        # Function.apply inspects signatures on every call; the C function does not
-        self.apply: Any = super(torch.autograd.Function, function).apply  # type: ignore[misc]
+        self.apply = _apply(function)
+        if elsewhere is not None:
+            self.elsewhere = _apply(elsewhere)
 
-    def takes(self, x: Tensor) -> bool:
-        """Tensors that lie in the CPU's memory without gaps; those of a GPU are kept themselves"""
-        return x.is_cpu and (x.is_contiguous() or launch.dense(x))
+    def way(self, x: Tensor) -> Any:
+        """What to call for a tensor, which on the CPU has no gaps; None where it goes the operator's own way."""
+        if not x.is_cpu:
+            return self.elsewhere
+        return self.apply if x.is_contiguous() or launch.dense(x) else None
+
+
+def _apply(function: type[torch.autograd.Function]) -> Any:
+    function.__name__ = function.__qualname__ = "Pointwise"
+    # Function.apply inspects signatures on every call; the C function does not
+    return super(torch.autograd.Function, function).apply  # type: ignore[misc]
 
 
 class _Gradient:
@@ -191,7 +207,29 @@ class Whole(Saved):
                 results = backwards((x,), gradient, call)
                 return back.evaluate((x, gradient, call)) if results is None else results[0], None, None
 
-        super().__init__(op, WholeFunction)
+        super().__init__(op, WholeFunction, _by_output(op, back) if output else None)
+
+
+def _by_output(op: Pointwise, back: Pointwise) -> type[torch.autograd.Function]:
+    """Keeps the output, on any device."""
+
+    class OutputFunction(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
+            y = launch.run(op, (x,), call, out=x if inplace else None)
+            if y is None:
+                y = _otherwise(op, x, call, inplace)
+            if inplace:
+                ctx.mark_dirty(x)
+            ctx.save_for_backward(y)
+            ctx.call = call
+            return y  # type: ignore[no-any-return]
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Any:
+            return back(*ctx.saved_tensors, gradient, ctx.call), None, None
+
+    return OutputFunction
 
 
 def _otherwise(op: Pointwise, x: Tensor, call: Call, inplace: bool) -> Tensor:
@@ -257,20 +295,24 @@ class Coded(Saved):
         scalars = [(name, Scalar()) for name in op.scalars]
         kernels: dict[Any, Any] = {}
 
-        def forward_kernel(dtype: torch.dtype, precision: Any) -> Any:
+        def forward_plan(dtype: torch.dtype, precision: Any) -> Plan:
             storage = launch.STORAGE[dtype]
             outputs = [(op.expressions[0], Operand(storage)), *((p, Operand("bits")) for p in codes.planes)]
-            plan = Plan(tuple(outputs), (("x", Operand(storage)), *scalars), precision)
-            return kernels.setdefault((dtype, precision), compile_plan(plan))
+            return Plan(tuple(outputs), (("x", Operand(storage)), *scalars), precision)
 
-        def backward_kernel(dtype: torch.dtype, splat: bool, precision: Any) -> Any:
+        def backward_plan(dtype: torch.dtype, splat: bool, precision: Any) -> Plan:
             storage = launch.STORAGE[dtype]
             bits = [symbol(f"bit{k}_") for k in range(count)]
             product = symbol("g_") * codes.decoded(bits)
             inputs = [(f"bit{k}_", Operand("bits")) for k in range(count)]
             inputs.append(("g_", Operand(storage, "splat" if splat else "row")))
-            plan = Plan(((product, Operand(storage)),), (*inputs, *scalars), precision, frozenset({"g_"}))
-            return kernels.setdefault((dtype, splat, precision), compile_plan(plan))
+            return Plan(((product, Operand(storage)),), (*inputs, *scalars), precision, frozenset({"g_"}))
+
+        def forward_kernel(*key: Any) -> Any:
+            return kernels.setdefault(key, compile_plan(forward_plan(*key)))
+
+        def backward_kernel(*key: Any) -> Any:
+            return kernels.setdefault(key, compile_plan(backward_plan(*key)))
 
         def product(kept: Sequence[Tensor], gradient: Tensor, like: Any, call: Call) -> Tensor | None:
             """gradient times the derivative that the codes stand for, None where no kernel takes the
@@ -286,6 +328,21 @@ class Coded(Saved):
             key = (gradient.dtype, splat, call.precision)
             kernel = kernels.get(key) or backward_kernel(*key)
             return result if kernel.on(*kept, gradient, result, *call.scalars) else None
+
+        def backward_with(product: Any) -> Any:
+            def backward(ctx: Any, gradient: Tensor) -> Any:
+                kept, like, call = ctx.saved_tensors, ctx.like, ctx.call
+                if like is None:
+                    derived = op.backward((True,))
+                    return derived and derived[0](*kept, gradient, call), None, None
+                result = product(kept, gradient, like, call) if plain(gradient) else None
+                if result is None:
+                    # to be differentiated again, or batched: the gradient enters by one product
+                    one = torch.ones((), dtype=gradient.dtype, device=kept[0].device).expand(like[0])
+                    result = gradient * product(kept, one, like, call)
+                return result, None, None
+
+            return backward
 
         class CodedFunction(torch.autograd.Function):
             @staticmethod
@@ -307,17 +364,41 @@ class Coded(Saved):
                     ctx.mark_dirty(x)
                 return y
 
-            @staticmethod
-            def backward(ctx: Any, gradient: Tensor) -> Any:
-                kept, like, call = ctx.saved_tensors, ctx.like, ctx.call
-                if like is None:
-                    derived = op.backward((True,))
-                    return derived and derived[0](*kept, gradient, call), None, None
-                result = product(kept, gradient, like, call) if plain(gradient) else None
-                if result is None:
-                    # to be differentiated again, or batched: the gradient enters by one product
-                    one = torch.ones((), dtype=gradient.dtype, device=cpu).expand(like[0])
-                    result = gradient * product(kept, one, like, call)
-                return result, None, None
+            backward = staticmethod(backward_with(product))
 
-        super().__init__(op, CodedFunction)
+        far: dict[Any, Any] = {}
+
+        def far_product(kept: Sequence[Tensor], gradient: Tensor, like: Any, call: Call) -> Tensor | None:
+            """As `product`, for a gradient of any strides; the planes are the rows of one tensor"""
+            shape, stride = like
+            result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=gradient.device)
+            key = (gradient.dtype, False, call.precision)
+            tensors = (*kept[0], gradient, result)
+            done = gpu.run_coded(
+                far, lambda: backward_plan(*key), key, like, tensors, count + 1, call.scalars
+            )
+            return result if done else None
+
+        class FarFunction(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
+                y = x if inplace and launch.dense(x) else empty_like(x)
+                key, like = (x.dtype, call.precision), (x.shape, y.stride())
+                kept = gpu.codes_for(x, count)
+                tensors = (x, y, *kept)
+                if gpu.run_coded(far, lambda: forward_plan(*key), key, like, tensors, 1, call.scalars):
+                    ctx.save_for_backward(kept)
+                    ctx.like = like
+                    y = x.copy_(y) if inplace and y is not x else y
+                else:
+                    y = _otherwise(op, x, call, inplace)
+                    ctx.save_for_backward(x)
+                    ctx.like = None
+                if inplace:
+                    ctx.mark_dirty(x)
+                ctx.call = call
+                return y
+
+            backward = staticmethod(backward_with(far_product))
+
+        super().__init__(op, CodedFunction, FarFunction)
