@@ -157,7 +157,7 @@ def _share(got: float, right: Any) -> str:
     if not math.isfinite(got) or not right:
         return ""
     share = float(100 * abs(got - right) / abs(right))
-    return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"
+    return f"{share:.0f}\N{NO-BREAK SPACE}%" if share >= 10 else f"{share:.2g}\N{NO-BREAK SPACE}%"
 
 
 def _digits(value: Any) -> str:

@@ -1,15 +1,30 @@
-"""What the README and the documentation show runs: every block of Python, page by page."""
+"""What the README and the documentation show runs: every block of Python, page by page, and every command.
+
+A comment that begins with an arrow tells the value of its line. A block of text is what the Python before it prints.
+"""
 
 from __future__ import annotations
 
+import ast
+import io
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
+import types
 import warnings
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
+from unittest.mock import MagicMock
 
+import click
 import pytest
+import typer
+from typer.testing import CliRunner
+
+from softknee.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -35,14 +50,128 @@ def test_its_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         return
     monkeypatch.chdir(tmp_path)
     given: dict[str, object] = {"__name__": "page"}
-    for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python"), 1):
-        with warnings.catch_warnings():
+    printed = ""
+    for number, (kind, code) in enumerate(told(page.read_text(encoding="utf-8")), 1):
+        if kind == "text":
+            assert not printed or printed.strip() == code.strip(), f"{page.name}, block {number}"
+            continue
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()) as out:
             warnings.simplefilter("default")
-            exec(compile(code, f"{page.name}, block {number}", "exec"), given)
+            run(code, f"{page.name}, block {number}", given)
+        printed = out.getvalue()
+
+
+def told(text: str) -> list[tuple[str, str]]:
+    """Blocks of Python and of text, in their order."""
+    found = re.findall(r"^( *)```(python|text)\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
+    return [(kind, textwrap.dedent(code)) for _, kind, code in found]
+
+
+def run(code: str, name: str, given: dict[str, object]) -> None:
+    """Statement by statement; where one ends in an arrow, its value must be what follows."""
+    lines = code.splitlines()
+    for node in ast.parse(code).body:
+        claimed = re.search(r"  # → (.*)$", lines[(node.end_lineno or 1) - 1])
+        if claimed and isinstance(node, ast.Expr):
+            value = eval(compile(ast.Expression(node.value), name, "eval"), given)
+            assert claimed[1] in (str(value), repr(value)), f"{name}: {value!r}"
+        else:
+            exec(compile(ast.Module([node], []), name, "exec"), given)
 
 
 def test_the_readme_shows_python() -> None:
     assert ROOT / "README.md" in WITH_PYTHON
+
+
+@pytest.mark.parametrize("line", ["1 + 1  # → 3", "'a'  # → b", "[1]  # → 1"])
+def test_a_value_that_is_not_so_is_seen(line: str) -> None:
+    with pytest.raises(AssertionError):
+        run(line, "page", {})
+    run("1 + 1  # → 2\n'a'  # → a", "page", {})
+
+
+def test_callbacks_of_other_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks that need what is not installed here run with stand-ins."""
+    from softknee.diagnose import callbacks
+    from softknee.diagnose.timeline import Timeline
+
+    bases = {n: type(n, (), {}) for n in ("Callback", "LightningModule", "TrainerCallback", "Trainer")}
+    stand_in = types.SimpleNamespace(**bases)
+    monkeypatch.setattr(callbacks, "import_module", lambda _: stand_in)
+    for name in callbacks.__all__:
+        monkeypatch.delitem(vars(callbacks), name, raising=False)
+    given: dict[str, object] = {n: MagicMock() for n in ("lightning", "transformers", "model", "data", "run")}
+    given["report"] = types.SimpleNamespace(timeline=Timeline((), steps=0, every=1, window=1))
+    shown = blocks((ROOT / "docs" / "diagnosis.md").read_text(encoding="utf-8"), "py")
+    assert len(shown) == 3
+    for code in shown:
+        run(code, "diagnosis.md", given)
+    for name in callbacks.__all__:
+        vars(callbacks).pop(name, None)
+    assert all(p.name == "diagnosis.md" or not blocks(p.read_text(encoding="utf-8"), "py") for p in PAGES)
+
+
+# Commands
+
+#: what the commands that take long are given, so that they do little; later options count
+LITTLE = {
+    "compare": "--seeds 2 --epochs 1 --samples 50 --lr 0.01 --width 4 --out runs",
+    "animate": "--frames 2",
+    "bench": "--sizes 64 --repetitions 1 --out bench.jsonl",
+    "explore": "--no-open",
+}
+#: needs other machines, minutes, or a file that the page only names
+ELSEWHERE = re.compile(r"--address|--store|--recommend|mymodel|model\.py|claims run|\bNAME\b|\.\.\.")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Each with its page: the lines of its blocks, and what it says between backticks."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        code = "\n".join(re.sub(r" *\\\n *", " ", block) for block in blocks(text, "bash"))
+        inline = re.findall(
+            r"`(softknee [^`]+)`", re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+        )
+        shown = [*re.findall(r"^(softknee .*?)(?: {2,}#.*)?$", code, re.MULTILINE), *inline]
+        shown += [f"softknee plot {a}" for a in re.findall(r"<!-- picture: (.+?) -->", text)]
+        yield from ((page.name, " ".join(one.split())) for one in dict.fromkeys(shown))
+
+
+def silent(command: typer.core.TyperGroup) -> typer.core.TyperGroup:
+    """With the same options, and nothing done."""
+    for each in command.commands.values():
+        if isinstance(each, typer.core.TyperGroup):
+            each.invoke_without_command = True
+            silent(each)
+        each.callback = lambda **_: None
+    return command
+
+
+def test_commands_are_understood() -> None:
+    """Every command that a page shows exists, and has the options and arguments that it is given."""
+    shown = list(commands())
+    assert len(shown) > 50
+    command = silent(typer.main.get_command(app))  # type: ignore[arg-type]
+    for page, line in shown:
+        words = shlex.split(line)[1:]
+        if len(words) == 1:
+            assert words[0] in command.commands, f"{page}: {line}"
+            continue
+        try:
+            command.main(words, standalone_mode=False)
+        except click.ClickException as problem:
+            pytest.fail(f"{page}: {line}: {problem.format_message()}")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("line", sorted({line for _, line in commands() if len(line.split()) > 2}))
+def test_a_command_runs(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if ELSEWHERE.search(line):
+        pytest.skip("names what is elsewhere")
+    monkeypatch.chdir(tmp_path)
+    _, verb, *rest = shlex.split(line)
+    done = CliRunner().invoke(app, [verb, *rest, *LITTLE.get(verb, "").split()])
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -6,7 +6,6 @@ the tables that stand in hand-written pages as `<!-- generated: NAME -->`. Nothi
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import math
@@ -14,19 +13,17 @@ import re
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-import softknee
 from softknee import catalogue, explorer
 from softknee.analysis.facts import Facts, facts
 from softknee.catalogue import Definition, Parameter, Reference
@@ -49,19 +46,24 @@ import claims_pages
 import exercises
 import links
 import picture
+import reference
 import tables
-
-COMMAND_LINE = importlib.util.find_spec("softknee.cli") is not None
+from reference import slug
 
 # Mathematics
 
 
 def inline(latex: str) -> str:
-    return latex_to_mathml(latex, display=False)
+    return shortened(latex_to_mathml(latex, display=False))
 
 
 def displayed(latex: str) -> str:
-    return f'<div class="sk-formula">{latex_to_mathml(latex)}</div>\n'
+    return f'<div class="sk-formula">{shortened(latex_to_mathml(latex))}</div>\n'
+
+
+def shortened(mathml: str) -> str:
+    """The first digits of long decimals: what is read on a page. `act.latex()` has all of them."""
+    return re.sub(r"<mn>(\d+\.\d{5})\d{3,}</mn>", r"<mn>\1…</mn>", mathml)
 
 
 def in_a_cell(text: str) -> str:
@@ -115,7 +117,7 @@ def parameter_row(p: Parameter) -> str:
         default += f" (torch writes {value(p.spelled)})"
     if p.learnable:
         default += ", <span>learnable</span>"
-    return f"| `{p.name}` | {inline(name_to_latex(p.name))} | {default} | {p.doc} |"
+    return f"| `{p.name}` | {inline(name_to_latex(p.name))} | {default} | {in_a_cell(p.doc)} |"
 
 
 def choice_name(d: Definition, key: Any) -> str:
@@ -263,6 +265,10 @@ def facts_table(d: Definition) -> str:
         rows(words.shape_rows(f)),
     ]
     parts += ["For a standard normal input z:\n", rows(words.normal_rows(f))]
+    parts.append(
+        "<span>What the last rows say of deep networks:</span> [gain and χ](../learn/initialisation.md), "
+        "[Q′(1)](../learn/self-normalisation.md#a-fixed-point-that-attracts), [C(0)](../learn/bias-shift.md#what-it-does-in-depth).\n"
+    )
     parts += (f'!!! warning ""\n    {remark}\n' for remark in f.remarks)
     return "\n".join([*parts, "</div>\n"])
 
@@ -364,10 +370,6 @@ def usage(d: Definition) -> str:
     return f"y = F.{d.name}({call})\nlayer = nn.{d.module}({', '.join(made)})"
 
 
-def slug(family: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", family.lower()).strip("-")
-
-
 def overview() -> str:
     count = len(catalogue.names())
     parts = [
@@ -381,7 +383,7 @@ def overview() -> str:
         parts.append('<div class="sk-overview" markdown>\n')
         parts.append("| | f(x) | when to use it |\n| --- | --- | --- |")
         parts += [
-            f"| [{d.name}]({d.name}.md) | {in_a_cell(inline(to_latex(printed(d, d.chosen({})))))} | {d.use} |"
+            f"| [{d.name}]({d.name}.md) | {in_a_cell(inline(to_latex(printed(d, d.chosen({})))))} | {in_a_cell(d.use)} |"
             for d in members
         ]
         parts.append("\n</div>\n")
@@ -392,7 +394,7 @@ def overview() -> str:
     ]
     for gate in GATES:
         formula = inline(to_latex(shown_formula(gate.definition, {}, gate.definition.defaults)))
-        parts.append(f"| [{gate.name}]({gate.name}.md) | {in_a_cell(formula)} | {gate.use} |")
+        parts.append(f"| [{gate.name}]({gate.name}.md) | {in_a_cell(formula)} | {in_a_cell(gate.use)} |")
     return "\n".join([*parts, "\n</div>\n"])
 
 
@@ -402,89 +404,6 @@ def by_family() -> dict[str, list[Definition]]:
     for d in catalogue.all_definitions():
         found.setdefault(d.family, []).append(d)
     return {family: members for family, members in found.items() if members}
-
-
-# The reference
-
-
-def documented(name: str, value: object) -> str:
-    """A heading, the signature and the docstring; of a class, its public methods and attributes, too."""
-    parts = [f"### `{name}` {{ #{slug(name)} }}\n"]
-    if inspect.isclass(value) or inspect.isroutine(value) or callable(value):
-        try:
-            called = value.__call__ if inspect.ismodule(value) else value
-            text = f"{name}{shown_signature(called)}"
-            if len(text) > 72:
-                text = text.replace("(", "(\n    ", 1).replace(", ", ",\n    ")
-            parts.append(f"```python\n{text}\n```\n")
-        except (ValueError, TypeError):
-            pass
-    parts.append(examples_fenced(inspect.getdoc(value) or "") + "\n")
-    if inspect.isclass(value) and not issubclass(value, BaseException):
-        rows = []
-        for member, each in vars(value).items():
-            doc = inspect.getdoc(each) if callable(each) or isinstance(each, property) else None
-            if doc and not member.startswith("_"):
-                shown = member if isinstance(each, property) else f"{member}{shown_signature(each)}"
-                rows.append(f"| `{shown}` | {first_sentence(doc)} |")
-        if rows:
-            parts.append("| | |\n| --- | --- |\n" + "\n".join(rows) + "\n")
-    return "\n".join(parts)
-
-
-def examples_fenced(doc: str) -> str:
-    """Doctests as blocks of code: from a line that starts with >>> to the next empty one."""
-    return re.sub(r"^>>> .*?(?=\n\n|\Z)", r"```pycon\n\g<0>\n```", doc, flags=re.MULTILINE | re.DOTALL)
-
-
-def shown_signature(function: Any) -> str:
-    signature = inspect.signature(function)
-    kept = [
-        p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name not in {"self", "cls"}
-    ]
-    shown = str(signature.replace(parameters=kept, return_annotation=signature.empty))
-    return shown.replace("|", "\\|")
-
-
-def first_sentence(doc: str) -> str:
-    text = " ".join(doc.split("\n\n")[0].split())
-    return text.replace("|", "\\|")
-
-
-def python_reference() -> str:
-    parts = [
-        "# Python\n",
-        "`import softknee` loads nothing heavy; each name is loaded when it is first used.\n",
-    ]
-    for name in softknee.__all__:
-        value = getattr(softknee, name)
-        if not (inspect.ismodule(value) and not callable(value)) and not name.startswith("_"):
-            parts.append(documented(f"softknee.{name}", value))
-    return "\n".join(parts)
-
-
-def command_line_reference() -> str:
-    from softknee.cli import app
-
-    command = typer.main.get_command(app)
-    parts = ["# Command line\n", (command.help or "") + "\n"]
-    for name, each in sorted(getattr(command, "commands", {}).items()):
-        if each.hidden:
-            continue
-        parts += [f"## softknee {name}\n", inspect.cleandoc(each.help or "") + "\n"]
-        arguments = [
-            p.metavar or (p.name or "").upper() for p in each.params if p.param_type_name == "argument"
-        ]
-        parts.append(f"```text\nsoftknee {name} {' '.join([*arguments, '[options]'])}\n```\n")
-        rows = []
-        for p in each.params:
-            if p.param_type_name == "option" and "--help" not in p.opts:
-                names = ", ".join(f"`{o}`" for o in (*p.opts, *p.secondary_opts))
-                default = "" if p.default in (None, False) or p.required else f" Default: `{p.default}`."
-                rows.append(f"| {names} | {(p.help or '').rstrip('.')}.{default} |")
-        if rows:
-            parts.append("| option | |\n| --- | --- |\n" + "\n".join(rows) + "\n")
-    return "\n".join(parts)
 
 
 # Rules of the diagnosis
@@ -591,9 +510,7 @@ def pages() -> dict[str, str]:
     found |= claims_pages.pages()
     found |= chapters.pages()
     found |= notebooks()
-    found["reference/python.md"] = python_reference()
-    if COMMAND_LINE:
-        found["reference/command-line.md"] = command_line_reference()
+    found |= {path: write() for path, write in reference.PAGES.items()}
     found["explorer.html"] = explorer.page(site="")
     return found
 
@@ -609,10 +526,12 @@ def notebooks() -> dict[str, str]:
         parts = []
         for cell in json.loads(text)["cells"]:
             source = "".join(cell["source"])
-            code = cell["cell_type"] == "code"
-            parts.append(
-                f"```python\n{source}\n```" if code else source.replace("<details>", "<details markdown>")
-            )
+            if cell["cell_type"] != "code":
+                parts.append(source.replace("<details>", "<details markdown>"))
+            elif parts[-1].endswith("</details>"):  # the code of a solution is folded with it
+                parts[-1] = f"{parts[-1].removesuffix('</details>')}{fenced(source)}\n</details>"
+            else:
+                parts.append(fenced(source))
         parts.insert(1, f"[Take the notebook along]({path.name}){{ .md-button }}")
         found |= {f"notebooks/{path.stem}.md": "\n\n".join(parts) + "\n", f"notebooks/{path.name}": text}
     return found
@@ -631,9 +550,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         if any(one.topic == topic for one, _ in claims_pages.ledger())
     ]
     filled["claims"] = {"Claims": ["claims/index.md", "claims/errata.md", "claims/questions.md", *topics]}
-    references = ["reference/python.md", *(["reference/command-line.md"] if COMMAND_LINE else [])]
     filled["rules"] = {"Rules": ["rules/index.md", *(f"rules/{r.name}.md" for r in RULES.values())]}
-    filled["reference"] = {"Reference": references}
+    filled["reference"] = {"Reference": list(reference.PAGES)}
     for entry in config.nav or []:
         if isinstance(entry, dict) and "Learn" in entry:
             entry["Learn"].append({"Notebooks": [f"notebooks/{path.stem}.md" for path in NOTEBOOKS]})
@@ -672,7 +590,38 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     for number, found in enumerate(_COMMANDED.findall(markdown), 1):
         markdown = markdown.replace(f"<!-- picture: {found} -->", shown_command(number, found))
     markdown = re.sub(r"<!-- live ([0-9]+rem): (\S+) -->", live, markdown)
-    return re.sub(r"<!-- generated: ([a-z-]+) -->", fill, markdown)
+    markdown = re.sub(r"<!-- generated: ([a-z0-9-]+) -->", fill, markdown)
+    if problems := [*_UNFILLED.findall(markdown), *ragged(markdown)]:
+        raise PluginError(
+            "\n".join([f"{page.file.src_uri}: not understood, or with too many cells:", *problems])
+        )
+    return markdown
+
+
+_UNFILLED = re.compile(r"<!-- (?:live|generated|picture|block)\b.*")
+
+
+def ragged(markdown: str) -> Iterator[str]:
+    """Rows of tables with more or fewer cells than their head: what is too much would not be shown."""
+    wanted = 0
+    for line in re.sub(r"^ *```.*?^ *```", "", markdown, flags=re.MULTILINE | re.DOTALL).splitlines():
+        cells = re.sub(r"`[^`]*`|\\\|", "", line).count("|") if line.lstrip().startswith("|") else 0
+        if wanted and cells and cells != wanted:
+            yield line
+        wanted = cells
+
+
+def on_page_context(context: Any, page: Page, **_: object) -> Any:
+    """What is written in another language is no next page, and no previous one."""
+
+    def language(other: Page | None) -> str:
+        found = re.match(r"learn/([a-z]{2})/", other.file.src_uri) if other else None
+        return found[1] if found else "en"
+
+    page.next_page, page.previous_page = (
+        other if language(other) == language(page) else None for other in (page.next_page, page.previous_page)
+    )
+    return context
 
 
 def on_post_page(output: str, page: Page, **_: object) -> str:

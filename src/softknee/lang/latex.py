@@ -173,6 +173,7 @@ def _join(parts: list[str]) -> str:
     text = parts[0]
     for previous, part in pairwise(parts):
         wordy = re.search(r"\\mathrm\{[^{}]+\}$", previous) or (previous[-1] == ")" and part[0] != "(")
+        wordy = wordy or part.startswith(r"\mathrm")
         text += (r" \cdot " if part[0].isdigit() else r" \, " if wordy else " ") + part
     return text
 

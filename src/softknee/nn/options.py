@@ -26,7 +26,7 @@ def options(
             the derivative takes at most eight values. "output": as "full", but sigmoid, tanh, elu and
             every other function of one tensor whose slope is an expression of its value keep the output,
             as torch does: the layer after often keeps it, too. Where such a function saturates its gradient
-            has no digits left (tanh: 0 from x = 9.02 on). "lean": of every function of one tensor a code of
+            has no digits left (tanh: 0 from x = 9.01 on). "lean": of every function of one tensor a code of
             `bits` bits an element is kept, and its gradient is rounded to the nearest of 2^bits levels,
             the best ones for inputs from N(0, 1). Its error: docs/memory.md.
         bits: 2, 3 or 4 (the default) with saved="lean".
