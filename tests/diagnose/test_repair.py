@@ -44,10 +44,10 @@ def test_a_copy_is_repaired() -> None:
     assert healthy.repaired is None
 
 
-def test_a_head_of_zeros_is_drawn_and_nothing_else() -> None:
+def test_a_head_of_next_to_nothing_is_drawn_and_nothing_else() -> None:
     torch.manual_seed(0)
     model, data = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4)), torch.randn(64, 8)
-    nn.init.zeros_(model[2].weight)
+    nn.init.constant_(model[2].weight, 1e-9)
     report = check(model, (data, torch.randint(4, (64,))), "cross_entropy", fix=True)
     assert [f.rule_name for f in report.repair.before] == ["constant-output"]
     assert report.repair.applied == ("drew the weights of 2 anew, bias 0",)

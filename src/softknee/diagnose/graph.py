@@ -32,7 +32,6 @@ _TABLE = {
     "product": "matmul __matmul__ __rmatmul__ mm bmm addmm baddbmm addbmm mv einsum tensordot",
     "add": "add add_ __add__ __radd__ __iadd__ sub sub_ __sub__ __rsub__ subtract cat concat concatenate stack hstack",
     "mul": "mul mul_ __mul__ __rmul__ __imul__ multiply div __truediv__ div_",
-    "gate": "glu",
     "attention": "multi_head_attention_forward scaled_dot_product_attention",
     "recurrent": "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell quantized_lstm",
     "embedding": "embedding embedding_bag one_hot",

@@ -92,7 +92,9 @@ class Moments:
 class Site:
     """One activation in one place: what it is there, and what was measured."""
 
-    key: tuple[str, int]  # the module it was called in, and the how manieth call of the run that was
+    key: tuple[
+        Any, ...
+    ]  # the module it was called in, and the weight before it, or the how manieth call that was
     module: str
     leaf: bool
     definition: Definition

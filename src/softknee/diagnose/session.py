@@ -96,11 +96,19 @@ def judged(measured: Measured, timeline: Any = None) -> Report:
 
 
 def _fused(context: Context) -> list[str]:
-    return [
-        f"{call.module or 'the model'} is computed by one fused function ({call.name}): its gates cannot be seen, only "
-        "what goes in and comes out"
-        for call in context.graph.of_kind("recurrent")
-    ]
+    """What is not seen of fused recurrent layers: `watch` sees no gates, `check` does, but of LSTMs and GRUs alone."""
+    said = []
+    for call in context.graph.of_kind("recurrent"):
+        where, gates = call.module or "the model", call.details.get("gates")
+        if gates is None:
+            said.append(f"{where} is computed by one fused function ({call.name}): its gates cannot be seen during "
+                        "training; check computes them")  # fmt: skip
+        else:
+            also = "; its gates were computed once more, without dropout" if gates else ""
+            said.append(
+                f"{where} is computed by one fused function ({call.name}): the activations inside cannot be seen{also}"
+            )
+    return said
 
 
 def _measured(
@@ -112,6 +120,12 @@ def _measured(
         unseen.append("the model is compiled: it was run uncompiled, which computes the same")
         model = getattr(model, "_orig_mod", model)
     first = next((p for p in model.parameters()), None)
+    if any(
+        isinstance(p, nn.parameter.UninitializedParameter) for p in (*model.parameters(), *model.buffers())
+    ):
+        raise CheckError(
+            "the model has lazy layers, whose weights have no shape yet: run it on a batch first"
+        )
     device = first.device if first is not None else torch.device("cpu")
     if device.type == "meta":
         raise CheckError(
@@ -130,7 +144,7 @@ def _measured(
         samples = 0
         for one in found:
             samples += one.samples
-            made = _run(model, one, loss, sites, unseen, context is None)
+            made = _run(model, one, loss, sites, unseen, context is None, words)
             context = context or made
         if context is None:
             raise CheckError("the data have no batch: nothing could be run")
@@ -177,16 +191,16 @@ def _alone(model: nn.Module) -> AbstractContextManager[Any]:
 
 def _run(
     model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, sites: dict[Any, Site],
-    unseen: list[str], first: bool,
+    unseen: list[str], first: bool, made_up: str,
 ) -> Context:  # fmt: skip
-    """One batch, forward and backward."""
+    """One batch, forward and backward. made_up: where its input comes from, if it is no data."""
     parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
     recorder = Recorder(model, sites)
     recorder.inputs(batch.args, batch.kwargs)
     recorder.unseen = unseen
     with torch.enable_grad():
         with recorder:
-            result = _called(model, batch)
+            result = _called(model, batch, made_up)
             recorder.finished(result)
             value, words = _loss(result, batch, loss)
         gradients = _gradients(value, parameters, unseen) if value is not None and first else {}
@@ -204,7 +218,7 @@ def _run(
     return context
 
 
-def _called(model: nn.Module, batch: Batch) -> Any:
+def _called(model: nn.Module, batch: Batch, made_up: str) -> Any:
     try:
         return model(*batch.args, **batch.kwargs)
     except CheckError:
@@ -213,6 +227,7 @@ def _called(model: nn.Module, batch: Batch) -> Any:
         shapes = ", ".join(str(tuple(t.shape)) for t in tensors_in((batch.args, batch.kwargs)))
         raise CheckError(
             f"the model failed on input of shape {shapes}: {type(error).__name__}: {error}"
+            + (f"\nThat input was made up ({made_up}): give data" if made_up else "")
         ) from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from torch.overrides import TorchFunctionMode
 
 from softknee.catalogue.definition import Definition
 from softknee.diagnose.graph import Call, Graph, kind_of
-from softknee.diagnose.probes import Site, by_unit, slope_at
+from softknee.diagnose.probes import Site, slope_at
+from softknee.diagnose.recurrent import gates_of
 from softknee.nn import gates, recognise
 from softknee.nn.functional import observed
 from softknee.nn.runtime import runtime
@@ -44,7 +46,7 @@ def arguments_of(
 
 
 def tensors_in(value: Any, depth: int = 3) -> Iterator[Tensor]:
-    """The tensors in arguments or results, lists and dictionaries included."""
+    """The tensors in arguments or results, also in lists, dictionaries and data classes."""
     if isinstance(value, Tensor):
         yield value
     elif depth and isinstance(value, dict):
@@ -53,11 +55,17 @@ def tensors_in(value: Any, depth: int = 3) -> Iterator[Tensor]:
     elif depth and isinstance(value, (list, tuple)):
         for v in value:
             yield from tensors_in(v, depth - 1)
+    elif depth and is_dataclass(value) and not isinstance(value, type):
+        yield from tensors_in(list(vars(value).values()), depth)
 
 
 def compiled_in(model: nn.Module) -> bool:
     """Whether it or a part of it was compiled, by torch.compile or in place."""
     return any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in model.modules())
+
+
+#: what may lie between a weight and the activation of its units
+THROUGH = ("pass", "norm", "dropout", "other", "add", "scale")
 
 
 class Recorder(TorchFunctionMode):
@@ -82,6 +90,7 @@ class Recorder(TorchFunctionMode):
         self._of: dict[int, int] = {}
         self._alive: list[Any] = []  # so that ids stay unique during the run
         self._counts: Counter[str] = Counter()
+        self._feeding: dict[int, frozenset[Any] | None] = {}
         self._hooks: list[Any] = []
         self._observing = ExitStack()
         self._inside = False
@@ -222,12 +231,9 @@ class Recorder(TorchFunctionMode):
                 float(x.mean()),
                 float(x.square().mean().sqrt()),
             )
-        elif kind == "gate":
-            shut = by_unit(
-                args[0].detach().chunk(2, call_dim(args, kwargs))[1].sigmoid(), call_dim(args, kwargs)
-            )
-            call.details["low"], call.details["high"] = shut.amin(0).cpu(), shut.amax(0).cpu()
-        if kind in ("softmax", "gate"):
+        elif kind == "recurrent" and self.gradients:
+            call.details["gates"] = gates_of(name, args)
+        if kind == "softmax":
             call.details["dim"] = call_dim(args, kwargs)
             call.details["size"] = made[0].shape[call.details["dim"]]
         elif kind == "loss":
@@ -273,7 +279,7 @@ class Recorder(TorchFunctionMode):
             usable = x.is_floating_point() and x.numel() > 0 and bool(sources)
             before = x.detach().clone() if usable and before is None else before
             watched = usable and self.gradients and x.requires_grad and torch.is_grad_enabled()
-            site = self._site(definition, values, choices) if usable else None
+            site = self._site(definition, values, choices, x, sources[0]) if usable else None
             if watched:
                 x.register_hook(_gradient_to(site, "gradient"))
             result = run()
@@ -293,14 +299,48 @@ class Recorder(TorchFunctionMode):
             self._remember(result, call)
         return result
 
-    def _site(self, definition: Definition, values: Any, choices: Any) -> Site:
+    def _site(self, definition: Definition, values: Any, choices: Any, x: Tensor, source: int) -> Site:
+        """The activation that is called here; in the steps of a recurrent network it is one."""
         module, leaf = self._where()
-        key = (module, self._counts[module])
-        self._counts[module] += 1
+        key = self._key(module, definition, x, source)
+        if key is None:
+            key = (module, self._counts[module])
+            self._counts[module] += 1
         site = self.sites.get(key)
         if site is None or site.definition is not definition:
             site = self.sites[key] = Site(key, module, leaf, definition, dict(values), dict(choices))
         return site
+
+    def _key(self, module: str, definition: Definition, x: Tensor, source: int) -> tuple[Any, ...] | None:
+        """What calls in one place have in common that are given the same part of what the same weights make; None
+        where it cannot be told."""
+        found = self._weights_of(self.graph.back(source, THROUGH).index)
+        return (module, definition.name, found, _part(x)) if found else None
+
+    def _weights_of(self, index: int) -> frozenset[Any] | None:
+        """Those with whose results a call's result was made, without others in between."""
+        waiting, known = [index], self._feeding
+        while waiting:
+            call = self.graph.calls[waiting[-1]]
+            missing = [i for i in call.sources if i not in known] if call.kind != "affine" else []
+            waiting += missing
+            if missing:
+                continue
+            if call.kind == "affine":
+                own = (
+                    id(call.weight)
+                    if id(call.weight) in self._parameters
+                    else call.module
+                    if call.leaf
+                    else None
+                )
+                known[call.index] = None if own is None else frozenset([own])
+            else:
+                several = [known[i] for i in call.sources]
+                whole = None not in several and call.kind != "opaque"
+                known[call.index] = frozenset().union(*several) if whole else None  # type: ignore[arg-type]
+            waiting.pop()
+        return known[index]
 
     @torch.no_grad()
     def _measure(self, site: Site, z: Tensor, f: Tensor, source: int) -> None:
@@ -313,7 +353,7 @@ class Recorder(TorchFunctionMode):
 
     def _unit_dimension(self, z: Tensor, source: int) -> int:
         """Which dimension counts the units: channels for convolutions, features for matrices."""
-        call = self.graph.back(source, ("pass", "norm", "dropout", "other", "add", "scale"))
+        call = self.graph.back(source, THROUGH)
         after_convolution = call.kind == "affine" and call.name.startswith("conv")
         if z.dim() < 3:
             return -1
@@ -354,6 +394,13 @@ def call_dim(args: Any, kwargs: Any) -> int:
 
 
 _HALF = (torch.float16, torch.bfloat16)
+
+
+def _part(x: Tensor) -> tuple[int, int] | None:
+    """Where a part of a larger tensor begins, and how wide it is."""
+    if type(x) is not Tensor or x.numel() * x.element_size() >= x.untyped_storage().nbytes():
+        return None
+    return x.storage_offset(), x.shape[-1]
 
 
 def _gradient_to(site: Site, name: str) -> Callable[[Tensor], None]:

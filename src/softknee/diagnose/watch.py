@@ -747,8 +747,7 @@ class Watch:
         if found is not None or not recorder.full:
             return found if found is not None and found.site.definition is definition else None
         source = recorder._of[id(x)]
-        weight = recorder.graph.back(source, ("pass", "norm", "dropout", "other", "add", "scale")).weight
-        key = (place[0], definition.name, id(weight)) if weight is not None else place
+        key = recorder._key(place[0], definition, x, source) or place
         watched = self._sites.get(key)
         if watched is None:
             site = Site(place, place[0], leaf, definition, dict(values), dict(choices))

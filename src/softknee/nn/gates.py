@@ -487,12 +487,18 @@ class Opened:
 
 
 def is_unit(called: Any) -> bool:
-    """Whether a function is a gated unit of ours."""
-    return isinstance(getattr(called, "gate", None), Gate) or called is gated_unit or called is bilinear
+    """Whether a function is a gated unit, of ours or torch's."""
+    return isinstance(getattr(called, "gate", None), Gate) or called in (
+        gated_unit,
+        bilinear,
+        torch.nn.functional.glu,
+    )
 
 
 def opened(called: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Opened | None:
     """None where the function is no gated unit. The limit of the gate is applied."""
+    if called is torch.nn.functional.glu:
+        called = _functions["glu"]
     named = getattr(called, "gate", None)
     if called is gated_unit:
         order: tuple[str, ...] = ("gate", "up", "activation")

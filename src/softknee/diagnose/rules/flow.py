@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from softknee.diagnose.graph import Call
 from softknee.diagnose.probes import Site
 from softknee.diagnose.records import ERROR, NOTE, WARNING, Evidence, Finding
 from softknee.diagnose.rules.base import Context, Example, Rule, count, percent, weight_scale
@@ -82,7 +83,7 @@ def _vanishing(rule: Rule, context: Context) -> Iterator[Finding]:
     yield rule.finding(
         ERROR if ratio < 1e-7 else WARNING,
         layer,
-        f"the gradient at {chain[i][0].layer} is {ratio:.2g} of that at {chain[j][0].layer}",
+        f"the gradient at {_which(chain[i][0], chain[j][0])} is {ratio:.2g} of that at {_which(chain[j][0], chain[i][0])}",
         [
             Evidence(f"norm {chain[i][1]:.3g} against {chain[j][2]:.3g}, expected above {VANISHING:g} of it",
                      ratio, VANISHING),
@@ -91,6 +92,11 @@ def _vanishing(rule: Rule, context: Context) -> Iterator[Finding]:
         ],
         cause,
     )  # fmt: skip
+
+
+def _which(site: Site, other: Site) -> str:
+    """Its name; where the other has the same, as in a recurrent layer, also which activation it is."""
+    return site.layer if site.layer != other.layer else f"{site.layer} ({site.label}, call {site.index})"
 
 
 def _exploding(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -241,7 +247,8 @@ def _constant(rule: Rule, context: Context) -> Iterator[Finding]:
     share = varying / second if second > 0 else 0.0
     if share >= CONSTANT:
         return
-    where, at = "", None
+    where, at, cause = "", None, "the weights before the output are zero or far too small."
+    severity = ERROR
     for site in context.hidden_sites:
         if not context.graph.residual and _silent(site):
             where, at = site.layer, site
@@ -254,18 +261,29 @@ def _constant(rule: Rule, context: Context) -> Iterator[Finding]:
             else None
         )
         where = call.module if call is not None else ""
+        if call is not None and _starts_at_zero(context, call):
+            severity = NOTE
+            cause = "the weights before the output are zero. They have a gradient, and leave zero with the first step."
+        elif call is not None and (scale := weight_scale(call)) is not None and scale[0] > TINY:
+            cause = f"what {where or 'the last layer'} is given is the same for every sample."
     yield rule.finding(
-        ERROR,
+        severity,
         where,
         "the output is the same for every sample",
         [Evidence(f"{share:.2g} of the output's second moment differs from sample to sample, expected above {CONSTANT:g}",
                   share, CONSTANT)]
         + ([Evidence(f"nothing of the input is left behind {where} ({at.label})", at.moments.variation)] if at else []),
-        "The network is paralysed: " + (
-            f"the units of {where} are dead or saturated, and what follows is a constant." if at is not None
-            else "the weights before the output are zero or far too small."
-        ),
+        f"The network is paralysed: the units of {where} are dead or saturated, and what follows is a constant."
+        if at is not None else cause[0].upper() + cause[1:],
     )  # fmt: skip
+
+
+def _starts_at_zero(context: Context, call: Call) -> bool:
+    """A last layer that was set to zero on purpose, as in diffusion models: it learns."""
+    if call.weight is None or bool(call.weight.any()):
+        return False
+    gradient = context.parameter_gradients.get(context.parameter_names.get(id(call.weight), ""))
+    return gradient is not None and bool(gradient.any())
 
 
 def _silent(site: Site) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from softknee.diagnose.graph import Call
 from softknee.diagnose.probes import Site
 from softknee.diagnose.records import ERROR, NOTE, WARNING, Evidence, Finding, Severity
+from softknee.diagnose.recurrent import Gate, together
 from softknee.diagnose.rules.base import Context, Example, Rule, count, percent, weight_scale
 from softknee.diagnose.theory import FLAT, STILL
 
@@ -22,6 +24,7 @@ NOTABLE, MOST = 0.1, 0.9  # of a layer's units
 NEAR = 4.0  # times what is usual in the layer: so far out lie units that were drawn that way, and may wake up
 ASLEEP = 0.5  # of a layer's units: from here on these are a warning, too
 OPEN, SHUT = 0.99, 0.01
+FEW_GATES = 16  # samples
 
 
 def _severity(share: float) -> Severity:
@@ -131,6 +134,11 @@ def _bias(context: Context, site: Site, units: Tensor) -> tuple[Tensor | None, s
     if call is None:
         return None, ""
     bias: Any = call.bias
+    if call.kind == "add":  # of the input's weights and the state's, in a recurrent layer
+        both = [context.graph.back(i) for i in call.sources]
+        biases = [c.bias for c in both if isinstance(c.bias, Tensor)]
+        alike = bool(biases) and len({b.shape for b in biases}) == 1
+        bias = _nearest(sum(b.detach() for b in biases), site) if alike else None
     if call.kind == "norm":
         bias = getattr(context.modules.get(call.module), "bias", None)
     if isinstance(bias, Tensor):
@@ -138,6 +146,13 @@ def _bias(context: Context, site: Site, units: Tensor) -> tuple[Tensor | None, s
     if not isinstance(bias, Tensor) or bias.numel() != len(units):
         return None, ""
     return bias.detach().cpu().double()[units], f"of '{call.module}'" if call.module else ""
+
+
+def _nearest(bias: Any, site: Site) -> Tensor | None:
+    """The part of a bias that the activation's units have, if these are a part: where it is nearest to their inputs."""
+    parts = [p for p in bias.split(site.units) if len(p) == site.units]
+    mean = site.moments.per_unit("z")
+    return min(parts, key=lambda p: float((p.cpu().double() - mean).abs().sum()), default=None)
 
 
 def _row_scales(affine: Call, units: Tensor, part: slice) -> float:
@@ -185,6 +200,12 @@ def _far(site: Site, dead: Tensor, history: Any) -> Tensor:
     return far
 
 
+def _by_chance(dead: int, units: int) -> bool:
+    """Where inputs hardly differ, as behind a pooling, the draw of the weights decides on which side each unit is:
+    about half of them, which training wakes up."""
+    return sum(math.comb(units, k) for k in range(dead, units + 1)) > 0.01 * 2**units
+
+
 def _dead(rule: Rule, context: Context) -> Iterator[Finding]:
     for site in context.hidden_sites:
         m = site.moments
@@ -211,11 +232,9 @@ def _dead(rule: Rule, context: Context) -> Iterator[Finding]:
                     which = "moved"
                     cause = f"Steps that are too large threw them there: one moved the weights by {percent(max(steps))}."
         usual = site.profile.flat_share
-        severity = (
-            _severity(share)
-            if share >= ASLEEP
-            else _severity(float(_far(site, dead, history).double().mean()))
-        )
+        drawn = which == "birth" and _by_chance(len(units), site.units)
+        far = share if share >= ASLEEP else float(_far(site, dead, history).double().mean())
+        severity = NOTE if drawn else _severity(far)
         yield rule.finding(
             severity,
             site.layer,
@@ -301,39 +320,79 @@ def _collapsed(site: Site) -> tuple[Tensor, Tensor]:
 
 
 def _gates(rule: Rule, context: Context) -> Iterator[Finding]:
-    found: list[tuple[Site | None, str, Tensor, Tensor, str, int]] = [
-        (s, s.layer, *_collapsed(s), s.label, s.moments.samples) for s in context.gates
-    ]
-    found += [
-        (None, c.module, c.details["low"] > OPEN, c.details["high"] < SHUT, c.name, context.samples)
-        for c in context.graph.of_kind("gate")
-    ]
-    for site, layer, opened, shut, label, samples in found:
-        if samples < 16:
-            continue
-        share = float((opened | shut).double().mean())
+    def found(
+        layer: str, what: str, opened: Tensor, shut: Tensor, below: str, samples: int, cause: str,
+        shown: list[Evidence], keeps: bool = False,
+    ) -> Iterator[Finding]:  # fmt: skip
+        stuck = opened | shut
+        share = float(stuck.double().mean())
         if share < NOTABLE:
-            continue
-        cause, shown = "The gate's input lies far from zero on every sample.", []
-        if site is not None:
-            _, cause, shown = cause_of_shift(context, site, opened | shut)
+            return
+        memory = keeps and share < MOST and not bool(shut.any())  # it remembers; others of its layer forget
         state = "open" if int(opened.sum()) >= int(shut.sum()) else "shut"
+        text = (
+            f"{int(opened.sum())} are above {OPEN} and {int(shut.sum())} {below} on all {samples:,} samples"
+        )
         yield rule.finding(
-            _severity(share),
-            layer,
-            f"{int((opened | shut).sum())} of {len(shut)} gates are always {state} ({label})",
-            [
-                Evidence(
-                    f"{int(opened.sum())} are above {OPEN} and {int(shut.sum())} "
-                    + (f"below {SHUT}" if site is None or site.profile.squashing else "flat")
-                    + f" on all {samples:,} samples",
-                    share, 0.0,
-                ),
-                *shown,
-            ],
-            cause,
-            units=(opened | shut).nonzero().flatten().tolist(),
+            NOTE if memory else _severity(share), layer,
+            f"{int(stuck.sum())} of {len(shut)} gates are always {state} ({what})",
+            [Evidence(text, share, 0.0), *shown], cause, units=stuck.nonzero().flatten().tolist(),
         )  # fmt: skip
+
+    for site in context.gates:
+        if site.moments.samples >= FEW_GATES:
+            opened, shut = _collapsed(site)
+            _, cause, shown = cause_of_shift(context, site, opened | shut)
+            below = f"below {SHUT}" if site.profile.squashing else "flat"
+            yield from found(site.layer, site.label, opened, shut, below, site.moments.samples, cause, shown)
+    for module, gates in fused_gates(context).items():
+        for g in gates:
+            if g.count >= FEW_GATES:
+                opened, shut = g.low > OPEN, g.high < SHUT
+                cause, shown = _of_fused(g, opened | shut)
+                yield from found(
+                    module, g.label, opened, shut, f"below {SHUT}", g.count, cause, shown, g.keeps
+                )
+
+
+def _of_fused(gate: Gate, stuck: Tensor) -> tuple[str, list[Evidence]]:
+    if not bool(stuck.any()):
+        return "", []
+    middle, bias = float(gate.mean[stuck].median()), float(gate.bias[stuck].median())
+    shown = [
+        Evidence(f"their inputs are {middle:.3g} on average", middle),
+        Evidence(f"bias {bias:.3g}", bias, 0.0),
+    ]
+    if bias * middle > 0 and abs(bias) > 0.5 * abs(middle):
+        return f"The bias holds them there: both biases add up to {bias:.3g}.", shown
+    return "The weights are too large, or what the layer is given is: the bias does not explain it.", shown
+
+
+def fused_gates(context: Context) -> dict[str, list[Gate]]:
+    """Those of torch's fused recurrent layers, by module"""
+    found: dict[str, list[Gate]] = {}
+    for call in context.graph.of_kind("recurrent"):
+        found.setdefault(call.module, []).extend(call.details.get("gates", ()))
+    return {module: together(gates) for module, gates in found.items()}
+
+
+@torch.no_grad()
+def _reset_gates(model: nn.Module, finding: Finding, context: Context) -> str | None:
+    gates = fused_gates(context).get(finding.layer)
+    if gates is None:
+        return reset_units(model, finding, context)
+    module, drawn = model.get_submodule(finding.layer), 0
+    generator = torch.Generator().manual_seed(0)
+    for g in gates:
+        units = ((g.low > OPEN) | (g.high < SHUT)).nonzero().flatten()
+        drawn += len(units)
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            held = getattr(module, name + g.ending, None)
+            if isinstance(held, Tensor):
+                bound = len(g.low) ** -0.5 if name.startswith("weight") else 0.0
+                fresh = bound * (2 * torch.rand(held[units].shape, generator=generator) - 1)
+                held[g.start + units] = fresh.to(held)
+    return f"drew {count(drawn, 'gate')} of {finding.layer or 'the model'} anew, bias 0"
 
 
 @torch.no_grad()
@@ -416,7 +475,8 @@ RULES = (
         "A gate multiplies a signal by a number from 0 to 1 that depends on the input. One that is above 0.99, or below "
         "0.01, for every sample decides nothing and hardly learns.",
         "10 % of a gate's units, on 16 samples or more. A gate without an upper bound, as in SwiGLU, is shut where its "
-        "activation is flat. Gates inside fused recurrent layers cannot be seen.",
+        "activation is flat. Those of torch's LSTM and GRU are computed once more from the weights and the data. A "
+        "gate that keeps the state (forget, update) and is open in a part of the units is a memory, and a note.",
         "Set the bias of the gate to 0 (or to +1 where it should start open) and draw its weights anew.",
         Example(
             """
@@ -444,6 +504,6 @@ RULES = (
             model = Gated(bias=0.0)
             """,
         ),
-        _gates, reset_units,
+        _gates, _reset_gates,
     ),
 )  # fmt: skip
