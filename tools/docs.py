@@ -317,21 +317,27 @@ def elsewhere(d: Definition) -> str:
 
 
 def elsewhere_table() -> str:
-    """Every name that other libraries have, beside the name here."""
-    ours = sorted({o.partition("(")[0] for names in ELSEWHERE.values() for o in names.values()})
-    lines = ["| here | " + " | ".join(ELSEWHERE) + " |", "| --- |" + " --- |" * len(ELSEWHERE)]
-    for name in ours:
-        cells = []
-        for names in ELSEWHERE.values():
-            mine = [(t, o) for t, o in names.items() if o.partition("(")[0] == name]
-            cells.append("<br>".join(f"`{t}`" + (f": `{o}`" if "(" in o else "") for t, o in mine))
-        lines.append(f"| [{name}](activations/{name}.md) | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    """What has another name in other libraries, or other defaults; names that are the same are counted."""
+    lines = ["| library | its name | here |", "| --- | --- | --- |"]
+    same = 0
+    for library, names in ELSEWHERE.items():
+        for theirs, ours in sorted(names.items()):
+            name = ours.partition("(")[0]
+            if plain(theirs) == plain(ours):
+                same += 1
+                continue
+            shown = f"`{ours}`" if "(" in ours else f"[`{name}`](activations/{name}.md)"
+            lines.append(f"| {library.replace('.', '.<wbr>')} | `{theirs}` | {shown} |")
+    return "\n".join([f"{same} names are the same there and here. The others:\n", *lines])
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name).lower()
 
 
 def speed(d: Definition) -> str:
     """What was measured of it against torch, at the largest size."""
-    run, *measured = tables.records("forward-cpu") or [{}]
+    _, *measured = tables.records("forward-cpu") or [{}]
     mine = [r for r in measured if r["function"] == d.name]
     if not mine:
         return f"## Speed\n\nNot among those measured for [performance](../performance.md); `softknee bench {d.name}` measures it here.\n"
@@ -341,8 +347,8 @@ def speed(d: Definition) -> str:
         for r in mine if r["size"] == largest
     ]  # fmt: skip
     return (
-        f"## Speed\n\nTimes as fast as {run['peer']} for {largest:,} values (median and quartiles); how it was measured "
-        f"is in [performance](../performance.md).\n\n{rows(shown)}"
+        "## Speed\n\n<span>How many times as fast as torch (median and quartiles), for</span> "
+        f"{largest:,} <span>values</span> ([performance](../performance.md)):\n\n{rows(shown)}"
     )
 
 

@@ -227,6 +227,10 @@ def Parameter(
 _defined: set[str] = set()  # names that `define` made, and may make again
 
 
+#: what no parameter of one's own can be called: modules use it already
+RESERVED = ("dim", "input", "training", "inplace", "forward", "self")
+
+
 def define(
     name: str,
     function: Callable[..., Any] | Node,
@@ -275,7 +279,7 @@ def define(
         raise ValueError(f"define({name!r}): the name must be a Python identifier that is not a keyword")
     made = []
     for argument in arguments:
-        if argument in ("dim", "input", "training", "inplace", "forward") or argument.startswith("_"):
+        if argument in RESERVED or argument.startswith("_"):
             raise ValueError(
                 f"define({name!r}): a parameter cannot be called {argument!r}, which modules use already"
             )

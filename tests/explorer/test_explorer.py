@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,7 @@ FORMULAS = {
     "x * Phi(x) + log1p(exp(-abs(x))) / sqrt(1 + x*x)": {},
     "clamp(x, -1, 1) + relu(x)**a": {"a": 1.5},
     "where((x < -1) | (x >= 2), sin(x), erf(x) * pi)": {},
+    "−x²/2 + α·x × ε − π÷3³": {"alpha": 0.7, "epsilon": 2},  # as papers print it
 }
 
 
@@ -192,6 +194,16 @@ WRONG = {
     "(" * 300 + "x": "is missing at the end",
     "x" * 500: "at most 400",
     "a+b+c+d+e+f+x": "at most five",
+    "2x": "missing before “x”",
+    "x(2)": "no function is called x",
+    "x + 1/0": "1/0 is not a finite number",
+    "x**9**9**9**9": "is not a finite number",  # Python would compute it for ever
+    "1e999*x": "too large",
+    "x*nan": "has no nan",
+    "x*name": "can be called name",  # an argument of define
+    "x*self": "can be called self",
+    "x*if": "can be called if",
+    "T*x": "can be called T",
 }
 
 
@@ -204,6 +216,44 @@ def test_what_is_wrong_with_a_formula_is_said(look: Visit) -> None:
     )
     for text, said, expected in zip(WRONG, caught, WRONG.values(), strict=True):
         assert expected in said, text
+
+
+def test_typing_a_formula(visit: Visit) -> None:
+    """While it is wrong nothing else is told of it; written by hand into the address it is understood, too."""
+    tab = visit("#f=!x*tanh(a*x);!x*tanh(a*x)(a=2)&at=1")
+    got = [float(v) for v in tab.locator("#readout tbody td:nth-child(2)").all_inner_texts()]
+    assert got == pytest.approx([math.tanh(1), math.tanh(2)], rel=1e-6)
+    field, python = tab.get_by_label("Your own formula"), tab.locator("pre", has_text="sk.define")
+    field.fill("x*(")
+    expect(tab.get_by_role("alert").first).to_contain_text("ends too early")
+    expect(python).to_be_hidden()
+    field.fill("−x²")
+    expect(python).to_contain_text("lambda x: -x**2")
+    expect(tab).to_have_url(re.compile("x%C2%B2"))
+    tab.reload()
+    expect(field).to_have_value("−x²")
+
+
+def test_on_paper(visit: Visit) -> None:
+    tab = visit("#f=gelu", dark=True)
+    tab.emulate_media(media="print", color_scheme="dark")
+    expect(tab.get_by_role("searchbox")).to_be_hidden()
+    assert tab.locator("#picture-0 svg").is_visible()
+    for event, theme in (("beforeprint", "light"), ("afterprint", "dark")):
+        tab.evaluate("name => dispatchEvent(new Event(name))", event)
+        assert tab.evaluate("document.documentElement.dataset.theme") == theme
+
+
+def test_back_and_forward(visit: Visit) -> None:
+    """Each address that was opened shows its own view again."""
+    tab = visit("#f=relu")
+    tab.evaluate("location.hash = '#f=gelu'")
+    shown = tab.locator("#chips .name")
+    expect(shown).to_have_text(["gelu"])
+    tab.go_back()
+    expect(shown).to_have_text(["relu"])
+    tab.go_forward()
+    expect(shown).to_have_text(["gelu"])
 
 
 def test_a_formula_is_never_run_as_code(visit: Visit, page_file: Path) -> None:
@@ -384,8 +434,10 @@ def test_the_code_of_a_gate_computes_it() -> None:
         torch.testing.assert_close(got, wanted)
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, page_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "page.html"
+    written = sys.modules["softknee.explorer.page"]  # in the package this name is its function
+    monkeypatch.setattr(written, "page", lambda *_, **__: page_file.read_text(encoding="utf-8"))
     done = CliRunner().invoke(app, ["explore", "elu(alpha=0.5)", "--no-open", "--out", str(out)])
     assert done.stdout.strip() == f"{out.as_uri()}#f=elu(alpha=0.5)"
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")

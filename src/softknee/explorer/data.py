@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import keyword
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from softknee.analysis import Facts, facts
+from softknee.api import RESERVED, define
 from softknee.catalogue import Definition, Parameter, x
 from softknee.catalogue.gates import GATES, Gate
 from softknee.claims import records
@@ -193,6 +196,7 @@ def language() -> dict[str, Any]:
         "operations": {op: [kinds.operands, kinds.doc] for op, kinds in OPS.items() if kinds.operands},
         "shorthands": {name: [taken, _tree(body)] for name, (taken, body) in shorthands.items()},
         "rules": rules,
+        "reserved": sorted({*keyword.kwlist, *RESERVED, *inspect.signature(define).parameters}),
     }
 
 

@@ -72,7 +72,8 @@ function read(hash) {
 }
 
 function curveOf(text) {
-  const m = /^(!?)([^()]*)(?:\(([^()]*)\))?$/.exec(text);
+  // a formula written by hand may have parentheses of its own; its values are those of the last ones
+  const m = /^(!)(.*?)(?:\(((?:\w+=[^(),=]+,?)+)\))?$/.exec(text) ?? /^(!?)([^()]*)(?:\(([^()]*)\))?$/.exec(text);
   if (!m) return null;
   try {
     const given = (m[3] ?? "").split(",").filter(Boolean).map((p) => p.split("="));
@@ -186,6 +187,9 @@ function start() {
   theme(kept ? kept === "dark" : system.matches);
   system.addEventListener("change", (e) => kept ?? theme(e.matches));
   followHost();
+  let screen = "light"; // paper is white
+  addEventListener("beforeprint", () => { screen = document.documentElement.dataset.theme; theme(false); });
+  addEventListener("afterprint", () => theme(screen === "dark"));
   $("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme !== "dark", true));
   $("share").addEventListener("click", (e) => {
     clearTimeout(waiting);

@@ -13,10 +13,12 @@ const OTHER_NAMES = { max: "maximum", min: "minimum", ln: "log", phi: "normal_pd
 const INFIX = ["add", "sub", "mul", "div", "neg", "pow", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"];
 const CALLABLE = Object.keys(LANGUAGE.operations).filter((op) => !INFIX.includes(op));
 const LONGEST = 400;
+// signs as papers and this page print them
+const PRINTED = { "−": "-", "–": "-", "×": "*", "·": "*", "⋅": "*", "÷": "/", "≤": "<=", "≥": ">=", "≠": "!=", "²": "**2", "³": "**3" };
 const own = (table, key) => (Object.hasOwn(table, key) ? table[key] : undefined);
 
 function tokens(text) {
-  const found = [], pattern = /\s*(?:(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)|([A-Za-z_]\w*)|(\*\*|<=|>=|==|!=|[-+*/^(),<>&|~]))/y;
+  const found = [], pattern = /\s*(?:(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)|([A-Za-z_]\w*|[α-εζηθκλμνξπρστχψωϵ])|(\*\*|<=|>=|==|!=|[-+*/^(),<>&|~]|[−–×·⋅÷≤≥≠²³]))/y;
   let at = 0;
   while (at < text.trimEnd().length) {
     pattern.lastIndex = at;
@@ -26,11 +28,16 @@ function tokens(text) {
       throw new FormulaError(`“${text[bad]}” is not part of the language`, bad);
     }
     at = pattern.lastIndex;
-    const value = m[1] ?? m[2] ?? m[3];
-    found.push({ kind: m[1] ? "number" : m[2] ? "name" : "sign", value, at: at - value.length });
+    const value = m[1] ?? m[2] ?? m[3], place = at - value.length, greek = Object.keys(GREEK).find((n) => GREEK[n] === value.replace("ε", "ϵ"));
+    if (m[1] && !Number.isFinite(Number(value))) throw new FormulaError(`${value} is too large`, place);
+    if (value === "²" || value === "³") found.push({ kind: "sign", value: "**", at: place }, { kind: "number", value: PRINTED[value].slice(2), at: place });
+    else found.push({ kind: m[1] ? "number" : m[2] ? "name" : "sign", value: greek ?? own(PRINTED, value) ?? value, at: place });
   }
   return found;
 }
+
+/** "B": a condition; "R": a number. */
+const kindOf = (tree) => (Array.isArray(tree) && ["lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"].includes(tree[0]) ? "B" : "R");
 
 /** The tree of a formula; a FormulaError says what is wrong and where. */
 function parse(text) {
@@ -42,7 +49,7 @@ function parse(text) {
   const need = (value) => {
     if (!take(value)) throw new FormulaError(peek() === undefined ? `“${value}” is missing at the end` : `“${value}” expected, found “${peek()}”`, here());
   };
-  const kind = (tree) => (Array.isArray(tree) && ["lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"].includes(tree[0]) ? "B" : "R");
+  const kind = kindOf;
   const checked = (op, args, at, spelled = op) => {
     const wanted = LANGUAGE.operations[op][0];
     if (args.length !== wanted.length)
@@ -87,6 +94,8 @@ function parse(text) {
     }
     if (CALLABLE.includes(name) || own(LANGUAGE.shorthands, name)) throw new FormulaError(`${token.value} is a function: ${token.value}(x)`, at);
     if (name === "lambda") throw new FormulaError("lambda is a word of Python: call the parameter lambd", at);
+    if (/^(nan|inf|infinity)$/i.test(name)) throw new FormulaError(`a formula has no ${name}`, at);
+    if (LANGUAGE.reserved.includes(name) || /[A-Z]|^_/.test(name)) throw new FormulaError(`no parameter can be called ${name}; lower case letters, digits and _ make a name`, at);
     return name;
   };
   const powered = () => {
@@ -118,12 +127,23 @@ function parse(text) {
   const either = left(both, { "|": "or", or: "or" });
   if (!list.length) throw new FormulaError("write a formula in x", 0);
   const tree = either();
-  if (i < list.length) throw new FormulaError(`“${peek()}” cannot stand here`, here());
+  if (i < list.length) {
+    const operand = list[i].kind !== "sign" || peek() === "(";
+    throw new FormulaError(operand ? `a sign, such as *, is missing before “${peek()}”` : `“${peek()}” cannot stand here`, here());
+  }
   if (kind(tree) === "B") throw new FormulaError("this is a condition; use where(condition, a, b)", 0);
+  constants(tree);
   const names = symbolsOf(tree);
   if (!names.includes("x")) throw new FormulaError("the formula does not depend on x", 0);
   if (names.length > 6) throw new FormulaError("at most five parameters, please", 0);
   return tree;
+}
+
+/** A FormulaError where a part without names is no number: Python would stop there, or never end. */
+function constants(tree) {
+  if (!Array.isArray(tree) || kindOf(tree) === "B") return;
+  if (symbolsOf(tree).length) tree.slice(1).forEach(constants);
+  else if (!Number.isFinite(compiled(tree, [])([]))) throw new FormulaError(`${toPython(tree)} is not a finite number`, 0);
 }
 
 function symbolsOf(tree, found = []) {

@@ -473,6 +473,7 @@ function ownDetails(c) {
   refresh = (found) => {
     const now = found[state.current];
     field.setAttribute("aria-invalid", String(Boolean(now.error)));
+    field.closest(".own")?.toggleAttribute("data-stale", Boolean(now.error));
     error.textContent = now.error ? `${now.error.message}\n${field.value.slice(Math.max(0, now.error.at - 12), now.error.at)}▸${field.value.slice(now.error.at, now.error.at + 14)}` : "";
     drawComparison(comparison, found);
     if (now.error) return;
