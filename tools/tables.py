@@ -188,6 +188,16 @@ def memory() -> str:
         lines.append(
             f"| {r['block']} | {r['dtype']} | {name} | {r['bytes'] / 2**20:.2f} | {r['share']:.2f} | {r['speed']:.2f} |"
         )
+    if slopes := [r for r in rows if "slope" in r]:
+        bits = [k for k in slopes[0] if k != "slope"]
+        lines += [
+            "",
+            "The root mean square error of a lean slope for inputs from N(0, 1), by the bits that are kept:",
+            "",
+            "| | " + " | ".join(f"{b} bits" for b in bits) + " |",
+            "| --- |" + " ---: |" * len(bits),
+            *(f"| {r['slope']} | " + " | ".join(f"{r[b]:.4f}" for b in bits) + " |" for r in slopes),
+        ]
     lines += [
         "",
         "A classifier of the digits (64-64-64-10, GELU, 20 epochs) with lean gradients, ten paired seeds:",

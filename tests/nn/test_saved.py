@@ -115,7 +115,7 @@ def test_hooks_checkpoints_a_second_backward_and_threads() -> None:
     assert torch.equal(torch.autograd.grad(g.sum(), weight)[0], first)
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
 @pytest.mark.parametrize("name", ["gelu", "silu", "tanh", "mish", "elu", "softplus", "relu"])
 def test_lean_gradients_are_the_nearest_level(name: str, bits: int) -> None:
     torch.manual_seed(0)
@@ -131,9 +131,13 @@ def test_lean_gradients_are_the_nearest_level(name: str, bits: int) -> None:
         assert torch.equal(leaf.grad, true)
         return
     levels = leaf.grad.unique()
-    assert len(levels) == 2**bits
+    assert len(levels) == 2**bits if bits < 8 else 250 <= len(levels) <= 256  # some lie beyond this sample
     nearest = levels[(true[:, None] - levels).abs().argmin(1)]
-    assert (leaf.grad != nearest).float().mean() < 1e-3  # but at the borders, to a rounding error
+    # but at the borders, to a rounding error
+    assert (leaf.grad != nearest).float().mean() < 1e-3 * max(1, 2**bits / 16)
+    if bits == 8:
+        assert levels.diff().max() < 1.01 * levels.diff().median()
+        return
     step = (true.max() - true.min()) / 2**bits  # equal steps over the range would be worse
     equal = true.min() + ((true - true.min()) / step).floor().clamp(max=2**bits - 1) * step + step / 2
     assert (leaf.grad - true).pow(2).mean() < (equal - true).pow(2).mean()

@@ -366,7 +366,7 @@ DEFINITIONS = (
     ),
     Definition(
         "hard_elish",
-        where(x > 0, x, expm1(x)) * ((clamp(x, -1, 1) + 1) / 2),
+        where(x >= 1, x, where(x > 0, x, expm1(x)) * ((clamp(x, -1, 1) + 1) / 2)),
         kinks={-1: LEFT, 1: RIGHT},
         module="HardELiSH",
         reference=BASIRAT_2018,

@@ -84,7 +84,7 @@ DEFINITIONS = (
     ),
     Definition(
         "squareplus",
-        (x + sqrt(x * x + b)) / 2,
+        x / 2 + sqrt((x / 2) ** 2 + b / 4),  # (x + sqrt(x^2 + b)) / 2 would overflow
         parameters=[Parameter("b", 4.0, doc="how wide the knee is; 0 would be relu")],
         constraints=[b > 0],
         reference=Reference(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from softknee.lang.nodes import Node, number, symbols_in, where
 from softknee.lang.simplify import simplify
 
-__all__ = ["Codes", "exact_codes", "rounded_codes"]
+__all__ = ["Codes", "EvenCodes", "even_codes", "exact_codes", "rounded_codes"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,21 @@ class Codes:
     def decoded(self, bits: Sequence[Node]) -> Node:
         """The derivative, from symbols that stand for the saved bits."""
         return _chosen(tuple(bits), self.levels)
+
+
+@dataclass(frozen=True)
+class EvenCodes:
+    """The same for 2^n levels a step apart: the code is how many steps a level lies above the lowest."""
+
+    planes: tuple[Node, ...]
+    lowest: float
+    step: float
+
+    def decoded(self, bits: Sequence[Node]) -> Node:
+        steps: Node = number(0)
+        for bit in bits:
+            steps = 2 * steps + bit
+        return number(self.lowest) + number(self.step) * steps
 
 
 def _chosen(bits: tuple[Node, ...], levels: tuple[Node, ...]) -> Node:
@@ -108,3 +123,15 @@ def rounded_codes(derivative: Node, levels: Sequence[float]) -> Codes:
 
     count = (len(levels) - 1).bit_length()
     return Codes(tuple(plane(b, 0, len(levels)) for b in reversed(range(count))), tuple(map(number, levels)))
+
+
+def even_codes(derivative: Node, lowest: float, highest: float, bits: int) -> EvenCodes:
+    """Codes of the nearest of 2^bits levels from lowest to highest, all as far apart."""
+    step = (highest - lowest) / ((1 << bits) - 1)
+    border: Node = number(lowest + step * (2 ** (bits - 1) - 0.5))
+    planes = []
+    for bit in reversed(range(bits)):
+        above = derivative >= border
+        planes.append(where(above, number(1), number(0)))
+        border = border + where(above, number(step * 2**bit / 2), number(-step * 2**bit / 2))
+    return EvenCodes(tuple(planes), lowest, step)

@@ -176,12 +176,12 @@ def evaluate(pieces: Pieces, x: Value, arithmetic: Single) -> Scaled:
     first = p.pick(place, payload=pieces.first)
     if pieces.order == 0:
         return Scaled(p.fma(total, d, first), bounded=True)
-    power = Scaled(x, bounded=True)
-    for _ in range(pieces.order - 1):
-        value = p.mul(power.value, x)
-        low = p.fma(power.value, x, p.neg(value))
-        power = Scaled(value, low if power.low is None else p.fma(power.low, x, low), bounded=True)
-    result = arithmetic.mul(power, Scaled(first, p.mul(total, d), bounded=True)).value
+    value, low = first, p.mul(total, d)
+    for _ in range(pieces.order - 1):  # nothing is small enough to lose digits before the last product
+        cross = p.mul(low, x)
+        product = p.fma(value, x, cross)
+        value, low = product, p.add(p.fma(value, x, p.neg(product)), cross)
+    result = p.fma(value, x, p.mul(low, x))
     if pieces.order % 2:  # the sum of a zero and of its correction need not have the sign of the zero
         result = p.copysign(result, x if pieces.first[0] > 0 else p.neg(x))
     return Scaled(result)
@@ -276,7 +276,7 @@ def _skeleton(root: Node, leaves: dict[Node, Node], choice: bool) -> Node:
     """The expression with a symbol in place of each leaf: of itself, or of what its choices are between and by"""
     if not symbols_in(root):
         return root
-    if choice and root.op in _CHOICES:
+    if choice and (root.op in _CHOICES or (root.op == "add" and root.args[1].op == "where")):
         return make(root.op, [_skeleton(arg, leaves, choice) for arg in root.args], root.payload)
     return leaves.setdefault(root, symbol(f"leaf{len(leaves)}_"))
 

@@ -228,12 +228,6 @@ def _ratio_of_exponentials(n: Node) -> Node | None:
     return None
 
 
-def _root_of_square_plus(n: Node) -> tuple[Node, Node] | None:
-    """u and c of sqrt(u^2 + c), c without x"""
-    parts = _root_of_multiple_plus(n)
-    return None if parts is None or parts[0] is not None else parts[1:]
-
-
 def _root_of_multiple_plus(n: Node) -> tuple[Node | None, Node, Node] | None:
     """k, u and c of sqrt(k u^2 + c), k and c without x; k is None where it is 1"""
     if n.op != "sqrt" or n.args[0].op != "add":
@@ -260,10 +254,13 @@ def _conjugate(n: Node) -> Node | None:
     if n.op != "add":
         return None
     for u, r in (n.args, n.args[::-1]):
-        parts = _root_of_square_plus(r)
-        if parts is not None and parts[0] is u:
-            # written r + u in its own branch, and differently from n: the rule ends there
-            return where(u > 0, r - (-u), parts[1] / (r - u))
+        if "x" not in symbols_in(u) or r.op != "sqrt" or r.args[0].op != "add":
+            continue
+        square = simplify(u * u)
+        for term, c in (r.args[0].args, r.args[0].args[::-1]):
+            if "x" not in symbols_in(c) and simplify(term) is square:
+                # written r + u in its own branch, and differently from n: the rule ends there
+                return where(u > 0, r - (-u), c / (r - u))
     return None
 
 
@@ -476,7 +473,7 @@ def tame(
     inputs = [name for name in inputs if name in symbols_in(root)]
     others = [s for s in symbols_in(root) if s not in inputs]
     samples = samples or {}
-    choices = [tuple(samples.get(name, (1.0, -1.0, 0.5))) for name in others]
+    choices = [tuple(samples.get(name, (1.25, -1.25, 0.5))) for name in others]
     rest = [(0.7, -0.7, 1e300, -1e300, math.inf, -math.inf)] * (len(inputs) - 1)
     root = _capped(root, (*inputs, *others), [_PROBES] * len(inputs) + choices)
     function = compiled((root,), (*inputs, *others), "float")

@@ -464,7 +464,7 @@ def golu(input: Tensor) -> Tensor:
     """
 
 def hard_elish(input: Tensor) -> Tensor:
-    """hard_elish(x) = where(x > 0, x, expm1(x))*(minimum(maximum(x, -1), 1) + 1)/2
+    """hard_elish(x) = where(x >= 1, x, where(x > 0, x, expm1(x))*(minimum(maximum(x, -1), 1) + 1)/2)
 
     elish with a piecewise linear gate: exactly 0 below -1; hardswish is the usual choice of this kind.
 
@@ -1161,7 +1161,7 @@ def sqrt_softplus(input: Tensor) -> Tensor:
     """
 
 def squareplus(input: Tensor, b: float | Tensor = 4.0) -> Tensor:
-    """squareplus(x) = (x + sqrt(x**2 + b))/2
+    """squareplus(x) = x/2 + sqrt((x/2)**2 + b/4)
 
     In place of softplus where exponentials are slow or overflow is feared; its left tail falls only as 1 / |x|.
 

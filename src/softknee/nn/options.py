@@ -15,7 +15,7 @@ __all__ = ["current", "options"]
 def options(
     precision: Literal["default", "exact"] | None = None,
     saved: Literal["full", "output", "lean"] | None = None,
-    bits: Literal[2, 3, 4] | None = None,
+    bits: Literal[2, 3, 4, 8] | None = None,
 ) -> Iterator[None]:
     """Within the block, how results are computed and what is kept for their gradients.
 
@@ -28,15 +28,15 @@ def options(
             as torch does: the layer after often keeps it, too. Where such a function saturates its gradient
             has no digits left (tanh: 0 from x = 9.01 on). "lean": of every function of one tensor a code of
             `bits` bits an element is kept, and its gradient is rounded to the nearest of 2^bits levels,
-            the best ones for inputs from N(0, 1). Its error: docs/memory.md.
-        bits: 2, 3 or 4 (the default) with saved="lean".
+            the best ones for inputs from N(0, 1), or with 8 bits equally spaced ones. Its error: docs/memory.md.
+        bits: 2, 3, 4 (the default) or 8 with saved="lean".
     """
     if precision not in (None, "default", "exact"):
         raise ValueError(f'precision must be "default" or "exact", got {precision!r}')
     if saved not in (None, "full", "output", "lean"):
         raise ValueError(f'saved must be "full", "output" or "lean", got {saved!r}')
-    if bits not in (None, 2, 3, 4):
-        raise ValueError(f"bits must be 2, 3 or 4, got {bits!r}")
+    if bits not in (None, 2, 3, 4, 8):
+        raise ValueError(f"bits must be 2, 3, 4 or 8, got {bits!r}")
     before = current.call, current.kept
     try:
         if precision is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import mpmath as mp
 
-from softknee.lang.nodes import Node
+from softknee.lang.nodes import Node, walk
 
 __all__ = ["Exact", "exact_value"]
 
@@ -154,6 +154,8 @@ class Exact:
         self.expression = expression
         self.given = dict(values or {})
         self.kinks = dict(kinks or {})
+        #: a sine turns within 1 wherever x is; what else there is varies with the size of x
+        self._turns = any(n.op in ("sin", "cos") for n in walk(expression))
         self._known: dict[tuple[float, int], Any] = {}
         self._point: dict[tuple[float, int, int], tuple[Any, tuple[int, ...]]] = {}
 
@@ -240,11 +242,12 @@ class Exact:
         weights = _weights(offsets, order)
         previous = None
         split = False
+        scale = math.frexp(max(abs(x), 1.0))[1]
+        more = int(scale * 0.302) if self._turns else 0
         for digits in levels[1 if side else 0 :]:
-            with mp.workdps(digits):
+            with mp.workdps(digits + more):
                 at = mp.mpf(x)
-                scale = math.frexp(float(max(abs(at), 1)))[1]
-                h = mp.ldexp(1, scale - int(digits * 3.32 / (order + 3)))
+                h = mp.ldexp(1, (0 if self._turns else scale) - int(digits * 3.32 / (order + 3)))
                 found = [self._at(at + o * h) for o in offsets]
                 split = len({taken for _, taken in found}) > 1
                 if split:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from softknee.kernels import coefficients as fitted
-from softknee.kernels.primitives.common import LOG2E, MAGIC, ONE, SIGN, Common, nearest
+from softknee.kernels.primitives.common import FIRST_EXPONENT, LOG2E, MAGIC, ONE, SIGN, Common, exact, nearest
 from softknee.kernels.program import Value
 
 __all__ = ["Double"]
@@ -332,10 +332,34 @@ class Double(Common):
         f = p.add(p.add(p.add(p.sub(h1, k), l1), h2), l2)
         return p.bits(shifted), f
 
+    def _lost(self, x: Value) -> Value | None:
+        """What a product lost when it was rounded; None for what is no product, or an exact one."""
+        made = self.instruction(x)
+        if made.op != "mul" or sum(map(self._bits, made.args)) <= 53:
+            return None
+        return self.p.fma(*made.args, self.p.neg(x))
+
+    def _bits(self, value: Value) -> int:
+        """The most bits that a number may have between its first and its last"""
+        made = self.instruction(value)
+        if made.op == "const":
+            size = abs(exact(made.payload).numerator)
+            return (size // (size & -size or 1)).bit_length()
+        if made.op == "neg":
+            return self._bits(made.args[0])
+        return 24 if made.op == "widen" else 53
+
     def _trigonometric(self, x: Value, quarter: int) -> Value:
         """sin(x + quarter pi/2), NaN at infinities; wrong below 2^-40 in size for quarter 0."""
         p = self.p
         k, f = self._quadrant(x)
+        if (lost := self._lost(x)) is not None:  # which is many turns where x is large
+            more, rest = self._quadrant(lost)
+            small = p.lt(p.abs(lost), p.const(math.ldexp(1.0, FIRST_EXPONENT)))
+            rest = p.select(small, p.mul(lost, p.const(2 / math.pi)), rest)
+            shifted = p.add(p.add(f, rest), p.const(MAGIC))
+            f = p.add(p.sub(f, p.sub(shifted, p.const(MAGIC))), rest)
+            k = p.iadd(p.iadd(k, more), p.bits(shifted))
         z = p.mul(f, f)
         sine = p.mul(f, self._horner(z, fitted.SIN_DOUBLE))
         cosine = self._horner(z, fitted.COS_DOUBLE)
