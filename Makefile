@@ -4,6 +4,8 @@
 PYTHON ?= python3
 # Worker processes for the tests.
 WORKERS ?= 2
+# The same on a GPU: what takes long is Triton's compiler; each takes half a GiB of the GPU's memory.
+GPU_WORKERS ?= 8
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -44,8 +46,9 @@ run: $(VENV)/run.stamp ## compare twelve activations on digits; the report goes 
 test: $(VENV)/dev.stamp ## run the tests
 	@$(PY) -m pytest --numprocesses $(WORKERS) -m "not exhaustive"
 
-test-gpu: $(VENV)/dev.stamp ## run the GPU kernels' tests on a GPU, over the whole catalogue
-	@TRITON_INTERPRET=0 $(PY) -m pytest tests/gpu
+test-gpu: $(VENV)/dev.stamp ## run the GPU kernels' tests on a GPU, over the whole catalogue; eight minutes
+	@TRITON_INTERPRET=0 SOFTKNEE_GPU_MINUTES=7 SOFTKNEE_GPU_REPORT=benchmarks/results/gpu-tests.jsonl \
+		$(PY) -m pytest --numprocesses $(GPU_WORKERS) --quiet -m "not exhaustive" tests/gpu
 
 check: $(VENV)/dev.stamp ## format, lint, types, generated files, documentation: change nothing
 	@$(PY) -m ruff format --quiet --check $(CODE)

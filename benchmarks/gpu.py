@@ -8,8 +8,9 @@ Times are medians of repetitions between CUDA events, the peers taken in turns. 
 copy of the same bytes takes, over what the kernel takes. A ratio is the peer's time over softknee's: above 1,
 softknee is faster. At small sizes the time of many calls in a row is taken, which is the time to launch them.
 
-Each run replaces benchmarks/results/gpu-DEVICE.jsonl; its first line says what was measured where. Liger-Kernel
-is a peer where it is installed.
+Each run replaces benchmarks/results/gpu-DEVICE.jsonl; its first line says what was measured where. A line is written
+as soon as it is measured: a run that is stopped (Ctrl-C, SIGTERM) shows and keeps what it has. What fails is a
+line that says why, and the rest goes on. Liger-Kernel is a peer where it is installed.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -128,20 +131,21 @@ def pointwise(
     name: str, size: int, dtype: str, which: str, clock: Clock, copy: bool, compiled: bool
 ) -> dict[str, Any]:
     x, g = data(size, dtype, clock.device)
-    calls = {"softknee": passes(getattr(softknee_functional, name.split()[0]), x, g, which)}
+    ours = getattr(softknee_functional, name.split()[0])
     if name in FUNCTIONS:
         theirs, arguments = FUNCTIONS[name]
-        f, ours = getattr(torch_functional, theirs), getattr(softknee_functional, theirs)
-        calls = {
-            "softknee": passes(lambda t: ours(t, **arguments), x, g, which),
-            "torch": passes(lambda t: f(t, **arguments), x, g, which),
-        }
+        ours = partial(getattr(softknee_functional, theirs), **arguments)
+    calls = {"softknee": passes(ours, x, g, which)}
+    if name in FUNCTIONS:
+        f = getattr(torch_functional, theirs)
+        calls["torch"] = passes(lambda t: f(t, **arguments), x, g, which)
         if compiled:
             torch._dynamo.reset()
             fused = torch.compile(lambda t: f(t, **arguments), dynamic=False)
             calls["torch_compile"] = passes(fused, x, g, which)
-    if copy:  # the same bytes: one read and one write forward, two reads and one write backward
-        count = size if which == "forward" else size * 3 // 2
+    if copy:  # the same bytes: one read and one write forward; backward what was kept is read, too
+        kept = 0 if which == "forward" else saved_bytes(ours, x) // x.element_size()
+        count = size + kept // 2
         source, target = (torch.empty(count, dtype=x.dtype, device=x.device) for _ in range(2))
         calls["copy"] = lambda: target.copy_(source)
     times = clock.compare(calls)
@@ -204,23 +208,43 @@ def saved_bytes(f: Any, x: torch.Tensor) -> int:
     return sum(kept.values())
 
 
-class VisionBlock(torch.nn.Module):
-    """The feed-forward half of a ViT-B block."""
+class Attention(torch.nn.Module):
+    """The other half of a block, the same for all: x + attention(norm(x)), heads of 64."""
 
-    def __init__(self, act: Any, width: int) -> None:
+    def __init__(self, norm: torch.nn.Module, width: int, length: int, causal: bool) -> None:
         super().__init__()
+        self.norm, self.length, self.causal = norm, length, causal
+        self.heads = max(1, width // 64)
+        self.into, self.out = torch.nn.Linear(width, 3 * width), torch.nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens, width = x.shape
+        parts = self.into(self.norm(x)).view(tokens // self.length, self.length, 3, self.heads, -1)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        y = torch_functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return x + self.out(y.transpose(1, 2).reshape(tokens, width))
+
+
+class VisionBlock(torch.nn.Module):
+    """A ViT-B block."""
+
+    def __init__(self, act: Any, width: int, length: int) -> None:
+        super().__init__()
+        self.attention = Attention(torch.nn.LayerNorm(width), width, length, causal=False)
         self.norm, self.act = torch.nn.LayerNorm(width), act
         self.up, self.down = torch.nn.Linear(width, 4 * width), torch.nn.Linear(4 * width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.attention(x)
         return x + self.down(self.act(self.up(self.norm(x))))
 
 
 class GatedBlock(torch.nn.Module):
-    """The feed-forward half of a Llama block."""
+    """A Llama block, without its rotations."""
 
-    def __init__(self, act: Any, width: int) -> None:
+    def __init__(self, act: Any, width: int, length: int) -> None:
         super().__init__()
+        self.attention = Attention(torch.nn.RMSNorm(width), width, length, causal=True)
         hidden = 11 * width // 4
         self.norm, self.act = torch.nn.RMSNorm(width), act
         self.gate, self.up, self.down = (
@@ -228,11 +252,12 @@ class GatedBlock(torch.nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.attention(x)
         h = self.norm(x)
         return x + self.down(self.act(self.gate(h), self.up(h)))
 
 
-def block(kind: str, tokens: int, width: int, clock: Clock) -> dict[str, Any]:
+def block(kind: str, tokens: int, length: int, width: int, clock: Clock) -> dict[str, Any]:
     """Step time and peak memory of four blocks in bfloat16, forward and backward."""
     acts = {
         "vit": {"softknee": softknee_functional.gelu, "torch": torch_functional.gelu},
@@ -242,7 +267,9 @@ def block(kind: str, tokens: int, width: int, clock: Clock) -> dict[str, Any]:
     calls, peaks = {}, {}
     for name, act in acts.items():
         torch.manual_seed(0)
-        model = torch.nn.Sequential(*(made(act, width) for _ in range(4))).to(clock.device, torch.bfloat16)
+        model = torch.nn.Sequential(*(made(act, width, length) for _ in range(4))).to(
+            clock.device, torch.bfloat16
+        )
         x = torch.randn(tokens, width, device=clock.device, dtype=torch.bfloat16)
 
         def step(model: Any = model, x: torch.Tensor = x) -> None:
@@ -281,6 +308,17 @@ def settings(device: torch.device, options: argparse.Namespace) -> dict[str, Any
     }
 
 
+def kept(name: str, size: int, device: torch.device) -> dict[str, Any]:
+    """Bytes an element that backward keeps, by default and with saved="lean" at 4 bits"""
+    x, _ = data(size, "bfloat16", device)
+    ours, theirs = getattr(softknee_functional, name), getattr(torch_functional, name)
+    found = {"softknee": saved_bytes(ours, x), "torch": saved_bytes(theirs, x)}
+    with softknee.options(saved="lean", bits=4):
+        found["softknee_lean"] = saved_bytes(ours, x)
+    return {"what": "saved bytes", "function": name, "dtype": "bfloat16", "size": size,
+            **{n: float(f"{v / size:.4g}") for n, v in found.items()}}  # fmt: skip
+
+
 def work(clock: Clock, options: argparse.Namespace) -> Iterator[Callable[[], dict[str, Any]]]:
     """What is measured, the most telling first."""
     dry = options.dry_run
@@ -295,8 +333,11 @@ def work(clock: Clock, options: argparse.Namespace) -> Iterator[Callable[[], dic
     for name in GATES:
         for dtype in BANDWIDTH:
             yield lambda n=name, d=dtype: gate(n, 1 if dry else 16384, d, clock, not dry)
-    for kind, tokens, width in (("vit", 64 * 197, 768), ("llama", 8192, 2048)):
-        yield lambda k=kind, t=tokens, w=width: block(k, 8 if dry else t, 32 if dry else w, clock)
+    for kind, tokens, length, width in (("vit", 64 * 197, 197, 768), ("llama", 8192, 2048, 2048)):
+        shape = (8, 4, 32) if dry else (tokens, length, width)
+        yield lambda k=kind, s=shape: block(k, *s, clock)
+    for name in USUAL:
+        yield lambda n=name: kept(n, 1 << (10 if dry else 20), clock.device)
     for name in USUAL:
         for size in sizes:
             for which in ("forward", "backward") if size < 1 << 30 else ("forward",):
@@ -310,13 +351,6 @@ def work(clock: Clock, options: argparse.Namespace) -> Iterator[Callable[[], dic
                     yield lambda n=name, d=dtype, w=which: pointwise(
                         n, large, d, w, clock, copy=True, compiled=False
                     )
-    for name in USUAL:
-        x, _ = data(1 << (10 if dry else 20), "bfloat16", clock.device)
-        yield lambda n=name, x=x: {
-            "what": "saved bytes", "function": n, "dtype": "bfloat16", "size": x.numel(),
-            "softknee": saved_bytes(getattr(softknee_functional, n), x),
-            "torch": saved_bytes(getattr(torch_functional, n), x),
-        }  # fmt: skip
 
 
 def summary(results: list[dict[str, Any]]) -> Table:
@@ -344,6 +378,10 @@ def summary(results: list[dict[str, Any]]) -> Table:
     for peer in ("torch", "torch_compile", "liger"):
         row(f"gates: {peer}'s time over ours", [r[f"over_{peer}"][1] for r in results
                                                 if r["what"] == "gate" and f"over_{peer}" in r])  # fmt: skip
+    for ours in ("softknee", "softknee_lean"):
+        kind = ', saved="lean"' if ours.endswith("lean") else ""
+        row(f"bytes kept: torch's over ours{kind}",
+            [r["torch"] / r[ours] for r in results if r["what"] == "saved bytes"])  # fmt: skip
     row("blocks: torch's step over ours", [r["over_torch"][1] for r in results if r["what"] == "block"])
     row(
         "blocks: torch's peak memory over ours",
@@ -371,29 +409,42 @@ def main() -> None:
             sys.exit(f"Nothing was measured. {error}")
     device = torch.device("cpu" if options.dry_run else "cuda")
     console, clock = Console(), Clock(device, options.repetitions)
-    start, results, left_out = time.monotonic(), [], 0
-    for measure in work(clock, options):
-        if time.monotonic() - start > options.minutes * 60:
-            left_out += 1
-            continue
-        try:
-            results.append(measure())
-        except torch.OutOfMemoryError:
-            left_out += 1
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        print(json.dumps(results[-1]) if results else "", file=sys.stderr)
-    if left_out:
-        console.print(f"{left_out} measurements did not fit into {options.minutes:g} minutes or the memory.")
     described = settings(device, options)
     out = options.out
     if out is None and not options.dry_run:
         out = RESULTS / f"gpu-{described['device'].replace(' ', '-')}.jsonl"
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text("".join(json.dumps(r) + "\n" for r in [described, *results]), encoding="utf-8")
+        out.write_text(json.dumps(described) + "\n", encoding="utf-8")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    start, results, failed, late = time.monotonic(), [], 0, 0
+    try:
+        for measure in work(clock, options):
+            if time.monotonic() - start > options.minutes * 60:
+                late += 1
+                continue
+            try:
+                found = measure()
+                results.append(found)
+            except Exception as error:  # noqa: BLE001 - the rest is worth having
+                text = f"{type(error).__name__}: {error}"
+                found = {"what": "failed", "of": str(measure.__defaults__), "why": text[:1000]}
+                failed += 1
+            if out is not None:
+                with out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(found) + "\n")
+            print(json.dumps(found), file=sys.stderr)
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+    if out is not None:
         console.print(f"Written to {os.path.relpath(out)}")
-    console.print(f"{described['device']}, {len(results)} measurements")
+    took = time.monotonic() - start
+    console.print(
+        f"{described['device']}: {len(results)} measurements in {took:.0f} s; {failed} failed; {late} did not fit into "
+        f"{options.minutes:g} minutes"
+    )
     console.print(summary(results))
     if options.dry_run:
         console.print("A dry run on the CPU: none of these figures is a measurement of a GPU.")

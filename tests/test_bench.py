@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from softknee import bench
@@ -47,6 +48,9 @@ def test_the_command_writes_lines(tmp_path: Path) -> None:
     assert "no peer of torch has snake" in result.output
 
 
+without_a_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -55,6 +59,10 @@ def test_the_command_writes_lines(tmp_path: Path) -> None:
         (["--dtypes", "int8"], "--dtypes takes some of"),
         (["--passes", "back"], "--passes takes some of"),
         (["gleu"], "gelu"),
+        (["--backend", "cuda"], "--backend is cpu or gpu, got 'cuda'"),
+        pytest.param(
+            ["--backend", "gpu"], "--backend gpu cannot run here: torch finds no GPU", marks=without_a_gpu
+        ),
     ],
 )
 def test_bad_input(words: list[str], said: str) -> None:

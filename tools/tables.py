@@ -249,6 +249,34 @@ def accuracy_16() -> str:
     return "\n".join(lines)
 
 
+def gpu_accuracy() -> str:
+    """The errors of the GPU's arithmetic: the worst of each type that keeps the bound, and what does not"""
+    bounds = {"float32": 2.0, "bfloat16": 0.502, "float16": 0.502}
+    lines = [
+        "| dtype | functions | largest error of a value | of a derivative |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    found = records("gpu-accuracy")
+    beyond = []
+    for dtype, bound in bounds.items():
+        rows = [r for r in found if r["dtype"] == dtype]
+        cells = []
+        for order in ("value", "derivative"):
+            cells.append(f"{max(max(0.5, r[order][0]) for r in rows if r[order][0] <= bound):.4g}")
+            beyond += [(r["function"], dtype, order, *r[order]) for r in rows if r[order][0] > bound]
+        lines.append(f"| {dtype} | {len(rows)} | {cells[0]} | {cells[1]} |")
+    lines += [
+        "",
+        "These are beyond it:",
+        "",
+        "| | dtype | | error, ULP | at x = |",
+        "| --- | --- | --- | ---: | ---: |",
+    ]
+    for name, dtype, order, error, at in beyond:
+        lines.append(f"| `{name}` | {dtype} | {order} | {error:.3g} | {at:.6g} |")
+    return "\n".join(lines)
+
+
 def diagnosis_peers() -> str:
     """What other tools found of the planted faults"""
     path = RESULTS / "diagnosis-peers.json"
@@ -307,6 +335,7 @@ def defects() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "accuracy-16": accuracy_16,
+    "gpu-accuracy": gpu_accuracy,
     "defects": defects,
     "diagnosis-peers": diagnosis_peers,
     "diagnosis-truth": diagnosis_truth,

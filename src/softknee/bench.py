@@ -160,11 +160,12 @@ def cases(
 
 def measure(
     name: str, arguments: Mapping[str, Any], dtype: str, size: int, passes: str, *,
-    peers: Sequence[str] = ("torch",), repetitions: int = 15, seconds: float = 0.01,
+    peers: Sequence[str] = ("torch",), repetitions: int = 15, seconds: float = 0.01, device: str = "cpu",
 ) -> list[Measurement]:  # fmt: skip
     """softknee against each peer that has the activation; standard normal input, contiguous."""
     generator = torch.Generator().manual_seed(0)
-    x, gradient = (torch.randn(size, generator=generator).to(getattr(torch, dtype)) for _ in range(2))
+    x, gradient = (torch.randn(size, generator=generator).to(device, getattr(torch, dtype)) for _ in range(2))
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     function = getattr(ours, name)
     functions: dict[str, Function] = {"softknee": lambda t: function(t, **arguments)}
     for peer in peers:
@@ -184,14 +185,14 @@ def measure(
             for n, f in functions.items()
         }
     for run in runs.values():  # compile, fill caches
-        seconds_of(run, 3)
-    calls = max(1, min(10_000, round(seconds / max(seconds_of(run, 1) for run in runs.values()))))
+        seconds_of(run, 3, wait)
+    calls = max(1, min(10_000, round(seconds / max(seconds_of(run, 1, wait) for run in runs.values()))))
     times: dict[str, list[float]] = {n: [] for n in runs}
     for repetition in range(repetitions):
         names = list(runs)
         turn = repetition % len(names)
         for n in names[turn:] + names[:turn]:
-            times[n].append(seconds_of(runs[n], calls))
+            times[n].append(seconds_of(runs[n], calls, wait))
     us = {n: statistics.median(t) * 1e6 for n, t in times.items()}
     label = name if not arguments else f"{name}({', '.join(f'{k}={v}' for k, v in arguments.items())})"
     results = []
@@ -235,12 +236,12 @@ def _kept(function: Function, x: torch.Tensor) -> float:
     return _short(sum(found) / max(1, x.numel()))
 
 
-def settings(threads: int, seconds: float) -> dict[str, Any]:
+def settings(threads: int, seconds: float, device: str = "cpu") -> dict[str, Any]:
     """What was measured where: the first line of a file of measurements."""
     return {
         "benchmark": "activations",
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "device": _processor(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": threads,
         "least_seconds_a_repetition": seconds,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 from typing import Any
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -20,7 +22,7 @@ from softknee.kernels.program import Program
 from softknee.kernels.triton import OPTIONS, Layout, names, tables, to_triton
 from softknee.lang import maximum, sigmoid, symbol, where
 from softknee.nn import gpu
-from softknee.nn.pointwise import Pointwise
+from softknee.nn.pointwise import Call, Pointwise
 from softknee.nn.runtime import runtime
 
 POINTER = {"bits": "*u8", "float32": "*fp32", "float64": "*fp64", "float16": "*fp16", "bfloat16": "*bf16"}
@@ -104,6 +106,40 @@ def product_and_sum() -> Kernel:
     return Kernel(p, (Operand("float32"),), ((p.add(p.mul(x, x), x), Operand("float32")),))
 
 
+class Driver:
+    """Stands for Triton's: compiles for a GPU that is not there, and writes down what it is asked to launch."""
+
+    def __init__(self) -> None:
+        self.stream, self.launched = 0, []  # type: ignore[var-annotated]
+        self.utils = SimpleNamespace(
+            load_binary=lambda *_: (object(), object(), 0, 0, 1024),
+            get_device_properties=lambda _: {"max_shared_mem": 1 << 17},
+        )
+
+    def launcher_cls(self, source: Any, metadata: Any) -> Any:
+        return lambda *a: self.launched.append({"programs": a[0], "stream": a[3], "arguments": len(a[9:])})
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return self.stream
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", 90, 32)
+
+
+def launched() -> list[dict[str, int]]:
+    """Three launches of one operator, on three streams: by Triton's launcher, then by what it compiled, then for
+    a size of another kind."""
+    driver = Driver()
+    triton.runtime.driver.set_active(driver)
+    op = Pointwise.of(maximum(symbol("x"), 0), ("x",))
+    for driver.stream, size in ((11, 4096), (12, 8192), (13, 4097)):
+        gpu.run(op, (torch.zeros(size),), Call(), (None,))
+    return driver.launched
+
+
 def main() -> None:
     kernels = {
         "a product and a sum": flat(product_and_sum()),
@@ -136,6 +172,7 @@ def main() -> None:
                 }
             )
         )
+    print(json.dumps({"kernel": "launches", "launched": launched()}))
 
 
 if __name__ == "__main__":

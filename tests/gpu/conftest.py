@@ -6,14 +6,19 @@ test-gpu` switches it off.
 
 from __future__ import annotations
 
+import json
 import os
+import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.laws.conftest import CAUCHY, KNOWN
 
 from softknee.nn import gpu, launch, pointwise, runtime, saved
 from softknee.testing import laws
@@ -21,8 +26,69 @@ from softknee.testing import laws
 triton = pytest.importorskip("triton")
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-#: 16-bit results are rounded from float32, not correctly rounded
-BOUNDS = {"float16": (0.502, 0.502), "bfloat16": (0.502, 0.502)}
+#: what does not hold: as on the CPU, and where the CPU takes 16-bit results from a table that mpmath made
+LIMITS = {**KNOWN, "test_value_and_derivative[bfloat16-gelu]": CAUCHY}
+#: of values and of derivatives; 16-bit results are rounded from float32, not correctly rounded
+BOUNDS = {"float32": (2.0, 2.0), "float16": (0.502, 0.502), "bfloat16": (0.502, 0.502)}
+#: 16-bit derivatives beyond that, around a root: the least bound that holds at all inputs (docs/gpu.md)
+BEYOND = {
+    "colu": 0.582, "dsilu": 0.535, "e_swish": 0.506, "gelu": 0.522, "gelu_10": 0.522, "logish": 0.503, "mish": 0.784,
+    "stochastic_gelu": 0.522,
+}  # fmt: skip
+
+
+def bounds_of(name: str, dtype: str) -> tuple[float, float]:
+    value, derivative = BOUNDS.get(dtype) or laws.BOUNDS[dtype]
+    return value, BEYOND.get(name, derivative) if dtype == "float16" else derivative
+
+
+# `make test-gpu`: what is found is written at once, a line each; tests that no time is left for are skipped.
+
+REPORT, MINUTES = os.environ.get("SOFTKNEE_GPU_REPORT"), float(os.environ.get("SOFTKNEE_GPU_MINUTES", "inf"))
+LATE = "not begun: no time was left"
+_start, _found = time.monotonic(), []  # type: ignore[var-annotated]
+
+
+def pytest_runtest_setup() -> None:
+    if time.monotonic() - _start > 60 * MINUTES:
+        pytest.skip(LATE)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if not REPORT or "PYTEST_XDIST_WORKER" in os.environ or (report.when != "call" and report.passed):
+        return
+    outcome = "known limit" if hasattr(report, "wasxfail") and report.skipped else report.outcome
+    reason = str(report.longrepr)[-1000:] if report.longrepr else ""
+    outcome = "not begun" if LATE in reason else outcome
+    line = {"test": report.nodeid, "outcome": outcome, "seconds": round(report.duration, 2), "why": reason}
+    with Path(REPORT).open("a" if _found else "w", encoding="utf-8") as file:
+        if not _found:
+            file.write(json.dumps(_where()) + "\n")
+        file.write(json.dumps(line) + "\n")
+    _found.append(line)
+
+
+def _where() -> dict[str, Any]:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: Triton's interpreter"
+    return {"tests": "gpu", "device": device, "torch": torch.__version__, "triton": triton.__version__}
+
+
+def pytest_unconfigure() -> None:
+    """A short table, last of all"""
+    if not _found:
+        return
+    outcomes = ("passed", "failed", "known limit", "skipped", "not begun")
+    rows: dict[str, Counter[str]] = {}
+    for line in _found:
+        rows.setdefault(line["test"].split("[")[0].rpartition("::")[2], Counter())[line["outcome"]] += 1
+    rows["all"] = sum(rows.values(), Counter())
+    print(f"\n{_where()['device']}, torch {torch.__version__}, triton {triton.__version__}; {REPORT}")
+    print(f"{'':60s}" + "".join(f"{o:>13s}" for o in outcomes))
+    for name, counts in rows.items():
+        print(
+            f"{name.removeprefix('test_').replace('_', ' ')[:59]:60s}"
+            + "".join(f"{counts[o]:13d}" for o in outcomes)
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

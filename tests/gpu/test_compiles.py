@@ -23,7 +23,7 @@ def test_kernels_compile_ahead_of_time() -> None:
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert not done.returncode, done.stderr[-3000:]
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    *found, launches = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == 8
     for f in found:
         assert f["approximations"] == [], f
@@ -35,6 +35,9 @@ def test_kernels_compile_ahead_of_time() -> None:
         if "bit" in f["kernel"]:  # a thread packs its own eight elements into a byte, and expands its own
             assert f["bytes"] == 1, f
             assert not f["shared"], f
+    # on the stream of the moment, also where Triton's launcher is passed by
+    assert [(c["programs"], c["stream"]) for c in launches["launched"]] == [(4, 11), (8, 12), (5, 13)]
+    assert {c["arguments"] for c in launches["launched"]} == {3}
     single = found[1]
     assert single["fma"] == EACH * single["fma in the program"]
     assert single["narrow loads"] == EACH * single["looked up"]

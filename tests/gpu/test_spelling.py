@@ -147,5 +147,5 @@ def test_float64_is_rounded_once_to_16_bits(storage: Any) -> None:
     np.testing.assert_array_equal(found[64:128], above)
     np.testing.assert_array_equal(found[128:192], below)
     np.testing.assert_array_equal(found[:64], np.where(k % 2, above, below))  # ties to even
-    hard = torch.tensor(HARD, dtype=torch.float64).to(getattr(torch, storage)).double().numpy()
+    hard = torch.tensor(HARD, dtype=torch.float64, device="cpu").to(getattr(torch, storage)).double().numpy()
     np.testing.assert_array_equal(found[192:], hard)

@@ -29,6 +29,7 @@ def bench(
         str,
         typer.Option(help="torch, torch.compile, transformers, timm, torch-activation: those installed."),
     ] = "torch",
+    backend: Annotated[str, typer.Option(help="cpu or gpu: which kernels, and tensors where.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads.", show_default="torch's")] = None,
     repetitions: Annotated[int, typer.Option(min=2, help="How often each is timed.")] = 15,
     seconds: Annotated[float, typer.Option(min=0.0, help="The least a repetition lasts.")] = 0.01,
@@ -46,6 +47,7 @@ def bench(
         from rich.progress import track
 
         from softknee import bench as measuring
+        from softknee.nn.gpu import missing
         from softknee.show.bench import summary, table
 
         chosen = [given(name) for name in names or measuring.usual()]
@@ -58,6 +60,11 @@ def bench(
             for value in asked:
                 if value not in known:
                     raise ValueError(f"{option} takes some of {', '.join(known)}, got {value!r}")
+        if backend not in ("cpu", "gpu"):
+            raise ValueError(f"--backend is cpu or gpu, got {backend!r}")
+        if backend == "gpu" and (reason := missing()):
+            raise ValueError(f"--backend gpu cannot run here: {reason}")
+        device = "cuda" if backend == "gpu" else "cpu"
         if min(counts) < 1:
             raise ValueError(f"--sizes takes positive numbers, got {sizes!r}")
         present = measuring.available(peers.split(","))
@@ -68,7 +75,9 @@ def bench(
         stopped = False
         try:
             for case in track(cases, "Measuring", console=Console(stderr=True), transient=True):
-                results += measuring.measure(*case, peers=present, repetitions=repetitions, seconds=seconds)
+                results += measuring.measure(
+                    *case, peers=present, repetitions=repetitions, seconds=seconds, device=device
+                )
         except KeyboardInterrupt:  # what there is, is shown and written
             stopped = True
         missing = [a.name for a, _ in chosen if not any(r.function.split("(")[0] == a.name for r in results)]
@@ -82,7 +91,7 @@ def bench(
         if missing and not stopped:
             typer.echo(f"softknee: no peer of {', '.join(present)} has {', '.join(missing)}", err=True)
         if out is not None:
-            head = measuring.settings(torch.get_num_threads(), seconds)
+            head = measuring.settings(torch.get_num_threads(), seconds, device)
             lines = [head, *map(asdict, results)]
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

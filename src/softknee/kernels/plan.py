@@ -34,7 +34,7 @@ __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"
 Precision = Literal["default", "exact"]
 #: largest measured error, in the same unit, of a value and of a derivative computed in float32 on the
 #: GPU, by the type that is stored: 1/500 of a unit of float16 is 16 units of float32, of bfloat16 131
-GPU_LIMIT = {"float32": (1.9, 3.4), "float16": (15.0, 15.0), "bfloat16": (125.0, 125.0)}
+GPU_LIMIT = {"float32": (1.9, 1.9), "float16": (15.0, 15.0), "bfloat16": (125.0, 125.0)}
 
 
 @dataclass(frozen=True)

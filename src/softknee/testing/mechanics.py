@@ -42,6 +42,12 @@ def _tensors(
     }
 
 
+def _normal(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The same numbers on every device: drawn on the CPU, for the default one"""
+    drawn = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=dtype, device="cpu")
+    return drawn.to(torch.get_default_device())
+
+
 def _failure(law: str, case: Case, error: object) -> list[Failure]:
     return [Failure(law, str(case), " ".join(str(error).split())[:300])]
 
@@ -81,11 +87,9 @@ def parameter_gradients(case: Case) -> list[Failure]:
 
     failures = []
     names = sorted(case.tensors)
-    x = (
-        torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(7), dtype=torch.float64) * 2 + 0.013
-    ).requires_grad_()
+    x = (_normal((4, 3, 5), 7, torch.float64) * 2 + 0.013).requires_grad_()
     reference = formula((case.definition.chosen(case.choices),), ("x", *case.values), "torch")
-    weights = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    weights = _normal((4, 3, 5), 8, torch.float64)
     for shape, broadcast in (
         ((), ()),
         ((1,), (1,)),
@@ -155,7 +159,7 @@ def arrangements(x: Tensor) -> dict[str, Callable[[], Tensor]]:
 def strides(case: Case, dtype: torch.dtype = torch.float32) -> list[Failure]:
     """Memory layout does not change a bit of the value or of the gradient."""
     failures = []
-    base = torch.randn(3, 5, 4, 7, generator=torch.Generator().manual_seed(3)).mul(2).to(dtype)
+    base = _normal((3, 5, 4, 7), 3).mul(2).to(dtype)
     for name, make in arrangements(base).items():
         x = make()
         y, g = _both(case, x)
@@ -269,7 +273,7 @@ def modules(case: Case) -> list[Failure]:
     )
     failures: list[Failure] = []
     module = made(**given).eval()
-    x = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(5))
+    x = _normal((2, 3, 4), 5)
     y = module(x)
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)
