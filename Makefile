@@ -48,7 +48,7 @@ test: $(VENV)/dev.stamp ## run the tests
 
 test-gpu: $(VENV)/dev.stamp ## run the GPU kernels' tests on a GPU, over the whole catalogue; eight minutes
 	@TRITON_INTERPRET=0 SOFTKNEE_GPU_MINUTES=7 SOFTKNEE_GPU_REPORT=benchmarks/results/gpu-tests.jsonl \
-		$(PY) -m pytest --numprocesses $(GPU_WORKERS) --quiet -m "not exhaustive" tests/gpu
+		$(PY) -m pytest --numprocesses $(GPU_WORKERS) --quiet -m "not exhaustive" -W ignore::DeprecationWarning tests/gpu
 
 check: $(VENV)/dev.stamp ## format, lint, types, generated files, documentation: change nothing
 	@$(PY) -m ruff format --quiet --check $(CODE)
