@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 
 import pytest
@@ -68,3 +69,40 @@ def test_a_variance_keeps_its_digits_far_from_zero() -> None:
     launch.launch(kernel, address, 1, 1, z.data_ptr(), z.data_ptr(), result.data_ptr(), *limits)
     mean, second = result[0] / 512, result[1] / 512
     torch.testing.assert_close(second - mean * mean, z.double().var(0, correction=0), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("units", [40, 5])
+def test_a_step_that_is_over_goes_into_the_window(units: int) -> None:
+    torch.manual_seed(0)
+    total, n, now, late = units + 3, 100, 50, 5
+    step, window, norms = (
+        torch.rand(s, dtype=torch.float64) for s in ((9, total), (9, total), (2, moments.SLOTS))
+    )
+    step[4] = (torch.rand(total) > 0.5) * 3.0
+    last, gone = torch.randint(-1, 10, (total,)), torch.full((total,), -2)
+    row, flag = torch.zeros(10, dtype=torch.float64), (ctypes.c_int64 * 1)()
+    shape = (ctypes.c_int64 * 3)(1, units, total)
+    tensors = (step, window, last, gone, row, norms)
+    was = [t[..., :units].clone() for t in tensors[:4]]
+    addresses = [t.data_ptr() for t in tensors]
+    beside = [t[..., units:].clone() for t in tensors[:4]]
+    squares = norms.sum(1)
+    at = -ctypes.addressof(shape) - 8
+    launch.launch(moments.step_over(), at, 1, 1, *addresses, ctypes.addressof(flag), now, late, n)
+    assert all(torch.equal(t[..., units:], b) for t, b in zip(tensors[:4], beside, strict=True))
+    new, before, since, _ = was
+    alive = new[4] > 0
+    new[4] = alive
+    assert torch.equal(window[:7, :units], before[:7] + new[:7])
+    assert torch.equal(window[7:, :units], torch.minimum(before[7:], new[7:]))
+    assert not step[:7, :units].any()
+    assert step[7:, :units].isinf().all()
+    back = alive & (since < late)
+    assert torch.equal(last[:units], torch.where(alive, now, since))
+    assert torch.equal(gone[:units], torch.where(back, since, -2))
+    assert flag[0] == back.any()
+    means = new[:7].mean(1) / n
+    means[4] *= n
+    torch.testing.assert_close(row[:7], means)
+    torch.testing.assert_close(row[7:], torch.cat([(new[0] / n).square().mean()[None], squares]))
+    assert not norms.any()

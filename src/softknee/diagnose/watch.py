@@ -8,6 +8,7 @@ called. Where all of them are modules, hooks on these are enough from then on; e
 
 from __future__ import annotations
 
+import ctypes
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -109,8 +110,8 @@ _SUMS = _sums()
 
 
 class _Board:
-    """The sums of the activations on one device, side by side: one column a unit. Some steps are kept as they
-    are, and evaluated for all activations and steps at once."""
+    """The sums of the activations on one device, side by side: one column a unit. On a CPU, a kernel evaluates each
+    step when it is over; elsewhere some are kept as they are, and evaluated for all activations and steps at once."""
 
     def __init__(self, device: torch.device, window: int) -> None:
         self.device = device
@@ -125,6 +126,8 @@ class _Board:
             Tensor
         ] = []  # (unit, the last step before a silence, the first one after) by column
         self._window = window
+        self._at_once = device.type == "cpu"  # a step is evaluated when it is over, by a kernel
+        self._flag = (ctypes.c_int64 * 1)()
         self._wide = torch.float64 if device.type != "mps" else torch.float32
         self.held = 0  # steps that are over, and in the ring
         self.ring = torch.zeros(1, len(ROWS), 0, dtype=self._wide, device=device)
@@ -133,6 +136,9 @@ class _Board:
         self.window = self.step.clone()
         self.before: Tensor | None = None  # the previous window
         self.last_alive = torch.zeros(0, dtype=torch.int64, device=device)  # a step by unit; -1: none yet
+        self._gone = (
+            self.last_alive.clone()
+        )  # of units that came back in this step: the last one before; else -2
 
     def _turn(self) -> None:
         """The next step begins."""
@@ -144,7 +150,7 @@ class _Board:
         going, norms, total = self.step, self.norms, self.step.shape[1] + units
         watched.start, watched.units, watched.number = total - units, units, len(self.sites)
         self.sites.append(watched)
-        size = max(1, min(self._window, RING // (len(ROWS) * total)))
+        size = 1 if self._at_once else max(1, min(self._window, RING // (len(ROWS) * total)))
         self.ring = going.new_zeros(size, len(ROWS), total)
         self.ring[:, SUMMED:] = math.inf
         self.squares = going.new_zeros(size, len(self.sites), 2, SLOTS)
@@ -156,6 +162,8 @@ class _Board:
         if self.before is not None:
             self.before = torch.cat([self.before, more], 1)
         self.last_alive = torch.cat([self.last_alive, self.last_alive.new_full((units,), -1)])
+        self._gone = torch.full_like(self.last_alive, -2)
+        self._geometries = [(ctypes.c_int64 * 3)(1, w.units, total) for w in self.sites]
 
     def end_step(self, step: int) -> None:
         counts = tuple([w.values for w in self.sites])
@@ -166,11 +174,36 @@ class _Board:
         self.backward.append(tuple([w.backward for w in self.sites]))
         for w in self.sites:
             w.end_step()
+        if self._at_once:
+            self._evaluate_one(step, counts)
+            return
         self.held += 1
         if self.held == len(self.ring):
             self.evaluate()
         else:
             self._turn()
+
+    def _evaluate_one(self, step: int, counts: tuple[int, ...]) -> None:
+        """`evaluate`, for the step that is over."""
+        rows = torch.zeros(len(counts), len(ROWS) + 1, dtype=torch.float64)
+        rows[:, :8] = math.nan
+        k, stride = len(self.steps) - 1, rows.shape[1]
+        late = self.steps[k - self._window] if k >= self._window else -2
+        kernel, flag = moments.step_over(), ctypes.addressof(self._flag)
+        window, last, gone, row = (t.data_ptr() for t in (self.window, self.last_alive, self._gone, rows))
+        for w, n, geometry in zip(self.sites, counts, self._geometries, strict=True):
+            if n:
+                at = 8 * w.start
+                launch.launch(
+                    kernel, -ctypes.addressof(geometry) - 8, 1, 1, self.sums_at + at, window + at, last + at, gone + at,
+                    row + 8 * stride * w.number, self.norms_at + 16 * SLOTS * w.number, flag, step, late, n,
+                )  # fmt: skip
+        self.rows.append(rows.T)
+        if self._flag[0]:
+            self._flag[0] = 0
+            unit = (self._gone > -2).nonzero()[:, 0]
+            self.returned.append(torch.stack([unit, self._gone[unit], torch.full_like(unit, step)]))
+            self._gone.fill_(-2)
 
     @torch.no_grad()
     def evaluate(self) -> None:
@@ -251,6 +284,7 @@ class _Watched:
         self.copied = False  # its input is overwritten, so that it must be copied before
         self.alone = False  # its input goes nowhere else
         self._place = 0  # of its input among those of its function
+        self._between: type | None = None  # the kind of that function
         self.limits: tuple[float, ...] = ()
         self.rising = False
         self._learnt = any(isinstance(v, Tensor) for v in site.values.values())
@@ -270,11 +304,15 @@ class _Watched:
     def follow(self, z: Tensor, f: Tensor) -> None:
         """Has the gradients on both sides looked at when they come back. Where one function lies between z and f
         alone, one hook on that sees both."""
-        node, before = f.grad_fn, z.grad_fn
+        node = f.grad_fn
+        if self._between is not None and type(node) is self._between:  # as before
+            node.register_hook(self._at_both)
+            return
+        before = z.grad_fn
         if self.alone and node is not None and before is not None and f.output_nr == 0:
             places = [k for k, (n, _) in enumerate(node.next_functions) if n is before]
             if len(places) == 1 and node.next_functions[places[0]][1] == z.output_nr:
-                self._place = places[0]
+                self._place, self._between = places[0], type(node)
                 node.register_hook(self._at_both)
                 return
         z.register_hook(self.at_input)
@@ -490,7 +528,7 @@ class Watch:
         self._compiled_call: Callable[..., Any] | None = None
         self._direct: dict[nn.Module, tuple[_Watched, ...]] | None = None  # in the order of their calls
         self._attached: list[Any] = []
-        self._calls: Counter[nn.Module] = Counter()  # in this pass
+        self._calls: dict[nn.Module, int] = {}  # in this pass
         self._open = False  # within an observed pass
         self._steered: list[str] = []  # the names of weights before activations
         self._recorder: _Light | None = None
@@ -633,7 +671,7 @@ class Watch:
     def _one(self, module: nn.Module) -> _Watched | None:
         """The activation that this call of a module is."""
         several = self._direct[module]  # type: ignore[index]
-        count = self._calls[module]
+        count = self._calls.get(module, 0)
         self._calls[module] = count + 1
         if count < len(several):
             return several[count]
@@ -699,7 +737,6 @@ class Watch:
     def _holds(self, optimizer: Any) -> bool:
         return any(id(p) in self._parameters for g in optimizer.param_groups for p in g["params"])
 
-    @torch.no_grad()
     def _before_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if (
             self.updates
@@ -709,9 +746,9 @@ class Watch:
             and self._holds(optimizer)
         ):
             held = dict(self.model.named_parameters())
-            self._weights = {n: (held[n], _sampled(held[n]).clone()) for n in self._steered}
+            with torch.no_grad():
+                self._weights = {n: (held[n], _sampled(held[n]).clone()) for n in self._steered}
 
-    @torch.no_grad()
     def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if not self._forwards or not self._holds(optimizer):
             return
@@ -722,10 +759,11 @@ class Watch:
             self.step = 0
         self._optimised = True
         if self._weights is not None:
-            self._updates[self.step] = {
-                n: torch.stack([torch.linalg.vector_norm(t) for t in (_sampled(p) - before, before)])
-                for n, (p, before) in self._weights.items()
-            }
+            with torch.no_grad():
+                self._updates[self.step] = {
+                    n: torch.stack([torch.linalg.vector_norm(t) for t in (_sampled(p) - before, before)])
+                    for n, (p, before) in self._weights.items()
+                }
             self._weights = None
         self._next()
 

@@ -8,12 +8,13 @@ in float64: a variance keeps its digits however far the mean lies from zero.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 from softknee.kernels import native
 from softknee.kernels.entry import CHUNK, entry
 
-__all__ = ["ROWS", "SLOTS", "geometry", "kernel", "squares"]
+__all__ = ["ROWS", "SLOTS", "geometry", "kernel", "squares", "step_over"]
 
 #: what a row of the result holds; the last two are minima, the others sums
 ROWS = ("z", "zz", "f", "ff", "alive", "flat", "zero", "lowest", "-highest")
@@ -170,7 +171,13 @@ class _Text:
                     f"call void @llvm.masked.store.{name}({kind} {made}, ptr {at}, i32 8, {self.masks} {mask})"
                 )
 
-    def module(self, geometry: tuple[str, ...] = _GEOMETRY, scalars: int = 4) -> str:
+    def module(
+        self,
+        geometry: tuple[str, ...] = _GEOMETRY,
+        scalars: int = 4,
+        operands: int = 3,
+        more: Sequence[str] = (),
+    ) -> str:
         head = [
             "define void @kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %slot, i64 %begin, i64 %end) #0 {",
             "start:",
@@ -178,7 +185,7 @@ class _Text:
         for k, name in enumerate(geometry):
             head.append(f"  %g.{k} = getelementptr i64, ptr %geometry, i64 {k}")
             head.append(f"  %{name} = load i64, ptr %g.{k}")
-        for k in range(3):
+        for k in range(operands):
             head.append(f"  %op.p.{k} = getelementptr ptr, ptr %operands, i64 {k}")
             head.append(f"  %op.{k} = load ptr, ptr %op.p.{k}")
         n, v, d, m = self.lanes, self.floats, self.doubles, self.masks
@@ -195,7 +202,17 @@ class _Text:
             'attributes #0 = { nounwind "no-frame-pointer-elim"="false" }',
         ]
         return "\n".join(
-            [entry(3, scalars), *head, *self.lines, "finished:", "  ret void", "}", *declared, ""]
+            [
+                entry(operands, scalars),
+                *head,
+                *self.lines,
+                "finished:",
+                "  ret void",
+                "}",
+                *declared,
+                *more,
+                "",
+            ]
         )
 
     def limits(self) -> None:
@@ -370,6 +387,112 @@ def _squares(lanes: int) -> str:
         t.do(f"store double {t.put(f'fadd double {old}, {one}')}, ptr {at}")
     t.do("br label %next")
     return t.module(("size",), 0)
+
+
+def _step(lanes: int) -> str:
+    """One pass over the sums of a step: see `step_over`."""
+    t = _Text(lanes, False)
+    d, m, ints = t.doubles, t.masks, f"<{lanes} x i64>"
+    t.put("load double, ptr %scalars", "now.f")
+    t.put("getelementptr double, ptr %scalars, i64 1", "late.p")
+    t.put("load double, ptr %late.p", "late.f")
+    t.put("getelementptr double, ptr %scalars, i64 2", "n.p")
+    t.put("load double, ptr %n.p", "n")
+    now, late = (t.splat(t.put(f"fptosi double %{x}.f to i64"), "i64") for x in ("now", "late"))
+    t.put("sitofp i64 %units to double", "width")
+
+    def at(operand: int, place: str) -> str:
+        return t.put(f"getelementptr double, ptr %op.{operand}, i64 {place}")
+
+    def read(place: str, mask: str, kind: str = "f64") -> str:
+        v = d if kind == "f64" else ints
+        return t.put(
+            f"call {v} @llvm.masked.load.v{lanes}{kind}.p0(ptr {place}, i32 8, {m} {mask}, {v} zeroinitializer)"
+        )
+
+    def write(value: str, place: str, mask: str, kind: str = "f64") -> None:
+        v = d if kind == "f64" else ints
+        t.do(f"call void @llvm.masked.store.v{lanes}{kind}.p0({v} {value}, ptr {place}, i32 8, {m} {mask})")
+
+    t.units_from("start")
+    t.do("br label %head")
+    t.label("head")
+    t.do("%j = phi i64 [ 0, %one ], [ %j.next, %body ]")
+    place = len(t.lines)
+    t.put("sub i64 %units, %j", "left")
+    t.do(f"br i1 {t.put('icmp sgt i64 %left, 0')}, label %body, label %after")
+    t.label("body")
+    inside = t.below("%left")
+    made = []
+    for k in range(len(ROWS)):
+        where = t.put(f"add i64 {t.put(f'mul i64 %stride, {k}')}, %j")
+        here, kept = at(0, where), at(1, where)
+        value, before = read(here, inside), read(kept, inside)
+        if k >= 7:
+            less = t.put(f"fcmp olt {d} {value}, {before}")
+            write(t.put(f"select {m} {less}, {d} {value}, {d} {before}"), kept, inside)
+            write("splat (double 0x7FF0000000000000)", here, inside)
+            continue
+        if k == 4:
+            alive = t.put(f"fcmp ogt {d} {value}, zeroinitializer")
+            value = t.put(f"select {m} {alive}, {d} splat (double 1.0), {d} zeroinitializer")
+        write(t.put(f"fadd {d} {before}, {value}"), kept, inside)
+        write("zeroinitializer", here, inside)
+        made.append(t.put(f"fadd {d} %sum.{k}, {value}"))
+        if k == 0:
+            square = ", ".join(f"{d} {x}" for x in (value, value, "%sum.7"))
+            means = t.put(f"call {d} @llvm.fma.v{lanes}f64({square})")
+    last = read(at(2, "%j"), inside, "i64")
+    back = t.put(f"and {m} {alive}, {t.put(f'icmp slt {ints} {last}, {late}')}")
+    write(last, at(3, "%j"), back, "i64")
+    write(t.put(f"select {m} {alive}, {ints} {now}, {ints} {last}"), at(2, "%j"), inside, "i64")
+    some = t.put(f"zext i1 {t.put(f'call i1 @llvm.vector.reduce.or.v{lanes}i1({m} {back})')} to i64")
+    t.put(f"or i64 %any, {some}", "any.next")
+    t.do(f"%j.next = add i64 %j, {lanes}")
+    t.do("br label %head")
+    made.append(means)
+    t.lines[place:place] = [
+        "  %any = phi i64 [ 0, %one ], [ %any.next, %body ]",
+        *[f"  %sum.{k} = phi {d} [ zeroinitializer, %one ], [ {x}, %body ]" for k, x in enumerate(made)],
+    ]
+    t.label("after")
+    total = t.put("fmul double %n, %width")
+    for k in range(8):
+        one = t.put(f"call reassoc double @llvm.vector.reduce.fadd.v{lanes}f64(double 0.0, {d} %sum.{k})")
+        by = "%width" if k == 4 else t.put(f"fmul double {total}, %n") if k == 7 else total
+        t.do(f"store double {t.put(f'fdiv double {one}, {by}')}, ptr {at(4, str(k))}")
+    for k in (0, 1):
+        norms = at(5, str(k * SLOTS))
+        several = t.put(f"load <{SLOTS} x double>, ptr {norms}, align 8")
+        one = t.put(
+            f"call reassoc double @llvm.vector.reduce.fadd.v{SLOTS}f64(double 0.0, <{SLOTS} x double> {several})"
+        )
+        t.do(f"store <{SLOTS} x double> zeroinitializer, ptr {norms}, align 8")
+        t.do(f"store double {one}, ptr {at(4, str(8 + k))}")
+    flag = at(6, "0")
+    seen = t.put(f"load i64, ptr {flag}")
+    t.do(f"store i64 {t.put(f'or i64 {seen}, %any')}, ptr {flag}")
+    t.do("br label %next")
+    more = [
+        f"declare {ints} @llvm.masked.load.v{lanes}i64.p0(ptr, i32, {m}, {ints})",
+        f"declare void @llvm.masked.store.v{lanes}i64.p0({ints}, ptr, i32, {m})",
+        f"declare i1 @llvm.vector.reduce.or.v{lanes}i1({m})",
+    ]
+    if lanes != SLOTS:
+        more.append(f"declare double @llvm.vector.reduce.fadd.v{SLOTS}f64(double, <{SLOTS} x double>)")
+    return t.module(("units", "stride"), 3, 7, more)
+
+
+@cache
+def step_over() -> native.NativeCall:
+    """(-address of (1, units, stride), 1, 1, step, window, last, gone, row, norms, flag, now, late, n): a step is over.
+
+    Adds the rows of the step to those of the window, and clears them. last: when each unit was alive, int64; where it
+    is again, and was not since before `late`, that is kept in gone and 1 in the flag. row: the means over the layer of
+    z, z^2, f, f^2, the share alive, flat, zero, and the mean square of the units' means, for n values a unit; then
+    the two sums of norms, (2, SLOTS), which are cleared."""
+    lanes = 8
+    return native.load(f"step {lanes} 1", lambda: _step(lanes)).call
 
 
 @cache
