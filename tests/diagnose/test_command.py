@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -93,6 +94,66 @@ def test_healthy_and_not(target: str) -> None:
     (result,) = [r for r in sarif["runs"][0]["results"] if r["level"] != "note"]
     assert (result["ruleId"], result["level"]) == ("SK401", "error")
     assert result["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "3"
+
+
+TEXT = {"text!": str}
+#: what the schema of SARIF 2.1.0 says of the objects that are used here: their properties (with !: required) and what
+#: these are; it allows no others, but in a property bag
+SARIF: dict[str, Any] = {
+    "$schema": str,
+    "version!": ("2.1.0",),
+    "runs!": [{
+        "tool!": {"driver!": {"name!": str, "version": str, "rules": [{
+            "id!": str, "name": str, "shortDescription": TEXT, "fullDescription": TEXT, "help": TEXT,
+        }]}},
+        "results": [{
+            "ruleId": str,
+            "level": ("none", "note", "warning", "error"),
+            "message!": TEXT,
+            "locations": [{
+                "physicalLocation": {"artifactLocation": {"uri": str}, "region": {"startLine": int}},
+                "logicalLocations": [{"fullyQualifiedName": str, "kind": str}],
+            }],
+            "properties": dict,
+        }],
+    }],
+}  # fmt: skip
+
+
+def conforms(value: Any, schema: Any) -> None:
+    if isinstance(schema, dict):
+        known = {name.removesuffix("!"): s for name, s in schema.items()}
+        assert value.keys() <= known.keys()
+        assert value.keys() >= {name[:-1] for name in schema if name.endswith("!")}
+        for name, inside in value.items():
+            conforms(inside, known[name])
+    elif isinstance(schema, list):
+        assert isinstance(value, list)
+        for inside in value:
+            conforms(inside, schema[0])
+    elif isinstance(schema, tuple):
+        assert value in schema
+    else:
+        assert isinstance(value, schema)
+
+
+def test_sarif_is_what_its_schema_asks_for(target: str) -> None:
+    spaced = Path(target).with_name("my model.py")
+    spaced.write_text(MODEL)
+    words = ("check", f"{spaced}:wrong", "--data", "digits", "--loss", "cross_entropy", "--format", "sarif")
+    made = json.loads(run(*words, code=1).output)
+    conforms(made, SARIF)
+    (one,) = made["runs"]
+    assert one["results"]
+    rules = [r["id"] for r in one["tool"]["driver"]["rules"]]
+    assert len(set(rules)) == len(rules)
+    for result in one["results"]:
+        assert result["ruleId"] in rules
+        (place,) = result["locations"]
+        assert place["physicalLocation"]["region"]["startLine"] > 0
+        uri = place["physicalLocation"]["artifactLocation"]["uri"]
+        assert uri.endswith("my%20model.py")
+        assert not set(uri) & set(' \\"<>^`{|}')
 
 
 @pytest.mark.parametrize(

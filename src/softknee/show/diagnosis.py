@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -167,7 +168,8 @@ def sarif(report: Report, uri: str = "") -> str:
     """SARIF 2.1.0, as code-scanning services read it. uri: the file the model is in."""
     place: dict[str, Any] = {}
     if uri:
-        place["physicalLocation"] = {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}}
+        address = quote(uri.replace("\\", "/"))
+        place["physicalLocation"] = {"artifactLocation": {"uri": address}, "region": {"startLine": 1}}
     results = [
         {
             "ruleId": f.code,
