@@ -6,6 +6,8 @@ A comment that begins with an arrow tells the value of its line. A block of text
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import io
 import re
 import shlex
@@ -21,9 +23,12 @@ from unittest.mock import MagicMock
 
 import click
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
+from softknee import catalogue
+from softknee.catalogue.gates import GATES
 from softknee.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -109,6 +114,39 @@ def test_callbacks_of_other_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in callbacks.__all__:
         vars(callbacks).pop(name, None)
     assert all(p.name == "diagnosis.md" or not blocks(p.read_text(encoding="utf-8"), "py") for p in PAGES)
+
+
+def test_the_code_of_generated_pages_runs() -> None:
+    """The calls on the page of every activation and gated unit, and the checks of the exercises."""
+    spec = importlib.util.spec_from_file_location("pages_of_the_documentation", ROOT / "tools" / "docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    imports = "from softknee import nn, functional as F\n"
+    given = {"x": torch.ones(2, 64, device="meta")}  # computes nothing
+    for definition in catalogue.all_definitions():
+        run(imports + pages.usage(definition), definition.name, dict(given))
+    for gate in GATES:
+        (code,) = [c for c in blocks(pages.gate_page(gate), "python") if "F." in c]
+        run(code, gate.name, given | {"gate": given["x"], "up": given["x"]})
+    solved = blocks(pages.exercises.by_function(), "python")
+    assert len(solved) > 10
+    for code in solved:
+        run(code, "exercises", {})
+
+
+def test_a_chapter_that_is_not_translated_is_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    chapters = importlib.import_module("chapters")
+    monkeypatch.setattr(chapters, "LEARN", tmp_path)
+    (tmp_path / "new.md").write_text(
+        "# New\n\n[there](../there.md)\n\n<!-- live 9rem: f=relu -->\n", encoding="utf-8"
+    )
+    assert chapters.chapter("new", "ru").startswith("# New\n\n[there](../../there.md)\n")
+    (tmp_path / "ru").mkdir()
+    (tmp_path / "ru" / "new.md").write_text("# Новое\n\n<!-- block 1 -->\n", encoding="utf-8")
+    assert chapters.chapter("new", "ru") == "# Новое\n\n<!-- live 9rem: f=relu&lang=ru -->\n"
 
 
 # Commands

@@ -36,6 +36,7 @@ from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
 from softknee.lang.mathml import latex_to_mathml
 from softknee.lang.nodes import Node, rebuild, substitute
+from softknee.nn import functional
 from softknee.show import plot, words
 from softknee.show.facts import printed as shown_formula
 from softknee.testing import BOUNDS
@@ -366,13 +367,13 @@ DRAWN = {"uniform": "uniform between 0 and 1", "normal": "standard normal"}
 
 
 def usage(d: Definition) -> str:
-    required = [
-        f"{p.name}={value(p.example if p.example is not None else 1.0)}"
-        for p in d.parameters
-        if p.default is None
-    ]
-    call = ", ".join(["x", *required])
-    made = ["64"] if any(p.computed for p in d.parameters) else required
+    called = inspect.signature(getattr(functional, d.name)).parameters
+    known = {p.name: value(p.example if p.default is None else p.default) for p in d.parameters}
+    computed = {p.name for p in d.parameters if p.computed}  # by its module
+    required = [n for n, p in called.items() if n in known and (p.default is p.empty or n in computed)]
+    call = ", ".join(["x", *(f"{n}={known[n]}" for n in required)])
+    asked = [f"{p.name}={known[p.name]}" for p in d.parameters if p.default is None]
+    made = ["64"] if computed else asked
     return f"y = F.{d.name}({call})\nlayer = nn.{d.module}({', '.join(made)})"
 
 

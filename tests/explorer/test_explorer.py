@@ -471,6 +471,21 @@ def test_in_other_languages(visit: Visit) -> None:
     assert visit("#f=relu&lang=xx").locator("html").get_attribute("lang") == "en"
 
 
+def test_what_is_not_translated(visit: Visit, page_file: Path) -> None:
+    """Labels and uses that a language lacks are English there; the others are not."""
+    words, page = translations("ru"), page_file.read_text(encoding="utf-8")
+    for key, told in (("Functions", words["labels"]["Functions"]), ("relu", words["use"]["relu"])):
+        entry = f'"{key}":"{told}"'
+        assert entry in page
+        page = page.replace(f"{entry},", "").replace(entry, "")
+    tab = visit("#f=relu&lang=ru")
+    tab.set_content(page)
+    expect(tab.get_by_role("tab", name="Functions")).to_be_visible()
+    expect(tab.get_by_role("tab", name=words["labels"]["Depth"])).to_be_visible()
+    expect(tab.get_by_text(sk.get("relu").definition.use)).to_be_visible()
+    expect(tab.get_by_text(words["names"]["relu"])).to_be_visible()
+
+
 def test_embedded_in_another_page(visit: Visit) -> None:
     tab = visit("#f=swish(beta=2)&embed=1", width=760)
     assert tab.get_by_label("beta, exactly").is_visible()
