@@ -123,6 +123,9 @@ def test_the_code_of_generated_pages_runs() -> None:
     assert spec.loader is not None
     pages = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(pages)
+    assert list(pages.ragged("| a | b |\n| --- | --- |\n| x | 1 / |y| |\n| `|z|` | |\n")) == [
+        "| x | 1 / |y| |"
+    ]
     imports = "from softknee import nn, functional as F\n"
     given = {"x": torch.ones(2, 64, device="meta")}  # computes nothing
     for definition in catalogue.all_definitions():

@@ -615,7 +615,7 @@ def ragged(markdown: str) -> Iterator[str]:
         cells = re.sub(r"`[^`]*`|\\\|", "", line).count("|") if line.lstrip().startswith("|") else 0
         if wanted and cells and cells != wanted:
             yield line
-        wanted = cells
+        wanted = (wanted or cells) if cells else 0
 
 
 def on_page_context(context: Any, page: Page, **_: object) -> Any:
