@@ -265,8 +265,12 @@ def main(words: list[str], every: bool, again: bool, workers: int) -> None:
     whole = spent = sum(cost[access] for _, access in left)
     start = told = time.monotonic()
     with served(SITE) as base, STORE.open("a", encoding="utf-8") as store:
-        for _ in range(min(workers, len(left))):
-            threading.Thread(target=crawl, args=(base, todo, done), daemon=True).start()
+        browsers = [
+            threading.Thread(target=crawl, args=(base, todo, done), daemon=True)
+            for _ in range(min(workers, len(left)))
+        ]
+        for each in browsers:
+            each.start()
         for k in range(1, len(left) + 1):
             address, access, found = done.get()
             record = {"page": address, "digest": digest(address), "axe": access, "complaints": found}
@@ -284,6 +288,8 @@ def main(words: list[str], every: bool, again: bool, workers: int) -> None:
                     flush=True,
                 )
                 told = now
+        for each in browsers:
+            each.join()  # a browser that closes while Python ends takes Python with it
     print(f"{len(chosen)} pages and views, {count} complaints")
     sys.exit(bool(count))
 
