@@ -1,7 +1,7 @@
 """How exact the arithmetic of the GPU's kernels is, measured without a GPU.
 
     python -m tests.gpu.accuracy                 everything, into benchmarks/results/gpu-accuracy.jsonl
-    python -m tests.gpu.accuracy gelu mish       these only, printed
+    python -m tests.gpu.accuracy gelu mish       these only, in their places there
 
 The operations of each kernel (the same list, in the same arithmetic, rounded once in the end) are compiled for the
 CPU, where each rounds as IEEE 754 says, as it does on a GPU: nothing is contracted on either, and only a quotient for
@@ -127,14 +127,16 @@ def measured(names: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    found = []
-    for row in measured(sys.argv[1:]):
-        found.append(row)
-        bound = BOUNDS[row["dtype"]]
-        if len(sys.argv) > 1 or max(row["value"][0], row["derivative"][0]) > bound:
+    names = sys.argv[1:]
+    found = {}
+    if names:
+        rows = map(json.loads, RESULTS.read_text(encoding="utf-8").splitlines())
+        found = {(row["function"], row["dtype"]): row for row in rows}
+    for row in measured(names):
+        found[row["function"], row["dtype"]] = row
+        if names or max(row["value"][0], row["derivative"][0]) > BOUNDS[row["dtype"]]:
             print(json.dumps(row), flush=True)
-    if len(sys.argv) == 1:
-        RESULTS.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
+    RESULTS.write_text("".join(json.dumps(row) + "\n" for row in found.values()), encoding="utf-8")
 
 
 if __name__ == "__main__":

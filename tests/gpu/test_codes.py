@@ -60,7 +60,7 @@ def test_slopes_are_kept_as_on_the_cpu_and_lose_nothing(op: Pointwise, size: int
     assert torch.equal(x.grad.cpu(), z.grad)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_lean_codes_are_those_of_the_cpu(bits: int) -> None:
     op = _operator("silu")
     here, there = _forms(op, "lean", bits)
@@ -73,7 +73,7 @@ def test_lean_codes_are_those_of_the_cpu(bits: int) -> None:
     assert _kept(there(x, CALL, False)) == _kept(y)  # every time
     (gradient,) = torch.autograd.grad(y.sum(), x)  # one number for all
     assert torch.equal(gradient.cpu(), torch.autograd.grad(w.sum(), z)[0])
-    assert len(gradient.unique()) == 1 << bits
+    assert (1 << bits) * 0.9 < len(gradient.unique()) <= 1 << bits
 
 
 ARRANGED = {
