@@ -204,6 +204,30 @@ def test_a_recurrent_cell_is_one_activation_through_time() -> None:
     assert row.samples == 32 * 5
 
 
+def test_cells_that_take_turns_are_measured_as_by_check() -> None:
+    class Two(nn.Module):
+        """The second activation is found when the first was measured already."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.back, self.up, self.head = (nn.Linear(8, 8) for _ in range(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            a = b = torch.zeros(len(x), 8)
+            for step in x.unbind(1):
+                a = torch.tanh(self.enter(step) + self.back(a))
+                b = torch.relu(self.up(a) + b)
+            return self.head(b)
+
+    model, x = Two(), torch.randn(256, 5, 8)
+    with watch(model, every=1) as w:
+        model(x).sum().backward()
+    for ours, theirs in zip(w.report().layers, softknee.check(model, x).layers, strict=True):
+        assert (ours.samples, ours.units) == (theirs.samples, theirs.units) == (5 * 256, 8)
+        assert ours.mean == pytest.approx(theirs.mean, rel=1e-4, abs=1e-6)
+        assert ours.output_second_moment == pytest.approx(theirs.output_second_moment, rel=1e-4)
+
+
 class Functional(nn.Module):
     """No module is an activation."""
 
