@@ -181,7 +181,7 @@ def evaluate(pieces: Pieces, x: Value, arithmetic: Single) -> Scaled:
         cross = p.mul(low, x)
         product = p.fma(value, x, cross)
         value, low = product, p.add(p.fma(value, x, p.neg(product)), cross)
-    result = p.fma(value, x, p.mul(low, x))
+    result = p.fma(x, value, p.mul(low, x))
     if pieces.order % 2:  # the sum of a zero and of its correction need not have the sign of the zero
         result = p.copysign(result, x if pieces.first[0] > 0 else p.neg(x))
     return Scaled(result)
