@@ -48,6 +48,32 @@ def test_the_command_writes_lines(tmp_path: Path) -> None:
     assert "no peer of torch has snake" in result.output
 
 
+def test_peers_that_cannot_be_imported_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken_peer.py").write_text("raise OSError('no library')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("broken_peer", "absent_peer.functions"):
+        monkeypatch.setitem(bench.PEERS, module.partition("_")[0], (module, lambda *_: None))
+    arguments = [
+        "bench",
+        "elu",
+        "--sizes",
+        "64",
+        "--dtypes",
+        "float32",
+        "--passes",
+        "forward",
+        "--seconds",
+        "0",
+    ]
+    run = CliRunner().invoke(app, [*arguments, "--repetitions", "2", "--peers", "broken, absent,torch"])
+    assert run.exit_code == 0
+    assert "broken is left out: broken_peer cannot be imported: no library" in run.output
+    assert "absent is left out: not installed: pip install absent-peer" in run.output
+    run = CliRunner().invoke(app, [*arguments, "--peers", "absent"])
+    assert run.exit_code == 2
+    assert "nobody to compare with" in run.output
+
+
 without_a_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 
 

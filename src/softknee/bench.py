@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -111,12 +112,12 @@ def _torch_activation(definition: Definition, arguments: Mapping[str, Any]) -> F
     return None if found is None or arguments else getattr(torch_activation, found)()
 
 
-#: name -> (the package it needs, what makes a function)
+#: name -> (the module it needs, what makes a function)
 PEERS: dict[str, tuple[str, Callable[[Definition, Mapping[str, Any]], Function | None]]] = {
     "torch": ("torch", _torch),
     "torch.compile": ("torch", _compiled),
-    "transformers": ("transformers", _transformers),
-    "timm": ("timm", _timm),
+    "transformers": ("transformers.activations", _transformers),
+    "timm": ("timm.layers", _timm),
     "torch-activation": ("torch_activation", _torch_activation),
 }
 
@@ -130,12 +131,23 @@ def usual() -> list[str]:
     ]
 
 
-def available(peers: Sequence[str]) -> list[str]:
-    """The peers that are installed; an error for a name that is none."""
+def available(peers: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The peers that can be imported, and of the others why they cannot; an error for a name that is none."""
+    present, missing = [], {}
     for name in peers:
         if name not in PEERS:
             raise ValueError(f"{name!r} is not a peer; they are {', '.join(PEERS)}")
-    return [name for name in peers if find_spec(PEERS[name][0]) is not None]
+        package = PEERS[name][0].partition(".")[0]
+        try:
+            if find_spec(package) is None:
+                missing[name] = f"not installed: pip install {package.replace('_', '-')}"
+                continue
+            import_module(PEERS[name][0])
+        except Exception as error:  # noqa: BLE001 (whatever another package raises)
+            missing[name] = f"{package} cannot be imported: {error}"
+        else:
+            present.append(name)
+    return present, missing
 
 
 @cache

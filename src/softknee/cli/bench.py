@@ -67,7 +67,11 @@ def bench(
         device = "cuda" if backend == "gpu" else "cpu"
         if min(counts) < 1:
             raise ValueError(f"--sizes takes positive numbers, got {sizes!r}")
-        present = measuring.available(peers.split(","))
+        present, absent = measuring.available([p.strip() for p in peers.split(",")])
+        for peer, why in absent.items():
+            typer.echo(f"softknee: {peer} is left out: {why}", err=True)
+        if not present:
+            raise ValueError(f"there is nobody to compare with: --peers {peers}")
         if threads is not None:
             torch.set_num_threads(threads)
         cases = list(measuring.cases([(a.name, arguments) for a, arguments in chosen], counts, types, kinds))
