@@ -110,6 +110,28 @@ def compiled() -> str:
     return "\n".join(lines)
 
 
+def libraries() -> str:
+    """softknee beside other libraries' activations: forward, and with backward in brackets"""
+    run, *rows = records("libraries-cpu") or [{}]
+    if not rows:
+        return "Not measured yet."
+    found = {(r["function"], r["peer"], r["passes"]): r["ratio"] for r in rows}
+    peers = list(dict.fromkeys(r["peer"] for r in rows))
+    lines = ["| | " + " | ".join(peers) + " |", "| --- |" + " ---: |" * len(peers)]
+
+    def cell(peer: str, functions: list[str]) -> str:
+        both = [
+            [found[f, peer, passes] for f in functions if (f, peer, passes) in found]
+            for passes in ("forward", "forward+backward")
+        ]
+        return "{:.2f} ({:.2f})".format(*map(geometric_mean, both)) if all(both) else "–"
+
+    functions = sorted({r["function"] for r in rows})
+    lines += [f"| {f} | " + " | ".join(cell(peer, [f]) for peer in peers) + " |" for f in functions]
+    mean = " | ".join(f"**{cell(peer, functions)}**" for peer in peers)
+    return "\n".join([*lines, f"| geometric mean | {mean} |", "", setting(run)])
+
+
 def gates(sizes: tuple[int, ...] = (65_536, 1_048_576)) -> str:
     """Gated units beside torch's composition, in their three layouts, and what both keep for backward."""
     run, *measured = records("gates-cpu") or [{}]
@@ -340,6 +362,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "diagnosis-peers": diagnosis_peers,
     "diagnosis-truth": diagnosis_truth,
     "gates": gates,
+    "libraries": libraries,
     "memory": memory,
     "normalisers": normalisers,
     "performance": performance,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -248,8 +249,11 @@ def _kept(function: Function, x: torch.Tensor) -> float:
     return _short(sum(found) / max(1, x.numel()))
 
 
-def settings(threads: int, seconds: float, device: str = "cpu") -> dict[str, Any]:
+def settings(
+    threads: int, seconds: float, device: str = "cpu", peers: Sequence[str] = ("torch",)
+) -> dict[str, Any]:
     """What was measured where: the first line of a file of measurements."""
+    told = {"torch": "torch.nn.functional, eager", "torch.compile": "torch.compile"}
     return {
         "benchmark": "activations",
         "date": datetime.now(timezone.utc).date().isoformat(),
@@ -258,7 +262,7 @@ def settings(threads: int, seconds: float, device: str = "cpu") -> dict[str, Any
         "threads": threads,
         "least_seconds_a_repetition": seconds,
         "input": "standard normal, contiguous",
-        "peer": "torch.nn.functional, eager",
+        "peer": "; ".join(told.get(name) or f"{name} {version(name)}" for name in peers),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "softknee": __version__,

@@ -95,7 +95,7 @@ def bench(
         if missing and not stopped:
             typer.echo(f"softknee: no peer of {', '.join(present)} has {', '.join(missing)}", err=True)
         if out is not None:
-            head = measuring.settings(torch.get_num_threads(), seconds, device)
+            head = measuring.settings(torch.get_num_threads(), seconds, device, present)
             lines = [head, *map(asdict, results)]
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
