@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,20 @@ def test_the_command_writes_lines(tmp_path: Path) -> None:
     assert head["threads"] >= 1
     assert (line["function"], line["size"], line["peer"]) == ("elu(alpha=0.5)", 128, "torch")
     assert "no peer of torch has snake" in result.output
+
+
+def test_the_steadiest_attempt_counts() -> None:
+    """not the one that flatters; and no more are made than are needed"""
+    made = []
+
+    def attempts() -> Iterator[dict[str, list[float]]]:
+        for peer in ([9.0, 30.0, 90.0], [2.0, 3.0, 4.0], [2.0, 2.1, 2.2], [1.0, 1.0, 1.0]):
+            made.append(peer)
+            yield {"softknee": [1.0, 1.0, 1.0], "torch": peer, "copy": [5.0, 1.0, 9.0]}
+
+    assert bench._steadiest(attempts(), ["torch"])["torch"] == [2.0, 2.1, 2.2]
+    assert len(made) == 3
+    assert bench._steadiest(itertools.islice(attempts(), 2), ["torch"])["torch"] == [2.0, 3.0, 4.0]
 
 
 def test_peers_that_cannot_be_imported_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
@@ -113,6 +113,9 @@ def _torch_activation(definition: Definition, arguments: Mapping[str, Any]) -> F
     return None if found is None or arguments else getattr(torch_activation, found)()
 
 
+#: how often a figure is measured, at most; and how far its quartiles may be apart not to be measured again
+ATTEMPTS, STEADY = 3, 1.25
+
 #: name -> (the module it needs, what makes a function)
 PEERS: dict[str, tuple[str, Callable[[Definition, Mapping[str, Any]], Function | None]]] = {
     "torch": ("torch", _torch),
@@ -199,26 +202,55 @@ def measure(
         }
     for run in runs.values():  # compile, fill caches
         seconds_of(run, 3, wait)
-    calls = max(1, min(10_000, round(seconds / max(seconds_of(run, 1, wait) for run in runs.values()))))
-    times: dict[str, list[float]] = {n: [] for n in runs}
-    for repetition in range(repetitions):
-        names = list(runs)
-        turn = repetition % len(names)
-        for n in names[turn:] + names[:turn]:
-            times[n].append(seconds_of(runs[n], calls, wait))
+    slowest = max(min(seconds_of(run, 1, wait) for _ in range(3)) for run in runs.values())
+    calls = max(1, min(10_000, round(seconds / slowest)))
+    # where something else on the machine got in between, again; what scattered least is what counts
+    attempts = (_times(runs, calls, repetitions, wait) for _ in range(ATTEMPTS))
+    times = _steadiest(attempts, [peer for peer in functions if peer != "softknee"])
     us = {n: statistics.median(t) * 1e6 for n, t in times.items()}
     label = name if not arguments else f"{name}({', '.join(f'{k}={v}' for k, v in arguments.items())})"
     results = []
     for peer in functions:
         if peer == "softknee":
             continue
-        ratios = [a / b for a, b in zip(times[peer], times["softknee"], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        low, middle, high = _quartiles(times, peer)
         figures = (_short(v) for v in (us[peer], us["softknee"], middle, low, high))
         share = _short(us["copy"] / us["softknee"]) if "copy" in us else None
         results.append(Measurement(label, dtype, size, passes, peer, *figures, share, kept["softknee"], kept[peer],
                                    repetitions, calls))  # fmt: skip
     return results
+
+
+def _times(
+    runs: Mapping[str, Callable[[], object]], calls: int, repetitions: int, wait: Callable[[], object]
+) -> dict[str, list[float]]:
+    """Seconds of a call, by name, in turns that begin with another one each"""
+    times: dict[str, list[float]] = {n: [] for n in runs}
+    for repetition in range(repetitions):
+        names = list(runs)
+        turn = repetition % len(names)
+        for n in names[turn:] + names[:turn]:
+            times[n].append(seconds_of(runs[n], calls, wait))
+    return times
+
+
+def _quartiles(times: Mapping[str, Sequence[float]], peer: str) -> list[float]:
+    """Of the peer's time over softknee's"""
+    ratios = [a / b for a, b in zip(times[peer], times["softknee"], strict=True)]
+    return statistics.quantiles(ratios, n=4, method="inclusive")
+
+
+def _steadiest(attempts: Iterable[dict[str, list[float]]], peers: Sequence[str]) -> dict[str, list[float]]:
+    """The first whose ratios lie close together, or that of which they lie the closest"""
+    best: tuple[float, dict[str, list[float]]] | None = None
+    for times in attempts:
+        spread = max((high / low for low, _, high in (_quartiles(times, p) for p in peers)), default=1.0)
+        if best is None or spread < best[0]:
+            best = spread, times
+        if spread < STEADY:
+            break
+    assert best is not None
+    return best[1]
 
 
 def _short(value: float) -> float:
