@@ -33,22 +33,24 @@ def plainly(z: Tensor, f: Tensor, first: float, last: float, low: float, high: f
 
 
 @pytest.mark.parametrize("rising", [False, True])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("threads", "parts"), [(1, 1), (2, 1), (1, 2), (2, 2)])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_sums_are_those_of_float64(shape: tuple[int, ...], threads: int, rising: bool) -> None:
+def test_sums_are_those_of_float64(shape: tuple[int, ...], threads: int, parts: int, rising: bool) -> None:
     torch.manual_seed(0)
     z = torch.randn(shape) + 3
     f = z.relu()
     limits = (-1.0, math.inf if rising else 4.0, 2.5, math.inf if rising else 5.0)
     rows, units, inner = shape
-    result = torch.zeros(9, units + 3, dtype=torch.float64)
-    result[7:] = math.inf
-    memory, address = moments.geometry(rows, units, inner, units + 3)
+    both = torch.zeros(2, 9, units + 3, dtype=torch.float64)
+    both[:, 7:] = math.inf
+    memory, address = moments.geometry(rows, units, inner, units + 3, parts)
     kernel = moments.kernel(inner > 1, rising)
-    start = result.data_ptr() + 8
+    start = both.data_ptr() + 8
     for _ in range(2):  # it adds
         launch.launch(kernel, address, threads, threads, z.data_ptr(), f.data_ptr(), start, *limits)
     assert memory
+    result = torch.cat([both[:, :7].sum(0), both[:, 7:].amin(0)])
+    assert both[1, 0].any() == (parts == 2 and inner == 1 and rows > 1)
     assert not result[:7, [0, -2, -1]].any()  # nothing beside the units' columns
     got, expected = result[:, 1:-2], plainly(z, f, *limits)
     got[4] = got[4] > 0
@@ -73,36 +75,40 @@ def test_a_variance_keeps_its_digits_far_from_zero() -> None:
 
 @pytest.mark.parametrize("units", [40, 5])
 def test_a_step_that_is_over_goes_into_the_window(units: int) -> None:
+    """Of three layers: one before, which saw nothing, and one after"""
     torch.manual_seed(0)
-    total, n, now, late = units + 3, 100, 50, 5
+    total, n, now, late = units + 8, 100, 50, 5
     step, window, norms = (
-        torch.rand(s, dtype=torch.float64) for s in ((9, total), (9, total), (2, moments.SLOTS))
+        torch.rand(s, dtype=torch.float64) for s in ((2, 9, total), (9, total), (3, 2, moments.SLOTS))
     )
-    step[4] = (torch.rand(total) > 0.5) * 3.0
+    step[:, 4] = (torch.rand(2, total) > 0.7) * 3.0
     last, gone = torch.randint(-1, 10, (total,)), torch.full((total,), -2)
-    row, flag = torch.zeros(10, dtype=torch.float64), (ctypes.c_int64 * 1)()
-    shape = (ctypes.c_int64 * 3)(1, units, total)
-    tensors = (step, window, last, gone, row, norms)
-    was = [t[..., :units].clone() for t in tensors[:4]]
+    rows, flag = torch.zeros(3, 10, dtype=torch.float64), (ctypes.c_int64 * 1)()
+    layers = (ctypes.c_int64 * 11)(3, total, *(3, 0, 0), *(units, 3, n), *(5, units + 3, 2 * n))
+    tensors = (step, window, last, gone, rows, norms)
+    was = [t.clone() for t in tensors]
+    at = -ctypes.addressof(layers) - 8
     addresses = [t.data_ptr() for t in tensors]
-    beside = [t[..., units:].clone() for t in tensors[:4]]
-    squares = norms.sum(1)
-    at = -ctypes.addressof(shape) - 8
-    launch.launch(moments.step_over(), at, 1, 1, *addresses, ctypes.addressof(flag), now, late, n)
-    assert all(torch.equal(t[..., units:], b) for t, b in zip(tensors[:4], beside, strict=True))
-    new, before, since, _ = was
+    launch.launch(moments.step_over(), at, 1, 1, *addresses, ctypes.addressof(flag), now, late)
+    for t, b in zip(tensors[:4], was, strict=False):  # of the first layer nothing
+        assert torch.equal(t[..., :3], b[..., :3])
+    assert not rows[0].any()
+    assert torch.equal(norms[0], was[-1][0])
+    new, before, since = torch.cat([was[0][:, :7].sum(0), was[0][:, 7:].amin(0)]), was[1], was[2]
     alive = new[4] > 0
     new[4] = alive
-    assert torch.equal(window[:7, :units], before[:7] + new[:7])
-    assert torch.equal(window[7:, :units], torch.minimum(before[7:], new[7:]))
-    assert not step[:7, :units].any()
-    assert step[7:, :units].isinf().all()
     back = alive & (since < late)
-    assert torch.equal(last[:units], torch.where(alive, now, since))
-    assert torch.equal(gone[:units], torch.where(back, since, -2))
-    assert flag[0] == back.any()
-    means = new[:7].mean(1) / n
-    means[4] *= n
-    torch.testing.assert_close(row[:7], means)
-    torch.testing.assert_close(row[7:], torch.cat([(new[0] / n).square().mean()[None], squares]))
-    assert not norms.any()
+    for number, columns, values in ((1, slice(3, units + 3), n), (2, slice(units + 3, total), 2 * n)):
+        assert torch.equal(window[:7, columns], (before + new)[:7, columns])
+        assert torch.equal(window[7:, columns], torch.minimum(before, new)[7:, columns])
+        assert not step[:, :7, columns].any()
+        assert step[:, 7:, columns].isinf().all()
+        assert torch.equal(last[columns], torch.where(alive, now, since)[columns])
+        assert torch.equal(gone[columns], torch.where(back, since, -2)[columns])
+        means = new[:7, columns].mean(1) / values
+        means[4] *= values
+        torch.testing.assert_close(rows[number, :7], means)
+        far = (new[0, columns] / values).square().mean()[None]
+        torch.testing.assert_close(rows[number, 7:], torch.cat([far, was[-1][number].sum(1)]))
+    assert flag[0] == back[3:].any()
+    assert not norms[1:].any()

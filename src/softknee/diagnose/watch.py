@@ -32,7 +32,7 @@ from softknee.diagnose.theory import FLAT, STILL, expected
 from softknee.diagnose.timeline import History, Timeline
 from softknee.diagnose.trace import Recorder, compiled_in, tensors_in
 from softknee.kernels import moments
-from softknee.kernels.moments import ROWS, SLOTS
+from softknee.kernels.moments import PARTS, ROWS, SLOTS
 from softknee.lang.nodes import number, symbol, where
 from softknee.nn import gates, launch, recognise
 from softknee.nn.pointwise import Call, Output, Pointwise, Term
@@ -130,7 +130,9 @@ class _Board:
         self._flag = (ctypes.c_int64 * 1)()
         self._wide = torch.float64 if device.type != "mps" else torch.float32
         self.held = 0  # steps that are over, and in the ring
-        self.ring = torch.zeros(1, len(ROWS), 0, dtype=self._wide, device=device)
+        self.ring = torch.zeros(
+            1, PARTS if self._at_once else 1, len(ROWS), 0, dtype=self._wide, device=device
+        )
         self.squares = torch.zeros(1, 0, 2, SLOTS, dtype=self._wide, device=device)  # of gradients
         self._turn()
         self.window = self.step.clone()
@@ -142,22 +144,22 @@ class _Board:
 
     def _turn(self) -> None:
         """The next step begins."""
-        self.step, self.norms = self.ring[self.held], self.squares[self.held]
+        self.step, self.norms = self.ring[self.held, 0], self.squares[self.held]
         self.sums_at, self.norms_at = self.step.data_ptr(), self.norms.data_ptr()
 
     def add(self, watched: _Watched, units: int) -> None:
         self.evaluate()
-        going, norms, total = self.step, self.norms, self.step.shape[1] + units
+        going, norms, total = self.ring[0], self.norms, self.step.shape[1] + units
         watched.start, watched.units, watched.number = total - units, units, len(self.sites)
         self.sites.append(watched)
         for w in self.sites:  # rows are of another length now
             w.forget()
         size = 1 if self._at_once else max(1, min(self._window, RING // (len(ROWS) * total)))
-        self.ring = going.new_zeros(size, len(ROWS), total)
-        self.ring[:, SUMMED:] = math.inf
+        self.ring = going.new_zeros(size, len(going), len(ROWS), total)
+        self.ring[:, :, SUMMED:] = math.inf
         self.squares = going.new_zeros(size, len(self.sites), 2, SLOTS)
         self._turn()
-        self.step[:, : total - units] = going
+        self.ring[0, :, :, : total - units] = going
         self.norms[: len(norms)] = norms
         more = self.step[:, total - units :]
         self.window = torch.cat([self.window, more], 1)
@@ -165,7 +167,8 @@ class _Board:
             self.before = torch.cat([self.before, more], 1)
         self.last_alive = torch.cat([self.last_alive, self.last_alive.new_full((units,), -1)])
         self._gone = torch.full_like(self.last_alive, -2)
-        self._geometries = [(ctypes.c_int64 * 3)(1, w.units, total) for w in self.sites]
+        layers = [n for w in self.sites for n in (w.units, w.start, 0)]
+        self._layers = (ctypes.c_int64 * (2 + len(layers)))(len(self.sites), total, *layers)
 
     def end_step(self, step: int) -> None:
         counts = tuple([w.values for w in self.sites])
@@ -190,17 +193,15 @@ class _Board:
         rows = torch.empty(len(counts), len(ROWS) + 1, dtype=torch.float64)
         if not all(counts):
             rows[:, :8], rows[:, 8:] = math.nan, 0
-        k, stride = len(self.steps) - 1, rows.shape[1]
+        k = len(self.steps) - 1
         late = self.steps[k - self._window] if k >= self._window else -2
-        kernel, flag = moments.step_over(), ctypes.addressof(self._flag)
-        window, last, gone, row = (t.data_ptr() for t in (self.window, self.last_alive, self._gone, rows))
-        for w, n, geometry in zip(self.sites, counts, self._geometries, strict=True):
-            if n:
-                at = 8 * w.start
-                launch.launch(
-                    kernel, -ctypes.addressof(geometry) - 8, 1, 1, self.sums_at + at, window + at, last + at, gone + at,
-                    row + 8 * stride * w.number, self.norms_at + 16 * SLOTS * w.number, flag, step, late, n,
-                )  # fmt: skip
+        for number, n in enumerate(counts):
+            self._layers[4 + 3 * number] = n
+        tensors = (self.window, self.last_alive, self._gone, rows)
+        launch.launch(
+            moments.step_over(), -ctypes.addressof(self._layers) - 8, 1, 1, self.sums_at, *[t.data_ptr() for t in tensors],
+            self.norms_at, ctypes.addressof(self._flag), step, late,
+        )  # fmt: skip
         self.rows.append(rows.T)
         if self._flag[0]:
             self._flag[0] = 0
@@ -214,7 +215,7 @@ class _Board:
         the share of units alive and the mean square of the units' means; then the sums of squares of gradients."""
         if not self.held:
             return
-        held, norms = self.ring[: self.held], self.squares[: self.held]
+        held, norms = self.ring[: self.held, 0], self.squares[: self.held]
         alive = held[:, 4] > 0
         held[:, 4] = alive
         self._follow(alive)
@@ -372,9 +373,10 @@ class _Watched:
         known = self._kernel
         if known is None or known[0] != key:
             rows, inner = math.prod(z.shape[:dim]), math.prod(z.shape[dim + 1 :])
-            memory, address = moments.geometry(rows, self.units, inner, key[1])
+            large = z.numel() >= launch.SERIAL
+            memory, address = moments.geometry(rows, self.units, inner, key[1], PARTS if large else 1)
             kernel = moments.kernel(inner > 1, self.rising)
-            known = self._kernel = key, address, kernel, z.numel() >= launch.SERIAL, rows * inner, memory
+            known = self._kernel = key, address, kernel, large, rows * inner, memory
         self._summed(known, z, f)
 
     def _summed(self, known: tuple[Any, ...], z: Tensor, f: Tensor) -> None:

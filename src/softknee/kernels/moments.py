@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from softknee.kernels import native
 from softknee.kernels.entry import CHUNK, entry
 
-__all__ = ["ROWS", "SLOTS", "geometry", "kernel", "squares", "step_over"]
+__all__ = ["PARTS", "ROWS", "SLOTS", "geometry", "kernel", "squares", "step_over"]
 
 #: what a row of the result holds; the last two are minima, the others sums
 ROWS = ("z", "zz", "f", "ff", "alive", "flat", "zero", "lowest", "-highest")
@@ -22,7 +22,9 @@ _ACCUMULATORS = ("s", "ss", "t", "tt", "alive", "flat", "zero", "low", "high")
 _FLOATS = ("s", "ss", "t", "tt", "low", "high")
 #: partial sums of squares
 SLOTS = 8
-_GEOMETRY = ("rows", "units", "inner", "stride", "block")
+#: parts that rows may be cut into, each with a result of its own: what one thread wrote, it also reads
+PARTS = 2
+_GEOMETRY = ("rows", "units", "inner", "stride", "block", "vectors", "share")
 _AHEAD = 8  # rows
 _BLOCK = 256  # rows, or for planes some thousand values: as many as float32 may add up
 
@@ -232,27 +234,33 @@ class _Text:
         self.do("br label %each")
         self.label("one")
 
-    def blocks(self, name: str, origin: str) -> None:
-        """The loop over blocks of rows, from %NAME.from to %NAME.to; its body ends with a jump to NAME.again,
-        from the label NAME.flush."""
+    def blocks(self, name: str, origin: str, first: str = "0", end: str = "%rows") -> None:
+        """The loop over blocks of the rows first ... end - 1, from %NAME.from to %NAME.to; its body ends with a jump
+        to NAME.again, from the label NAME.flush."""
         self.do(f"br label %{name}.again")
         self.label(f"{name}.again")
-        self.do(f"%{name}.from = phi i64 [ 0, %{origin} ], [ %{name}.to, %{name}.flush ]")
-        more = self.put(f"icmp slt i64 %{name}.from, %rows")
+        self.do(f"%{name}.from = phi i64 [ {first}, %{origin} ], [ %{name}.to, %{name}.flush ]")
+        more = self.put(f"icmp slt i64 %{name}.from, {end}")
         self.do(f"br i1 {more}, label %{name}.block, label %next")
         self.label(f"{name}.block")
         far = self.put(f"add i64 %{name}.from, %block")
-        beyond = self.put(f"icmp sgt i64 {far}, %rows")
-        self.put(f"select i1 {beyond}, i64 %rows, i64 {far}", f"{name}.to")
+        beyond = self.put(f"icmp sgt i64 {far}, {end}")
+        self.put(f"select i1 {beyond}, i64 {end}, i64 {far}", f"{name}.to")
         self.put(f"sub i64 %{name}.to, %{name}.from", f"{name}.count")
 
 
 def _columns(lanes: int, rising: bool) -> str:
-    """z and f are (rows, units): a unit of work is a vector of columns."""
+    """z and f are (rows, units): a unit of work is a vector of columns, in a part of the rows."""
     t = _Text(lanes, rising)
     t.limits()
     t.units_from("start")
-    t.put(f"mul i64 %u, {lanes}", "column")
+    t.put("udiv i64 %u, %vectors", "part.of.rows")
+    t.put(f"mul i64 {t.put('urem i64 %u, %vectors')}, {lanes}", "column")
+    t.put("mul i64 %part.of.rows, %share", "first.row")
+    beyond = t.put("add i64 %first.row, %share")
+    t.put(f"select i1 {t.put(f'icmp sgt i64 {beyond}, %rows')}, i64 %rows, i64 {beyond}", "end.row")
+    apart = t.put(f"mul i64 %part.of.rows, {t.put(f'mul i64 %stride, {len(ROWS)}')}")
+    t.put(f"add i64 %column, {apart}", "place")
     t.put("sub i64 %units, %column", "left")
     inside = t.below("%left")
     for k, name in enumerate("cd"):
@@ -262,7 +270,7 @@ def _columns(lanes: int, rising: bool) -> str:
     t.do(f"br i1 {t.put(f'icmp sge i64 %left, {lanes}')}, label %whole, label %part")
     for name, mask in (("whole", None), ("part", inside)):
         t.label(name)
-        t.blocks(name, name)
+        t.blocks(name, name, "%first.row", "%end.row")
         t.do(f"br label %{name}.head")
         t.label(f"{name}.head")
         t.do(f"%{name}.r = phi i64 [ %{name}.from, %{name}.block ], [ %{name}.r.next, %{name}.row ]")
@@ -283,7 +291,7 @@ def _columns(lanes: int, rising: bool) -> str:
         t.label(f"{name}.flush")
         wide = {a: t.widened(a, held[a]) for a in t.accumulators}
         count = t.splat(t.put(f"sitofp i64 %{name}.count to double"), "double")
-        t.flush(t.doubles, wide, ("%c.wide", "%d.wide"), count, "%column", mask)
+        t.flush(t.doubles, wide, ("%c.wide", "%d.wide"), count, "%place", mask)
         t.do(f"br label %{name}.again")
     return t.module()
 
@@ -396,10 +404,8 @@ def _step(lanes: int) -> str:
     t.put("load double, ptr %scalars", "now.f")
     t.put("getelementptr double, ptr %scalars, i64 1", "late.p")
     t.put("load double, ptr %late.p", "late.f")
-    t.put("getelementptr double, ptr %scalars, i64 2", "n.p")
-    t.put("load double, ptr %n.p", "n")
     now, late = (t.splat(t.put(f"fptosi double %{x}.f to i64"), "i64") for x in ("now", "late"))
-    t.put("sitofp i64 %units to double", "width")
+    t.put(f"mul i64 %stride, {len(ROWS)}", "apart")
 
     def at(operand: int, place: str) -> str:
         return t.put(f"getelementptr double, ptr %op.{operand}, i64 {place}")
@@ -415,60 +421,74 @@ def _step(lanes: int) -> str:
         t.do(f"call void @llvm.masked.store.v{lanes}{kind}.p0({v} {value}, ptr {place}, i32 8, {m} {mask})")
 
     t.units_from("start")
+    for k, name in enumerate(("units", "first", "values")):
+        number = t.put(f"add i64 {t.put('mul i64 %u, 3')}, {k + 1}")
+        t.put(f"load i64, ptr {t.put(f'getelementptr i64, ptr %geometry, i64 {number}')}", name)
+    t.put(f"mul i64 %u, {len(ROWS) + 1}", "row")
+    t.put(f"mul i64 %u, {2 * SLOTS}", "norms")
+    t.put("sitofp i64 %values to double", "n")
+    t.put("sitofp i64 %units to double", "width")
+    t.do(f"br i1 {t.put('icmp sgt i64 %values, 0')}, label %seen, label %next")
+    t.label("seen")
     t.do("br label %head")
     t.label("head")
-    t.do("%j = phi i64 [ 0, %one ], [ %j.next, %body ]")
+    t.do("%j = phi i64 [ 0, %seen ], [ %j.next, %body ]")
     place = len(t.lines)
     t.put("sub i64 %units, %j", "left")
     t.do(f"br i1 {t.put('icmp sgt i64 %left, 0')}, label %body, label %after")
     t.label("body")
     inside = t.below("%left")
     made = []
+    t.put("add i64 %first, %j", "column")
+
+    def least(a: str, b: str) -> str:
+        return t.put(f"select {m} {t.put(f'fcmp olt {d} {a}, {b}')}, {d} {a}, {d} {b}")
+
     for k in range(len(ROWS)):
-        where = t.put(f"add i64 {t.put(f'mul i64 %stride, {k}')}, %j")
-        here, kept = at(0, where), at(1, where)
-        value, before = read(here, inside), read(kept, inside)
+        where = t.put(f"add i64 {t.put(f'mul i64 %stride, {k}')}, %column")
+        kept, parts = at(1, where), [at(0, where), at(0, t.put(f"add i64 {where}, %apart"))]
+        before, (value, more) = read(kept, inside), (read(p, inside) for p in parts)
+        for part in parts:
+            write("splat (double 0x7FF0000000000000)" if k >= 7 else "zeroinitializer", part, inside)
         if k >= 7:
-            less = t.put(f"fcmp olt {d} {value}, {before}")
-            write(t.put(f"select {m} {less}, {d} {value}, {d} {before}"), kept, inside)
-            write("splat (double 0x7FF0000000000000)", here, inside)
+            write(least(least(value, more), before), kept, inside)
             continue
+        value = t.put(f"fadd {d} {value}, {more}")
         if k == 4:
             alive = t.put(f"fcmp ogt {d} {value}, zeroinitializer")
             value = t.put(f"select {m} {alive}, {d} splat (double 1.0), {d} zeroinitializer")
         write(t.put(f"fadd {d} {before}, {value}"), kept, inside)
-        write("zeroinitializer", here, inside)
         made.append(t.put(f"fadd {d} %sum.{k}, {value}"))
         if k == 0:
             square = ", ".join(f"{d} {x}" for x in (value, value, "%sum.7"))
             means = t.put(f"call {d} @llvm.fma.v{lanes}f64({square})")
-    last = read(at(2, "%j"), inside, "i64")
+    last = read(at(2, "%column"), inside, "i64")
     back = t.put(f"and {m} {alive}, {t.put(f'icmp slt {ints} {last}, {late}')}")
-    write(last, at(3, "%j"), back, "i64")
-    write(t.put(f"select {m} {alive}, {ints} {now}, {ints} {last}"), at(2, "%j"), inside, "i64")
+    write(last, at(3, "%column"), back, "i64")
+    write(t.put(f"select {m} {alive}, {ints} {now}, {ints} {last}"), at(2, "%column"), inside, "i64")
     some = t.put(f"zext i1 {t.put(f'call i1 @llvm.vector.reduce.or.v{lanes}i1({m} {back})')} to i64")
     t.put(f"or i64 %any, {some}", "any.next")
     t.do(f"%j.next = add i64 %j, {lanes}")
     t.do("br label %head")
     made.append(means)
     t.lines[place:place] = [
-        "  %any = phi i64 [ 0, %one ], [ %any.next, %body ]",
-        *[f"  %sum.{k} = phi {d} [ zeroinitializer, %one ], [ {x}, %body ]" for k, x in enumerate(made)],
+        "  %any = phi i64 [ 0, %seen ], [ %any.next, %body ]",
+        *[f"  %sum.{k} = phi {d} [ zeroinitializer, %seen ], [ {x}, %body ]" for k, x in enumerate(made)],
     ]
     t.label("after")
     total = t.put("fmul double %n, %width")
     for k in range(8):
         one = t.put(f"call reassoc double @llvm.vector.reduce.fadd.v{lanes}f64(double 0.0, {d} %sum.{k})")
         by = "%width" if k == 4 else t.put(f"fmul double {total}, %n") if k == 7 else total
-        t.do(f"store double {t.put(f'fdiv double {one}, {by}')}, ptr {at(4, str(k))}")
+        t.do(f"store double {t.put(f'fdiv double {one}, {by}')}, ptr {at(4, t.put(f'add i64 %row, {k}'))}")
     for k in (0, 1):
-        norms = at(5, str(k * SLOTS))
+        norms = at(5, t.put(f"add i64 %norms, {k * SLOTS}"))
         several = t.put(f"load <{SLOTS} x double>, ptr {norms}, align 8")
         one = t.put(
             f"call reassoc double @llvm.vector.reduce.fadd.v{SLOTS}f64(double 0.0, <{SLOTS} x double> {several})"
         )
         t.do(f"store <{SLOTS} x double> zeroinitializer, ptr {norms}, align 8")
-        t.do(f"store double {one}, ptr {at(4, str(8 + k))}")
+        t.do(f"store double {one}, ptr {at(4, t.put(f'add i64 %row, {8 + k}'))}")
     flag = at(6, "0")
     seen = t.put(f"load i64, ptr {flag}")
     t.do(f"store i64 {t.put(f'or i64 {seen}, %any')}, ptr {flag}")
@@ -480,19 +500,21 @@ def _step(lanes: int) -> str:
     ]
     if lanes != SLOTS:
         more.append(f"declare double @llvm.vector.reduce.fadd.v{SLOTS}f64(double, <{SLOTS} x double>)")
-    return t.module(("units", "stride"), 3, 7, more)
+    return t.module(("stride",), 2, 7, more)
 
 
 @cache
 def step_over() -> native.NativeCall:
-    """(-address of (1, units, stride), 1, 1, step, window, last, gone, row, norms, flag, now, late, n): a step is over.
+    """(-address of the layers, 1, 1, step, window, last, gone, rows, norms, flag, now, late): a step is over.
 
-    Adds the rows of the step to those of the window, and clears them. last: when each unit was alive, int64; where it
-    is again, and was not since before `late`, that is kept in gone and 1 in the flag. row: the means over the layer of
-    z, z^2, f, f^2, the share alive, flat, zero, and the mean square of the units' means, for n values a unit; then
-    the two sums of norms, (2, SLOTS), which are cleared."""
+    The layers: how many; how far the rows of step and window lie apart; and of each layer how many units it has, the
+    first one's column, and its values a unit in this step (none: it is left out). Adds the rows of the two parts of
+    the step to those of the window, and clears them. last: when each unit was alive, int64; where it is again, and
+    was not since before `late`, that is kept in gone and 1 in the flag. rows: of each layer the means of z, z^2, f,
+    f^2, the share alive, flat, zero, and the mean square of the units' means; then the two sums of norms, (2, SLOTS)
+    a layer, which are cleared."""
     lanes = 8
-    return native.load(f"step {lanes} 1", lambda: _step(lanes)).call
+    return native.load(f"step {lanes} 2", lambda: _step(lanes)).call
 
 
 @cache
@@ -512,15 +534,19 @@ def kernel(planes: bool, rising: bool) -> native.NativeCall:
     """
     lanes = 16 if "avx512f" in native.features() else 8
     make = _planes if planes else _columns
-    return native.load(f"moments {make.__name__} {rising} {lanes} 2", lambda: make(lanes, rising)).call
+    return native.load(f"moments {make.__name__} {rising} {lanes} 3", lambda: make(lanes, rising)).call
 
 
 @lru_cache(maxsize=1024)
-def geometry(rows: int, units: int, inner: int, stride: int) -> tuple[ctypes.Array[ctypes.c_int64], int]:
+def geometry(
+    rows: int, units: int, inner: int, stride: int, parts: int = 1
+) -> tuple[ctypes.Array[ctypes.c_int64], int]:
     """For tensors of shape (rows, units, inner) and a result whose rows lie so far apart: the memory, which the
-    caller keeps while the kernel runs, and what to call the kernel with."""
+    caller keeps while the kernel runs, and what to call the kernel with. parts: with inner = 1, of the rows; the
+    results lie one behind the other."""
     lanes = 16 if "avx512f" in native.features() else 8
-    work = units if inner > 1 else -(-units // lanes)
+    vectors = units if inner > 1 else -(-units // lanes)
     block = _BLOCK if inner == 1 else max(1, _BLOCK * lanes // inner)
-    made = (ctypes.c_int64 * 6)(work, rows, units, inner, stride, block)
+    work = vectors * (parts if inner == 1 else 1)
+    made = (ctypes.c_int64 * 8)(work, rows, units, inner, stride, block, vectors, -(-rows // parts))
     return made, -ctypes.addressof(made) - 8
