@@ -447,13 +447,13 @@ def _step(lanes: int) -> str:
     for k in range(len(ROWS)):
         where = t.put(f"add i64 {t.put(f'mul i64 %stride, {k}')}, %column")
         kept, parts = at(1, where), [at(0, where), at(0, t.put(f"add i64 {where}, %apart"))]
-        before, (value, more) = read(kept, inside), (read(p, inside) for p in parts)
+        before, (value, other) = read(kept, inside), (read(p, inside) for p in parts)
         for part in parts:
             write("splat (double 0x7FF0000000000000)" if k >= 7 else "zeroinitializer", part, inside)
         if k >= 7:
-            write(least(least(value, more), before), kept, inside)
+            write(least(least(value, other), before), kept, inside)
             continue
-        value = t.put(f"fadd {d} {value}, {more}")
+        value = t.put(f"fadd {d} {value}, {other}")
         if k == 4:
             alive = t.put(f"fcmp ogt {d} {value}, zeroinitializer")
             value = t.put(f"select {m} {alive}, {d} splat (double 1.0), {d} zeroinitializer")
