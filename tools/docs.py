@@ -35,7 +35,7 @@ from softknee.explorer.data import GATED
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
 from softknee.lang.mathml import latex_to_mathml
-from softknee.lang.nodes import Node, rebuild, substitute
+from softknee.lang.nodes import Node, rebuild, substitute, walk
 from softknee.nn import functional
 from softknee.show import plot, words
 from softknee.show.facts import printed as shown_formula
@@ -141,15 +141,29 @@ def printed(d: Definition, expression: Node) -> Node:
     return rebuild(substitute(expression, infinite), _never) if infinite else expression
 
 
+#: functions that formulas name, and what they are
+NAMED = {
+    "sigmoid": r"\sigma(x) = 1 / (1 + e^{-x})",
+    "softplus": r"\operatorname{softplus}(x) = \ln(1 + e^x)",
+    "normal_cdf": r"\Phi(x) = (1 + \operatorname{erf}(x / \sqrt{2})) / 2",
+    "normal_pdf": r"\varphi(x) = e^{-x^2 / 2} / \sqrt{2 \pi}",
+}
+
+
 def formulas(d: Definition, name: str, change: Callable[[Node], Node]) -> str:
     default, *others = (
         (key, displayed(f"{name} = {to_latex(change(printed(d, e)))}"))
         for key, e in sorted(d.expression.items(), key=lambda item: item[0] != d.default_choice)
     )
+    plain = printed(d, d.expression[d.default_choice])
+    shown = change(plain)
+    used, known = ({n.op for n in walk(e)} for e in (shown, plain))
+    new = [inline(text) for op, text in NAMED.items() if op in used and (shown is plain or op not in known)]
+    formula = default[1] + (f"\n<span>where</span> {', '.join(new)}.\n" if new else "")
     if not others:
-        return default[1]
+        return formula
     folded = "\n\n".join(f"`{choice_name(d, key)}`\n\n{formula}" for key, formula in others)
-    return f'{default[1]}\n??? note "With other arguments"\n\n{textwrap.indent(folded, "    ")}\n'
+    return f'{formula}\n??? note "With other arguments"\n\n{textwrap.indent(folded, "    ")}\n'
 
 
 def page(d: Definition) -> str:
