@@ -340,6 +340,7 @@ def _both(rank: int, port: int, folder: str) -> None:
         values = f"{row.samples} {row.dead} {row.mean:.3f} {row.gradient:.4f} {history.born_dead}"
         said.append(f"{checked[0].units} {values} {found.units} {found.cause}")
     Path(folder, str(rank)).write_text("\n".join(said))
+    torch.distributed.barrier()  # torch may hang where a group ends with a sum of tensors not yet let go
     torch.distributed.destroy_process_group()
 
 
@@ -388,6 +389,7 @@ def _process(rank: int, port: int, folder: str) -> None:
         for step in steps:
             parallel(torch.full((300, 1), float(step == "+"))).sum().backward()
     Path(folder, str(rank)).write_text(f"{said} {w.report().timeline.layers[0].revived}")
+    torch.distributed.barrier()  # torch may hang where a group ends with a sum of tensors not yet let go
     torch.distributed.destroy_process_group()
 
 
