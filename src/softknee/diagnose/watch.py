@@ -195,8 +195,8 @@ class _Board:
             rows[:, :8], rows[:, 8:] = math.nan, 0
         k = len(self.steps) - 1
         late = self.steps[k - self._window] if k >= self._window else -2
-        for number, n in enumerate(counts):
-            self._layers[4 + 3 * number] = n
+        for place, n in enumerate(counts):
+            self._layers[4 + 3 * place] = n
         tensors = (self.window, self.last_alive, self._gone, rows)
         launch.launch(
             moments.step_over(), -ctypes.addressof(self._layers) - 8, 1, 1, self.sums_at, *[t.data_ptr() for t in tensors],
