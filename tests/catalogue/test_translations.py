@@ -10,6 +10,7 @@ import pytest
 
 from softknee import catalogue
 from softknee.analysis import facts
+from softknee.bench import PASSES
 from softknee.catalogue.gates import GATES
 from softknee.catalogue.translations import LANGUAGES, translations
 from softknee.claims.record import VERDICTS
@@ -45,6 +46,7 @@ def test_every_key_is_known_and_every_entry_says_something(language: str) -> Non
     for d in catalogue.all_definitions()[::7]:
         known = facts(d, **{p.name: p.example for p in d.parameters if p.default is None})
         said |= {label for row in (shape_rows(known), normal_rows(known)) for label, _ in row}
+    said |= {f"{p.replace('+', ' and ')}, {t}" for p in PASSES for t in ("float32", "bfloat16")}  # of speed
     for label in table["labels"]:
         assert label in said or any(f"{mark}{label}" in page for mark in ("'", '"', ">")), label
     for text in table["pages"]:

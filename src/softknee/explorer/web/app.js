@@ -98,12 +98,16 @@ function curveOf(text) {
 let waiting = null;
 function remember() {
   clearTimeout(waiting);
-  waiting = setTimeout(() => {
-    waiting = null;
-    try {
-      history.replaceState(null, "", written());
-    } catch { /* a page in a sandbox has no address of its own */ }
-  }, 120);
+  waiting = setTimeout(keep, 120);
+}
+
+/** The view into the address, now. */
+function keep() {
+  clearTimeout(waiting);
+  waiting = null;
+  try {
+    history.replaceState(null, "", written());
+  } catch { /* a page in a sandbox has no address of its own */ }
 }
 
 // Drawing
@@ -172,8 +176,7 @@ function translatePage() {
   $("language").append(...[["en", { name: "English" }], ...Object.entries(DATA.translations)].map(([code, { name }]) => make("option", { value: code, selected: code === TONGUE, lang: code }, name)));
   $("language").addEventListener("change", (e) => {
     state.language = e.currentTarget.value;
-    clearTimeout(waiting);
-    history.replaceState(null, "", written());
+    keep();
     location.reload();
   });
 }
@@ -216,7 +219,7 @@ function start() {
   read(location.hash);
   fitHost();
   // the event's address: `remember` may have written the old state over the new one since
-  addEventListener("hashchange", (e) => { read(new URL(e.newURL).hash); changed(); });
+  addEventListener("hashchange", (e) => { read(new URL(e.newURL).hash); changed(); keep(); });
   let width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth !== width) {
