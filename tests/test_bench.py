@@ -85,6 +85,12 @@ def test_peers_that_cannot_be_imported_are_left_out(monkeypatch: pytest.MonkeyPa
     assert run.exit_code == 0
     assert "broken is left out: broken_peer cannot be imported: no library" in run.output
     assert "absent is left out: not installed: pip install absent-peer" in run.output
+    (tmp_path / "loose_peer.py").write_text("")  # a module without a version
+    monkeypatch.setitem(bench.PEERS, "loose", ("loose_peer", lambda *_: torch.nn.functional.elu))
+    out = tmp_path / "loose.jsonl"
+    run = CliRunner().invoke(app, [*arguments, "--repetitions", "2", "--peers", "loose", "--out", str(out)])
+    assert run.exit_code == 0
+    assert json.loads(out.read_text().splitlines()[0])["peer"] == "loose"
     run = CliRunner().invoke(app, [*arguments, "--peers", "absent"])
     assert run.exit_code == 2
     assert "nobody to compare with" in run.output

@@ -158,11 +158,13 @@ def test_a_chapter_that_is_not_translated_is_english(tmp_path: Path, monkeypatch
 LITTLE = {
     "compare": "--seeds 2 --epochs 1 --samples 50 --lr 0.01 --width 4 --out runs",
     "animate": "--frames 2",
-    "bench": "--sizes 64 --repetitions 1 --out bench.jsonl",
+    "bench": "--sizes 64 --repetitions 2 --out bench.jsonl",
     "explore": "--no-open",
 }
-#: needs other machines, minutes, or a file that the page only names
-ELSEWHERE = re.compile(r"--address|--store|--recommend|mymodel|model\.py|claims run|\bNAME\b|\.\.\.")
+#: needs other machines, packages, minutes, or a file that the page only names
+ELSEWHERE = re.compile(
+    r"--peers trans|--address|--store|--recommend|mymodel|model\.py|claims run|\bNAME\b|\.\.\."
+)
 
 
 def commands() -> Iterator[tuple[str, str]]:

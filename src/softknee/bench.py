@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -285,7 +285,15 @@ def settings(
     threads: int, seconds: float, device: str = "cpu", peers: Sequence[str] = ("torch",)
 ) -> dict[str, Any]:
     """What was measured where: the first line of a file of measurements."""
-    told = {"torch": "torch.nn.functional, eager", "torch.compile": "torch.compile"}
+
+    def told(peer: str) -> str:
+        if PEERS[peer][0] == "torch":
+            return "torch.nn.functional, eager" if peer == "torch" else peer
+        try:
+            return f"{peer} {version(peer)}"
+        except PackageNotFoundError:  # imported from a folder that was never installed
+            return peer
+
     return {
         "benchmark": "activations",
         "date": datetime.now(timezone.utc).date().isoformat(),
@@ -294,7 +302,7 @@ def settings(
         "threads": threads,
         "least_seconds_a_repetition": seconds,
         "input": "standard normal, contiguous",
-        "peer": "; ".join(told.get(name) or f"{name} {version(name)}" for name in peers),
+        "peer": "; ".join(map(told, peers)),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "softknee": __version__,

@@ -358,6 +358,13 @@ class Coded(Saved):
 
             return backward
 
+        def without_codes(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
+            """Where no kernel takes the tensor: the input is kept"""
+            y = _otherwise(op, x, call, inplace)
+            ctx.save_for_backward(x)
+            ctx.like = None
+            return y
+
         class CodedFunction(torch.autograd.Function):
             @staticmethod
             def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
@@ -371,9 +378,7 @@ class Coded(Saved):
                     ctx.save_for_backward(*kept)
                     ctx.like = x.shape, x.stride()
                 else:
-                    y = _otherwise(op, x, call, inplace)
-                    ctx.save_for_backward(x)
-                    ctx.like = None
+                    y = without_codes(ctx, x, call, inplace)
                 if inplace:
                     ctx.mark_dirty(x)
                 return y
@@ -405,9 +410,7 @@ class Coded(Saved):
                     ctx.like = like
                     y = x.copy_(y) if inplace and y is not x else y
                 else:
-                    y = _otherwise(op, x, call, inplace)
-                    ctx.save_for_backward(x)
-                    ctx.like = None
+                    y = without_codes(ctx, x, call, inplace)
                 if inplace:
                     ctx.mark_dirty(x)
                 ctx.call = call
