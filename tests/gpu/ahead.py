@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 import triton
+from torch.utils._python_dispatch import TorchDispatchMode
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -21,7 +24,7 @@ from softknee.kernels.plan import Plan, kernel_of
 from softknee.kernels.program import Program
 from softknee.kernels.triton import OPTIONS, Layout, names, tables, to_triton
 from softknee.lang import maximum, sigmoid, symbol, where
-from softknee.nn import gpu
+from softknee.nn import gpu, saved
 from softknee.nn.pointwise import Call, Pointwise
 from softknee.nn.runtime import runtime
 
@@ -107,17 +110,26 @@ def product_and_sum() -> Kernel:
 
 
 class Driver:
-    """Stands for Triton's: compiles for a GPU that is not there, and writes down what it is asked to launch."""
+    """Stands for Triton's: compiles for a GPU that is not there, and writes down what it is asked to launch.
+
+    Once `warm` it does nothing but tell the device and the stream, and launch."""
 
     def __init__(self) -> None:
-        self.stream, self.launched = 0, []  # type: ignore[var-annotated]
+        self.stream, self.warm, self.launched = 0, False, []  # type: ignore[var-annotated]
         self.utils = SimpleNamespace(
-            load_binary=lambda *_: (object(), object(), 0, 0, 1024),
-            get_device_properties=lambda _: {"max_shared_mem": 1 << 17},
+            load_binary=lambda *_: self.slow((object(), object(), 0, 0, 1024)),
+            get_device_properties=lambda _: self.slow({"max_shared_mem": 1 << 17}),
         )
 
+    def slow(self, answer: Any) -> Any:
+        assert not self.warm, "something is loaded or asked that was before"
+        return answer
+
     def launcher_cls(self, source: Any, metadata: Any) -> Any:
-        return lambda *a: self.launched.append({"programs": a[0], "stream": a[3], "arguments": len(a[9:])})
+        def launch(*a: Any) -> None:
+            self.launched.append({"programs": a[0], "stream": a[3], "arguments": len(a[9:])})
+
+        return self.slow(launch)
 
     def get_current_device(self) -> int:
         return 0
@@ -126,18 +138,91 @@ class Driver:
         return self.stream
 
     def get_current_target(self) -> GPUTarget:
-        return GPUTarget("cuda", 90, 32)
+        return self.slow(GPUTarget("cuda", 90, 32))  # type: ignore[no-any-return]
 
 
-def launched() -> list[dict[str, int]]:
+class Recorder(TorchDispatchMode):
+    """What torch does meanwhile: what is not among the operations that only allocate or sum is refused, as
+    are reading a number from a tensor and copying between memories, which wait for a GPU."""
+
+    MAY = frozenset({"empty", "empty_like", "empty_strided", "sum", "permute", "view", "_unsafe_view", "_to_copy",
+                     "unbind", "select", "detach", "slice"})  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allocated = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        assert name in self.MAY, name
+        assert name != "_to_copy" or "device" not in (kwargs or {}), "a copy to another memory"
+        self.allocated += name.startswith("empty")
+        return func(*args, **(kwargs or {}))
+
+
+def launched(driver: Driver) -> list[dict[str, int]]:
     """Three launches of one operator, on three streams: by Triton's launcher, then by what it compiled, then for
     a size of another kind."""
-    driver = Driver()
-    triton.runtime.driver.set_active(driver)
     op = Pointwise.of(maximum(symbol("x"), 0), ("x",))
     for driver.stream, size in ((11, 4096), (12, 8192), (13, 4097)):
         gpu.run(op, (torch.zeros(size),), Call(), (None,))
     return driver.launched
+
+
+def repeated(driver: Driver) -> dict[str, list[int]]:
+    """Calls of each kind made again, as a CUDA graph captures them: the launches and allocations of one"""
+    gate = Pointwise.of(symbol("a") * sigmoid(symbol("b")), ("a", "b"), inputs=("a", "b"))
+    derived, celu = gate.backward((True, True)), runtime(catalogue.get("celu")).operator({}, {"alpha": 0.3})
+    looked_up = runtime(catalogue.get("cosine")).operator({}, {})
+    form = saved._made(runtime(catalogue.get("relu")).operator({}, {}), "full", 4)
+    assert derived is not None
+    assert isinstance(form, saved.Coded)
+    x, row, column = torch.randn(48, 64), torch.randn(64), torch.randn(48, 1)
+    y = form.elsewhere(x.clone().requires_grad_(), Call(), False)
+    both = Call((), ((48, 1), (64,)))
+    calls = {
+        "value": lambda: gpu.run(looked_up, (x,), Call(), (None,)),
+        "in place": lambda: gpu.run(looked_up, (x,), Call(), (x,)),
+        "a number given at the call": lambda: gpu.run(celu, (x.t(),), Call((0.3,)), (None,)),
+        "strided": lambda: gpu.run(gate, (x[:, ::2], row[::2]), Call(), (None,)),
+        "sums": lambda: gpu.run(derived[0], (x, row, x), Call((), (None, (64,))), (None, None)),
+        "sums both ways": lambda: gpu.run(derived[0], (column, row, x), both, (None, None)),
+        "codes written": lambda: form.elsewhere(x, Call(), False),
+        "codes read": lambda: y.grad_fn.apply(x),
+    }
+    found = {}
+    for name, call in calls.items():
+        driver.warm = False
+        with torch.no_grad():
+            call()
+            driver.warm, before = True, len(driver.launched)
+            with Recorder() as seen, forbidden():
+                call()
+        found[name] = [len(driver.launched) - before, seen.allocated]
+    return found
+
+
+@contextmanager
+def forbidden() -> Iterator[None]:
+    """What waits for a GPU, or asks it"""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("waits for the GPU")
+
+    places = [
+        (torch.cuda, n) for n in ("synchronize", "current_stream", "get_device_properties", "mem_get_info")
+    ]
+    places += [
+        (torch.Tensor, n) for n in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__")
+    ]
+    before = [getattr(*place) for place in places]
+    for place in places:
+        setattr(*place, refuse)
+    try:
+        yield
+    finally:
+        for place, original in zip(places, before, strict=True):
+            setattr(*place, original)
 
 
 def main() -> None:
@@ -172,7 +257,9 @@ def main() -> None:
                 }
             )
         )
-    print(json.dumps({"kernel": "launches", "launched": launched()}))
+    driver = Driver()
+    triton.runtime.driver.set_active(driver)
+    print(json.dumps({"kernel": "launches", "launched": launched(driver), "repeated": repeated(driver)}))
 
 
 if __name__ == "__main__":

@@ -117,6 +117,20 @@ def _cast(original: Any) -> Any:
     return cast
 
 
+def _splat(original: Any) -> Any:
+    """The interpreter takes the outcome of a comparison of two numbers for a float when it spreads it."""
+    import triton.language as tl
+    from triton.runtime.interpreter import TensorHandle
+
+    def splat(self: Any, kind: Any, value: Any) -> Any:
+        data = np.asarray(value.data)
+        if data.dtype != bool:
+            return original(self, kind, value)
+        return TensorHandle(np.full(kind.shape, data), tl.int1)
+
+    return splat
+
+
 def _far_form(op: Any, kept: Any) -> Any:
     """What a tensor of a GPU keeps, for tensors that are none"""
     if (made := op.forms.get(("far", kept))) is None:
@@ -141,6 +155,7 @@ def on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from triton.runtime.interpreter import InterpreterBuilder
 
     monkeypatch.setattr(InterpreterBuilder, "cast_impl", _cast(InterpreterBuilder.cast_impl))
+    monkeypatch.setattr(InterpreterBuilder, "create_splat", _splat(InterpreterBuilder.create_splat))
     monkeypatch.setattr(
         launch, "run", lambda op, ts, call, out=None: gpu.run(op, ts, call, (out,) * len(op.outputs))
     )

@@ -38,6 +38,12 @@ def test_kernels_compile_ahead_of_time() -> None:
     # on the stream of the moment, also where Triton's launcher is passed by
     assert [(c["programs"], c["stream"]) for c in launches["launched"]] == [(4, 11), (8, 12), (5, 13)]
     assert {c["arguments"] for c in launches["launched"]} == {3}
+    # made again, a call is one launch and the memory of its results (and of partial sums): nothing is loaded,
+    # asked, copied or waited for, so that a CUDA graph can capture it
+    assert launches["repeated"] == {
+        "value": [1, 1], "in place": [1, 0], "a number given at the call": [1, 1], "strided": [1, 1],
+        "sums": [1, 2], "sums both ways": [1, 2], "codes written": [1, 2], "codes read": [1, 1],
+    }  # fmt: skip
     single = found[1]
     assert single["fma"] == EACH * single["fma in the program"]
     assert single["narrow loads"] == EACH * single["looked up"]

@@ -39,7 +39,7 @@ class Watched(TorchDispatchMode):
 @interpreted
 def test_nothing_but_allocations_and_small_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that waits for a GPU (`item`, a copy between devices), and no copy of an operand."""
-    monkeypatch.setattr(gpu._Compiled, "__call__", lambda *_: None)
+    monkeypatch.setattr(gpu._Launch, "__call__", lambda *_: True)
     gate = Pointwise.of(symbol("a") * sigmoid(symbol("b")), ("a", "b"), inputs=("a", "b"))
     back = gate.backward((True, True))
     assert back is not None
@@ -91,17 +91,17 @@ def test_a_launch_goes_to_the_device_of_the_tensors(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "device", device)
     launched = []
     kernel = object.__new__(gpu._Compiled)
-    kernel.tables, kernel._ready, kernel.places = [], {}, (0,)
-    ready = SimpleNamespace(__getitem__=None)
-    launch = lambda *arguments, **_: launched.append(current[0]) or ready  # noqa: E731
-    kernel.function = type("Function", (), {"__getitem__": lambda self, grid: launch})()
+    kernel.contents, kernel._tables, kernel._made = [], {}, {}
+    call = lambda *arguments: launched.append(current[0])  # noqa: E731
+    made = type("Made", (), {"__getitem__": lambda self, grid: call})()
+    function = lambda *arguments, **_: launched.append(current[0]) or made  # noqa: E731
+    kernel.function = type("Function", (), {"__getitem__": lambda self, grid: function})()
+    ready = gpu._Launch(kernel, gpu._Geometry(gpu.Layout((None,)), (1024,), 1, ()))
     for index in (0, 1, 0, 2):
-        kernel._ready.clear()
-        x = SimpleNamespace(device=torch.device("cuda", index), data_ptr=lambda: 256)
-        kernel(1, [x], (1024,), ())  # type: ignore[list-item]
+        ready([SimpleNamespace(device=torch.device("cuda", index), data_ptr=lambda: 256)], ())  # type: ignore[list-item]
     assert launched == [0, 1, 0, 2]
     assert entered == [1, 2]  # where it is the current one already, nothing is asked
-    assert len({key[0] for key in kernel._ready}) == 1
+    assert len(kernel._made) == 3
 
 
 @interpreted
@@ -118,6 +118,31 @@ def test_offsets_beyond_32_bits_reach_their_elements(tmp_path: Path) -> None:
     x.copy_(torch.randn(3, 100))
     op = Pointwise.of(symbol("x") * 2, ("x",))
     assert torch.equal(op(x, Call()), x.clone() * 2)
+
+
+@interpreted
+@pytest.mark.parametrize("name", ["mish", "swiglu"])
+def test_torch_compile_makes_one_kernel_of_a_function_and_its_neighbours(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one graph; forward one kernel, backward one, both gradients of a gate in it. Inductor's loops for the CPU
+    are written, not compiled: it joins the same operations for a GPU (test_hardware.py)."""
+    from torch._inductor import config, metrics
+    from torch._inductor.async_compile import AsyncCompile
+
+    from softknee import functional
+
+    monkeypatch.setattr(AsyncCompile, "cpp_pybinding", lambda *_, **__: lambda *_: None)
+    function, count = getattr(functional, name), 2 if name == "swiglu" else 1
+    given = [torch.randn(8, 64, requires_grad=True) for _ in range(count)]
+    torch._dynamo.reset()
+    metrics.reset()
+    with config.patch({"cpp.simdlen": 1, "fx_graph_cache": False, "compile_threads": 1}):
+        y = torch.compile(lambda *xs: function(*(x * 2 + 1 for x in xs)) * 3, fullgraph=True)(*given)
+        assert metrics.generated_kernel_count == 1
+        y.sum().backward()
+        assert metrics.generated_kernel_count == 2
+    torch._dynamo.reset()
 
 
 def test_without_triton_all_works_and_nothing_is_said() -> None:

@@ -124,9 +124,9 @@ def test_gates_of_any_two_shapes(left: Any, right: Any, dtype: torch.dtype, monk
     a = torch.randn(left, dtype=torch.float64).to(dtype).requires_grad_()
     b = torch.randn(right, dtype=torch.float64).to(dtype).requires_grad_()
     launched = []
-    original = gpu._Compiled.__call__
+    original = gpu._Launch.__call__
     monkeypatch.setattr(
-        gpu._Compiled, "__call__", lambda self, *r: (launched.append(self), original(self, *r))
+        gpu._Launch, "__call__", lambda self, *r: (launched.append(self), original(self, *r))[1]
     )
     y = _gate()(a, b, Call())
     g = torch.randn(y.shape, dtype=torch.float64).to(dtype)
@@ -141,10 +141,39 @@ def test_gates_of_any_two_shapes(left: Any, right: Any, dtype: torch.dtype, monk
         assert found.shape == right_.shape
         torch.testing.assert_close(found.double(), right_, **near)
     if y.numel():
-        two_ways = (
-            a.shape != y.shape and b.shape != y.shape
-        )  # nothing to sum over together: torch's operations
-        assert len(launched) == (1 if two_ways else 2)  # one pass for both gradients
+        assert len(launched) == 2  # one pass for both gradients
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [((20, 1, 1), (1, 70, 1), (1, 1, 3)), ((2, 70, 1), (2, 1, 5), (5,)), ((9, 4, 1, 3), (4, 30, 1), (3,))],
+    ids=str,
+)
+def test_sums_in_several_directions(shapes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three gradients in one pass, in many steps and slots; of small integers, so that every sum is exact."""
+    from softknee.lang import symbol
+    from softknee.nn.pointwise import Call, Pointwise
+
+    monkeypatch.setattr(gpu, "SLOTS", 3)
+    a, b, c = map(symbol, "abc")
+    product = Pointwise.of(a * b * c + a * b, ("a", "b", "c"), inputs=("a", "b", "c"))
+    torch.manual_seed(1)
+    ours, theirs = ([torch.randint(-3, 4, s).float().requires_grad_() for s in shapes] for _ in range(2))
+    for x, y in zip(ours, theirs, strict=True):
+        y.data = x.data.clone()
+    a_, b_, c_ = theirs
+    expected = a_ * b_ * c_ + a_ * b_
+    g = torch.randint(-3, 4, expected.shape).float()
+    launched: list[Any] = []
+    original = gpu._Launch.__call__
+    monkeypatch.setattr(
+        gpu._Launch, "__call__", lambda self, *r: (launched.append(self), original(self, *r))[1]
+    )
+    found = [torch.autograd.grad(product(*ours, Call()), ours, g) for _ in range(2)]
+    assert len(launched) == 4
+    for f, again, e in zip(*found, torch.autograd.grad(expected, theirs, g), strict=True):
+        assert torch.equal(f, e)
+        assert torch.equal(f, again)
 
 
 def test_transposed_and_channels_last_tensors_are_one_row() -> None:
@@ -155,7 +184,8 @@ def test_transposed_and_channels_last_tensors_are_one_row() -> None:
 
         y = op(x, x, Call())
         assert y.stride() == x.stride()
-        assert list(op.kernels) == [("gpu", torch.float32, "default", False)]
+        ((_, _, layout, *_),) = op.kernels
+        assert set(layout.moves) == {None}
         torch.testing.assert_close(y, x * torch.sigmoid(x))
 
 
@@ -165,11 +195,9 @@ def test_64_bit_indices_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = torch.randn(3, 5, 300), torch.randn(5, 1)
     before = _gate()(a, b, Call())
     monkeypatch.setattr(gpu, "_MANY", 0)
-    gpu._geometry.cache_clear()
     op = _gate()
     torch.testing.assert_close(op(a, b, Call()), before, rtol=0, atol=0)
     assert all(key[2].wide for key in op.kernels)
-    gpu._geometry.cache_clear()
 
 
 def test_every_element_belongs_to_one_slot_whatever_the_size() -> None:
@@ -209,12 +237,14 @@ def test_the_launcher_is_asked_once_for_each_kind_of_argument(monkeypatch: pytes
             return lambda *arguments, **options: (asked.append(arguments[-1]), Ready())[1]
 
     kernel = object.__new__(gpu._Compiled)
-    kernel.function, kernel.tables, kernel._ready, kernel.places = Function(), [], {}, (0,)
+    kernel.function, kernel.contents, kernel._tables, kernel._made = Function(), [], {}, {}
     x = torch.zeros(4096)
+    ready = {}
     for size in (1024, 2048, 1024, 1000, 1, 1 << 31):
-        kernel(1, [x], (size,), ())
-    kernel(1, [x[1:]], (1024,), ())
-    kernel(1, [x, x[1:]], (1024,), ())
-    kernel(1, [x[1:], x], (1024,), ())
+        geometry = gpu._Geometry(gpu.Layout((None,)), (size,), 1, ())
+        ready.setdefault(size, gpu._Launch(kernel, geometry))([x], ())
+    ready[1024]([x[1:]], ())
+    ready[1024]([x, x[1:]], ())
+    ready[1024]([x[1:], x], ())
     assert asked == [1024, 1000, 1, 1 << 31, 1024, 1024, 1024]
     assert launched == [((1, 1, 1), 2048), ((1, 1, 1), 1024)]

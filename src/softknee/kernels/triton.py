@@ -1,11 +1,12 @@
 """The GPU backend: a `Kernel` is spelled as Triton source.
 
-Two templates. Without sums every program of the grid computes `BLOCK` consecutive elements. With
-sums a program computes tiles of (kept, summed) elements, adds each tile to float64 totals of its own
-and writes them to a slot of partial sums: which elements meet in which slot depends on the shapes
-alone, so the sums are the same every time. Truth values ("bits") lie eight to a byte in the order of the
-index, the first in the lowest bit, as on the CPU; each program has whole bytes of its own. How an operand is reached is compiled in (`Layout`); sizes
-and strides are given at the call, so that one kernel serves every shape.
+Every program of the grid computes tiles of `BLOCK` elements, one without sums. With sums it passes through
+the last of several axes in steps, and adds up each tile along the axes that a sum does not keep: over the steps,
+in float64, where the last is among those, else for each tile. What it has goes to a slot of partial sums. Which
+elements meet in which slot depends on the shapes alone, so the sums are the same every time. Truth values
+("bits") lie eight to a byte in the order of the index, the first in the lowest bit, as on the CPU; each program
+has whole bytes of its own. How an operand is reached is compiled in (`Layout`); sizes and strides are given
+at the call, so that one kernel serves every shape.
 
 Nothing is left to Triton's approximations: additions and products are not contracted (the launch
 forbids it), quotients are `/` only where the program says that 2^-22 will do, and `exp` and its kin are
@@ -15,7 +16,7 @@ the polynomials that the program spells.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from softknee.kernels.llvm import Kernel, Operand, Scalar
@@ -43,15 +44,16 @@ _SIGN = {"f32": -(1 << 31), "f64": -(1 << 63)}
 class Layout:
     """How the operands are reached, inputs first.
 
-    moves: an operand's dimensions: None, the elements follow each other as the index does; else
-    those in which it moves, each with a stride. kept and summed: how many dimensions an index runs
-    over; without sums all are kept. tile: (kept, summed) elements. wide: 64-bit indices.
+    moves: an operand's dimensions: None, the elements follow each other as the index does; else those in
+    which it moves, each with a stride. axes: how many dimensions each index runs over, in turn; tile: how
+    many elements of each a program has at a time. sums: of each result that is summed, the axes that it
+    keeps; where there are any, a program passes through the last axis in steps. wide: 64-bit indices.
     """
 
     moves: tuple[tuple[int, ...] | None, ...]
-    kept: int = 0
-    summed: int = 0
-    tile: tuple[int, int] = (BLOCK, 1)
+    axes: tuple[int, ...] = (0,)
+    tile: tuple[int, ...] = (BLOCK,)
+    sums: tuple[tuple[int, ...], ...] = ()
     wide: bool = False
 
 
@@ -176,8 +178,8 @@ def _literal(number: object, kind: str) -> str:
     return f"tl.full((), {text}, {TYPE[kind]})"
 
 
-def _body(kernel: Kernel, load: Callable[[int], str], shape: str) -> tuple[list[str], dict[Value, str]]:
-    """Every instruction in order, constants first; the names of the values."""
+def _body(kernel: Kernel, load: Callable[[int], str]) -> tuple[list[str], list[str], dict[Value, str]]:
+    """The constants, the other instructions in order, and the names of the values."""
     constants, lines, named = [], [], {}
     given = tables(kernel)
     raw: dict[int, str] = {}
@@ -191,26 +193,26 @@ def _body(kernel: Kernel, load: Callable[[int], str], shape: str) -> tuple[list[
             source = kernel.inputs[i.payload]
             if isinstance(source, Scalar):
                 wide = f"tl.full((), s{i.payload}, tl.float64)"
-                text = wide if i.type == "f64" else f"{wide}.to({TYPE[i.type]})"
-            else:
-                if i.payload not in raw:
-                    raw[i.payload] = f"a{i.payload}"
-                    lines.append(f"a{i.payload} = {load(i.payload)}")
-                text = f"a{i.payload}"
-                if source.storage == "bits":
-                    text = f"tl.where({text}, 1.0, 0.0)"
-                elif i.type == "i32":
-                    text = f"{text}.to(tl.int16, bitcast=True).to(tl.int32) & 0xFFFF"
-                elif source.storage.endswith("16"):
-                    text += ".to(tl.float32)"
-                text += f".to({TYPE[i.type]})" if i.type == "f64" and source.storage != "float64" else ""
+                constants.append(f"{name} = {wide}" + ("" if i.type == "f64" else f".to({TYPE[i.type]})"))
+                continue
+            if i.payload not in raw:
+                raw[i.payload] = f"a{i.payload}"
+                lines.append(f"a{i.payload} = {load(i.payload)}")
+            text = f"a{i.payload}"
+            if source.storage == "bits":
+                text = f"tl.where({text}, 1.0, 0.0)"
+            elif i.type == "i32":
+                text = f"{text}.to(tl.int16, bitcast=True).to(tl.int32) & 0xFFFF"
+            elif source.storage.endswith("16"):
+                text += ".to(tl.float32)"
+            text += f".to({TYPE[i.type]})" if i.type == "f64" and source.storage != "float64" else ""
         else:
             operands = [named[a] for a in i.args]
             if i.op in _FROM_TABLES:
                 operands.append(f"t{given.index((i.type, _contents(i)))}")
             text = SPELLING[i.op](i, operands)
         lines.append(f"{name} = {text}")
-    return constants + lines, named
+    return constants, lines, named
 
 
 def _rounded(name: str, kind: str, storage: str, lines: list[str]) -> str:
@@ -230,131 +232,156 @@ def _rounded(name: str, kind: str, storage: str, lines: list[str]) -> str:
     return f"{name}.to({MEMORY[storage]})"
 
 
-def _offset(k: int, moves: tuple[int, ...], first: int, last: int, suffix: str = "") -> str:
-    """The sum of index times stride over an operand's dimensions from first up to last."""
-    parts = [f"d{d}{suffix} * o{k}_{d}" for d in moves if first <= d < last]
-    return " + ".join(parts)
-
-
-def _decode(index: str, first: int, last: int, used: set[int]) -> list[str]:
-    """d_first ... d_last-1 from an index that runs over them, the last one fastest."""
-    lines, rest = [], index
-    for d in range(last - 1, first - 1, -1):
-        if not any(u <= d for u in used if u >= first):
-            break
-        if d == first:
-            lines.append(f"d{d} = {rest}")
-        else:
-            lines.append(f"d{d} = {rest} % n{d}")
-            lines.append(f"e{d} = {rest} // n{d}")
-            rest = f"e{d}"
-    return lines
-
-
 def names(kernel: Kernel, layout: Layout) -> list[str]:
     """The arguments of the kernel, in order."""
-    dimensions = layout.kept + layout.summed
     found = [f"p{k}" for k in range(len(kernel.operands))]
     found += [f"t{k}" for k in range(len(tables(kernel)))]
-    found += ["n"] if not layout.summed else ["kept", "summed", "blocks", "steps"]
+    found += [f"m{j}" for j in range(len(layout.axes))]  # how many elements
+    if layout.sums:
+        found += [f"b{j}" for j in range(len(layout.axes) - 1)] + ["steps"]  # how many tiles
     if any(layout.moves):
-        found += [f"n{d}" for d in range(dimensions)]
+        found += [f"n{d}" for d in range(sum(layout.axes))]
     for k, moves in enumerate(layout.moves):
         found += [f"o{k}_{d}" for d in moves or ()]
     return found + [f's{k}: "fp64"' for k, i in enumerate(kernel.inputs) if isinstance(i, Scalar)]
 
 
+class _Tile:
+    """How the source names the elements that a program has at a time: along axis j these are number i{j} of
+    m{j}, in tile number c{j}, those that there are in{j}; d{k} is their place in dimension k."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.axes = layout, range(len(layout.axes))
+        ends = [sum(layout.axes[: j + 1]) for j in self.axes]
+        self.dimensions = [range(e - n, e) for e, n in zip(ends, layout.axes, strict=True)]
+        self.used = {d for moves in layout.moves for d in moves or ()}
+        self.wide = ".to(tl.int64)" if layout.wide else ""
+        self.shape = f"({', '.join(map(str, layout.tile))},)"
+
+    def along(self, j: int) -> list[str]:
+        """The elements along an axis, from the number of the tile"""
+        size = self.layout.tile[j]
+        lines = [f"i{j} = c{j}{self.wide} * {size} + tl.arange(0, {size})", f"in{j} = i{j} < m{j}"]
+        return lines + _decode(f"i{j}", self.dimensions[j], self.used)
+
+    def beside(self, text: str, j: int, axes: Sequence[int]) -> str:
+        """What runs along axis j, in a tensor of those axes"""
+        return text if len(axes) == 1 else f"{text}[{', '.join(':' if a == j else 'None' for a in axes)}]"
+
+    def mask(self, along: Sequence[int], axes: Sequence[int]) -> str:
+        return " & ".join(self.beside(f"in{j}", j, axes) for j in along)
+
+    def reach(self, p: int) -> tuple[str, Sequence[int]]:
+        """The addresses of an operand's elements, and the axes along which it moves"""
+        moves = self.layout.moves[p]
+        if moves is None:
+            return f"p{p} + i0", (0,)
+        along = [j for j in self.axes if self._steps(p, j)]
+        parts = [self.beside(f"({self._steps(p, j)})", j, self.axes) for j in along]
+        return " + ".join([f"p{p}", *parts]), along
+
+    def _steps(self, p: int, j: int) -> str:
+        return " + ".join(f"d{d} * o{p}_{d}" for d in self.layout.moves[p] or () if d in self.dimensions[j])
+
+    def load(self, p: int) -> str:
+        address, along = self.reach(p)
+        if not along:
+            return f"tl.load({address})"
+        mask = "inside" if len(along) == len(self.axes) else self.mask(along, self.axes)
+        return f"tl.load({address}, mask={mask}, other=0.0)"
+
+    def store(self, p: int, value: str) -> str:
+        return f"tl.store({self.reach(p)[0]}, tl.broadcast_to({value}, {self.shape}), mask=inside)"
+
+    def bytes(self, p: int) -> str:
+        """The addresses of a program's truth values"""
+        assert self.layout.moves[p] is None, "truth values are reached by the index"
+        return (
+            f"p{p} + (c0{self.wide} * {self.layout.tile[0] // 8} + tl.arange(0, {self.layout.tile[0] // 8}))"
+        )
+
+    def total(self, p: int, value: str, kept: Sequence[int]) -> str:
+        """Stores what the tile sums up to, in a slot for the tiles that meet in it"""
+        last = self.axes[-1]
+        slot, place = "slot" if last not in kept else "", ""
+        for j in self.axes:
+            if j not in kept and j != last:
+                slot = f"({slot} * b{j} + c{j})" if slot else f"c{j}"
+        for j in self.axes[::-1]:
+            if j not in kept:
+                value = f"tl.sum({value}, axis={j})"
+        for j in kept:
+            index = self.beside(f"i{j}", j, kept)
+            place = f"({place}) * m{j} + {index}" if place else index
+        address = " * ".join([f"p{p} + {slot}{self.wide}", *(f"m{j}" for j in kept)])
+        if not kept:
+            return f"tl.store({address}, {value})"
+        return f"tl.store({address} + {place}, {value}, mask={self.mask(kept, kept)})"
+
+
 def to_triton(kernel: Kernel, layout: Layout) -> str:
     """The source of a module with one Triton function, `kernel`."""
     place = {k: p for p, k in enumerate(k for k, i in enumerate(kernel.inputs) if isinstance(i, Operand))}
-    count = len(place)
-    used = {d for moves in layout.moves for d in moves or ()}
-    wide = ".to(tl.int64)" if layout.wide else ""
-    summing = layout.summed > 0
-    total = layout.kept + layout.summed
-
-    def reach(p: int) -> str:
-        moves = layout.moves[p]
-        if moves is None:
-            return f"p{p} + i"
-        if not summing:
-            return f"p{p} + ({_offset(p, moves, 0, total)})" if moves else f"p{p}"
-        ends = (_offset(p, moves, 0, layout.kept), _offset(p, moves, layout.kept, total))
-        parts = [f"({e}){axis}" for e, axis in zip(ends, ("[:, None]", "[None, :]"), strict=True) if e]
-        return f"p{p} + ({' + '.join(parts)})" if parts else f"p{p}"
-
-    def bytes_of(p: int) -> str:
-        assert layout.moves[p] is None, "truth values are reached by the index"
-        return f"p{p} + (pid{wide} * {layout.tile[0] // 8} + tl.arange(0, {layout.tile[0] // 8}))"
+    tile, count, last = _Tile(layout), len(place), len(layout.axes) - 1
 
     def load(k: int) -> str:
         if kernel.operands[place[k]].storage == "bits":
-            return f"unpacked(tl.load({bytes_of(place[k])}), {layout.tile[0]})"
-        address = reach(place[k])
-        if "+" not in address:
-            return f"tl.load({address})"
-        both = layout.moves[place[k]] is None or not summing
-        if not both:
-            moves = layout.moves[place[k]] or ()
-            rows, columns = any(d < layout.kept for d in moves), any(d >= layout.kept for d in moves)
-            mask = "inside" if rows and columns else "inside_k[:, None]" if rows else "inside_r[None, :]"
-            return f"tl.load({address}, mask={mask}, other=0.0)"
-        return f"tl.load({address}, mask=inside, other=0.0)"
+            return f"unpacked(tl.load({tile.bytes(place[k])}), {layout.tile[0]})"
+        return tile.load(place[k])
 
-    body, named = _body(kernel, load, "")
-    constants = [line for line in body if "= tl.full((), " in line]
-    body = [line for line in body if "= tl.full((), " not in line]
-    totals = [k for k, (_, o) in enumerate(kernel.results) if o.access.startswith("sum")]
-    shape = f"({layout.tile[0]}, {layout.tile[1]})"
-    for k, (value, o) in enumerate(kernel.results):
-        if k in totals:
-            body.append(f"sum{k} += tl.where(inside, {named[value]}.to(tl.float64), 0.0)")
-            continue
-        if o.storage == "bits":
-            each = f"tl.broadcast_to({named[value]} != 0.0, ({layout.tile[0]},))"
-            body.append(f"tl.store({bytes_of(count + k)}, packed({each}, {layout.tile[0]}))")
-            continue
-        stored = _rounded(named[value], value.type, o.storage, body)
-        size = shape if summing else f"({layout.tile[0]},)"
-        depends = f"tl.broadcast_to({stored}, {size})"
-        body.append(f"tl.store({reach(count + k)}, {depends}, mask=inside)")
+    constants, body, named = _body(kernel, load)
+    kept = iter(layout.sums)
+    started, finished = [], []
+    for p, (value, o) in enumerate(kernel.results, count):
+        name = named[value]
+        if o.access.startswith("sum"):
+            axes, each = next(kept), f"tl.where(inside, {name}.to(tl.float64), 0.0)"
+            if last in axes:
+                body.append(tile.total(p, each, axes))
+            else:
+                started.append(f"sum{p} = tl.zeros({tile.shape}, tl.float64)")
+                body.append(f"sum{p} += {each}")
+                finished.append(tile.total(p, f"sum{p}", axes))
+        elif o.storage == "bits":
+            each = f"tl.broadcast_to({name} != 0.0, {tile.shape})"
+            body.append(f"tl.store({tile.bytes(p)}, packed({each}, {layout.tile[0]}))")
+        else:
+            body.append(tile.store(p, _rounded(name, value.type, o.storage, body)))
 
-    head = [f"# {line}" for line in kernel.header.splitlines()]
-    lines = ["pid = tl.program_id(0)"]
-    if not summing:
-        lines += [f"i = pid{wide} * {layout.tile[0]} + tl.arange(0, {layout.tile[0]})", "inside = i < n"]
-        lines += _decode("i", 0, total, used) + constants + body
+    step = [*tile.along(last), f"inside = {tile.mask(tile.axes, tile.axes)}", *body]
+    if not layout.sums:
+        lines = ["c0 = tl.program_id(0)", *constants, *step]
     else:
-        rows, columns = layout.tile
-        lines += [
-            f"k = (pid % blocks){wide} * {rows} + tl.arange(0, {rows})",
-            "slot = pid // blocks",
-            "inside_k = k < kept",
-            *_decode("k", 0, layout.kept, used),
-            *constants,
-            *(f"sum{k} = tl.zeros({shape}, tl.float64)" for k in totals),
-            "for step in range(steps):",
-            f"    r = (slot * steps + step){wide} * {columns} + tl.arange(0, {columns})",
-            "    inside_r = r < summed",
-            "    inside = inside_k[:, None] & inside_r[None, :]",
-            *(f"    {line}" for line in [*_decode("r", layout.kept, total, used), *body]),
-            *(
-                f"tl.store(p{count + k} + slot{wide} * kept + k, tl.sum(sum{k}, axis=1), mask=inside_k)"
-                for k in totals
-            ),
-        ]
-    arguments = ", ".join(names(kernel, layout))
+        lines = ["slot = tl.program_id(0)"]
+        for j in range(last):
+            lines += [f"c{j} = slot % b{j}", f"slot = slot // b{j}", *tile.along(j)]
+        lines += [*constants, *started, "for step in range(steps):", f"    c{last} = slot * steps + step"]
+        lines += [*(f"    {line}" for line in step), *finished]
     return "\n".join(
         [
-            *head,
+            *(f"# {line}" for line in kernel.header.splitlines()),
             "import triton",
             "import triton.language as tl",
             "",
             *(text for name, text in FUNCTIONS.items() if any(f" {name}(" in line for line in lines)),
             "",
             "@triton.jit",
-            f"def kernel({arguments}):",
+            f"def kernel({', '.join(names(kernel, layout))}):",
             *(f"    {line}" for line in lines),
             "",
         ]
     )
+
+
+def _decode(index: str, dimensions: range, used: set[int]) -> list[str]:
+    """The place in each dimension from an index that runs over them, the last one fastest."""
+    lines, rest = [], index
+    for d in dimensions[::-1]:
+        if not any(u in dimensions and u <= d for u in used):
+            break
+        if d == dimensions[0]:
+            lines.append(f"d{d} = {rest}")
+        else:
+            lines += [f"d{d} = {rest} % n{d}", f"e{d} = {rest} // n{d}"]
+            rest = f"e{d}"
+    return lines

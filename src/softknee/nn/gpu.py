@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import linecache
+import math
 import struct
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -21,13 +22,16 @@ from torch import Tensor
 from softknee.kernels.llvm import Operand, Scalar
 from softknee.kernels.plan import Plan, kernel_of
 from softknee.kernels.triton import BLOCK, BYTES, OPTIONS, Layout, tables, to_triton
+from softknee.nn import launch
 
 if TYPE_CHECKING:
     from softknee.nn.pointwise import Call, Pointwise
 
-__all__ = ["codes_for", "missing", "require", "run", "run_coded", "usable"]
+__all__ = ["Coded", "codes_for", "missing", "require", "run", "usable"]
 
 _MANY = 1 << 31
+#: elements side by side along the dimension that is innermost in memory, where a sum keeps it
+WIDTH = 64
 #: programs that share a sum: enough to fill a GPU, few enough that their slots are quickly added up
 SLOTS = 1024
 
@@ -78,93 +82,187 @@ def _table(kind: str, contents: Any, device: torch.device) -> Tensor:
 
 
 class _Compiled:
-    """One operator's kernel for one layout; what depends on alignment and size is Triton's to compile."""
+    """One kernel for one layout; what depends on alignment and sizes is Triton's to compile."""
 
-    __slots__ = ("_ready", "function", "places", "tables")
+    __slots__ = ("_made", "_tables", "contents", "function")
 
-    def __init__(self, plan: Plan, layout: Layout, places: tuple[int, ...] = ()) -> None:
-        self.places = places
+    def __init__(self, plan: Plan, layout: Layout) -> None:
         kernel = kernel_of(plan, "gpu")
         self.function = _function(to_triton(kernel, layout))
-        self.tables = tables(kernel)
-        self._ready: dict[object, Any] = {}
+        self.contents = tables(kernel)
+        self._tables: dict[int | None, list[Tensor]] = {}
+        self._made: dict[object, Any] = {}
 
-    def __call__(
-        self, programs: int, tensors: Sequence[Tensor], numbers: Sequence[int], scalars: Sequence[float]
-    ) -> None:
+    def tables(self, device: torch.device) -> list[Tensor]:
+        found = self._tables.get(device.index)
+        if found is None:
+            found = self._tables[device.index] = [_table(*c, device) for c in self.contents]
+        return found
+
+    def start(self, kind: object, programs: int, numbers: Sequence[int], arguments: Sequence[Any]) -> Any:
+        """Launches it by Triton's launcher, or by what this has compiled for such arguments; returns what
+        launches the same again, without looking at every argument: that takes several times as long.
+
+        kind: the device, and which addresses are multiples of 16."""
+        # the rest of what Triton compiles for: numbers that are 1, multiples of 16, or long
+        key = (kind, *[(v == 1, v % 16 == 0, v >= _MANY) for v in numbers])
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self.function[programs,](*arguments, **OPTIONS)
+            return made and made[programs, 1, 1]  # None: interpreted
+        again = made[programs, 1, 1]
+        again(*arguments)
+        return again
+
+
+class _Launch:
+    """A kernel for tensors of some shapes and strides: how many programs, and the numbers they are given."""
+
+    __slots__ = ("_again", "kernel", "numbers", "programs")
+
+    def __init__(self, kernel: _Compiled, geometry: _Geometry) -> None:
+        self.kernel, self.programs, self.numbers = kernel, geometry.programs, geometry.numbers
+        self._again: dict[object, Any] = {}
+
+    def __call__(self, tensors: Sequence[Tensor], scalars: Sequence[float]) -> bool:
+        """False where a tensor has no memory: the zeros that forward-mode derivatives make"""
+        together = 0
+        for t in tensors:
+            if not (address := t.data_ptr()):
+                return False
+            together |= address
         device = tensors[0].device
+        aligned = not together & 15 or tuple([t.data_ptr() & 15 == 0 for t in tensors])
         if device.type == "cuda" and device.index != torch.cuda.current_device():
             with torch.cuda.device(device):
-                self._launch(device, programs, tensors, numbers, scalars)
+                self._launch((device.index, aligned), device, tensors, scalars)
         else:
-            self._launch(device, programs, tensors, numbers, scalars)
+            self._launch((device.index, aligned), device, tensors, scalars)
+        return True
 
     def _launch(
-        self,
-        device: torch.device,
-        programs: int,
-        tensors: Sequence[Tensor],
-        numbers: Sequence[int],
-        scalars: Sequence[float],
+        self, kind: object, device: torch.device, tensors: Sequence[Tensor], scalars: Sequence[float]
     ) -> None:
-        """By Triton's launcher the first time, then by what it compiled: the launcher looks at every
-        argument again, at several times the cost of the launch."""
-        arguments = [*tensors, *(_table(*t, device) for t in self.tables), *numbers, *scalars]
-        # all that Triton compiles for: aligned addresses; numbers that are 1, multiples of 16, or long
-        key = (
-            device.index,
-            *[t.data_ptr() % 16 == 0 for t in tensors],
-            *[(v == 1, v % 16 == 0, v >= _MANY) for v in numbers],
-        )
-        ready = self._ready.get(key)
-        if ready is None:
-            self._ready[key] = self.function[programs,](*arguments, **OPTIONS)
+        arguments = (*tensors, *self.kernel.tables(device), *self.numbers, *scalars)
+        if (again := self._again.get(kind)) is not None:
+            again(*arguments)
         else:
-            ready[programs, 1, 1](*arguments)
-
-
-def _compile(
-    op: Pointwise, storages: Sequence[str], results: Sequence[Operand], layout: Layout, precision: Any
-) -> _Compiled:
-    """The kernel that reads only the tensors that are used."""
-    places = tuple(k for k, name in enumerate(op.tensors) if name in op.used)
-    inputs = [(op.tensors[k], Operand(storages[k])) for k in places]  # type: ignore[arg-type]
-    scalars = [(name, Scalar()) for name in op.scalars]
-    expressions = tuple(zip(op.expressions, results, strict=True))
-    return _Compiled(Plan(expressions, (*inputs, *scalars), precision, op.factors), layout, places)
+            self._again[kind] = self.kernel.start(kind, self.programs, self.numbers, arguments)
 
 
 def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, outs: tuple[Tensor | None, ...]) -> Any:
     """The operator's results, written into `outs` where one is given; None where this combination of
-    shapes is left to torch operations."""
-    from softknee.nn.launch import STORAGE, dense
-
-    first = tensors[0]
-    dtype, shape, stride = first.dtype, first.shape, first.stride()
-    for t in tensors:
-        if t.dtype is not dtype or t.shape != shape or t.stride() != stride:
-            return _shaped(op, tensors, call, outs)
-    if not (call.plain or all(s is None or s == shape for s in call.shapes)):
-        return _shaped(op, tensors, call, outs)
-    if not dense(first):
-        return _shaped(op, tensors, call, outs)
-    outputs = [torch.empty_like(first) if o is None else o for o in outs]
-    if any(o.stride() != stride or o.shape != shape for o in outputs):
-        return _shaped(op, tensors, call, outs)
-    size = first.numel()
-    wide = size > _MANY - BLOCK
-    key = ("gpu", dtype, call.precision, wide)
-    kernel = op.kernels.get(key)
-    if kernel is None:
-        storage = STORAGE[dtype]
-        results = [Operand(storage) for _ in outputs]
-        layout = Layout((None,) * (len([n for n in op.tensors if n in op.used]) + len(outputs)), wide=wide)
-        kernel = op.kernels[key] = _compile(op, (storage,) * len(tensors), results, layout, call.precision)
-    if size:
-        if any(not t.data_ptr() for t in tensors):  # of forward-mode derivatives: zeros without memory
+    types is left to torch operations."""
+    key = (
+        "gpu",
+        launch.met(tensors, call),
+        *[o if o is None else (o.dtype, o.shape, o.stride()) for o in outs],
+    )
+    ready = op.ready.get(key)
+    if ready is None:
+        ready = _Ready.of(op, tensors, call, outs)
+        if ready is None:
             return None
-        kernel(-(-size // BLOCK), [*(tensors[k] for k in kernel.places), *outputs], (size,), call.scalars)
-    return outputs[0] if op.single else tuple(outputs)
+        if len(op.ready) >= launch.READY:
+            op.ready.clear()
+        op.ready[key] = ready
+    return ready(tensors, call, outs)
+
+
+class _Result(NamedTuple):
+    """A result: its type, shape and strides; for one that is summed the shape of the partial sums, the order
+    in which they have the dimensions, and the shape it is given."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    order: tuple[int, ...] | None = None
+    target: tuple[int, ...] | None = None
+
+
+class _Ready:
+    """How a call on tensors of some shapes, strides and types is done."""
+
+    __slots__ = ("launch", "like", "places", "results", "single")
+
+    def __init__(
+        self, op: Pointwise, tensors: tuple[Tensor, ...], places: list[int], precision: Any,
+        geometry: _Geometry, full: tuple[int, ...], results: list[_Result],
+    ) -> None:  # fmt: skip
+        self.single, self.places, self.results = op.single, places, results
+        kinds = [_Result(t.dtype, tuple(t.shape), t.stride()) for t in tensors]
+        #: a tensor that all results are made like, which is the shortest way to make them
+        self.like = next(
+            (k for k, t in enumerate(tensors) if {*results} == {kinds[k]} and launch.dense(t)), None
+        )
+        dtypes = tuple(t.dtype for t in tensors)
+        key = ("gpu", dtypes, geometry.layout, tuple(r.dtype for r in results), precision)
+        kernel = op.kernels.get(key)
+        if kernel is None:
+            ends = [
+                Operand(launch.STORAGE[r.dtype]) if r.order is None else Operand("float64", "sum")
+                for r in results
+            ]
+            inputs: list[Any] = [(op.tensors[k], Operand(launch.STORAGE[dtypes[k]])) for k in places]
+            inputs += [(name, Scalar()) for name in op.scalars]
+            plan = Plan(tuple(zip(op.expressions, ends, strict=True)), tuple(inputs), precision, op.factors)
+            kernel = op.kernels[key] = _Compiled(plan, geometry.layout)
+        self.launch = _Launch(kernel, geometry) if 0 not in full else None
+
+    @classmethod
+    def of(
+        cls, op: Pointwise, tensors: tuple[Tensor, ...], call: Call, outs: tuple[Tensor | None, ...]
+    ) -> _Ready | None:
+        made = launch.results_of(op, tensors, call, outs)
+        if made is None:
+            return None
+        full, outputs, targets, layout = made
+        places = [k for k, name in enumerate(op.tensors) if name in op.used]
+        strides = [launch.expanded(tuple(tensors[k].shape), tensors[k].stride(), full) for k in places]
+        sums: list[tuple[int, ...] | None] = []
+        for o, target in zip(outputs, targets, strict=True):
+            summed = target is not None and math.prod(target) != math.prod(full)
+            sums.append(target if summed else None)
+            if target is None:
+                strides.append(launch.expanded(full, o.stride(), full))
+            elif summed:
+                strides.append(launch.expanded(target, launch.contiguous_stride(target), full))
+            else:  # the same elements in another shape
+                strides.append(launch.contiguous_stride(full))
+        geometry = _geometry(full, layout, tuple(strides), len(places), tuple(sums))
+        slots = iter(geometry.slots)
+        results = []
+        for o, stride, target, summed in zip(outputs, strides[len(places) :], targets, sums, strict=True):
+            if summed is None:
+                results.append(_Result(o.dtype, full, stride, None, target))
+                continue
+            count, kept = next(slots)
+            shape = (count, *(full[d] for d in kept))
+            order = tuple(sorted(range(len(kept)), key=lambda k: kept[k]))
+            results.append(_Result(o.dtype, shape, launch.contiguous_stride(shape), order, target))
+        return cls(op, tensors, places, call.precision, geometry, full, results)
+
+    def __call__(self, tensors: tuple[Tensor, ...], call: Call, outs: tuple[Tensor | None, ...]) -> Any:
+        outputs: list[Tensor] = []
+        for r, given in zip(self.results, outs, strict=True):
+            if given is not None:
+                outputs.append(given)
+            elif self.like is not None:
+                outputs.append(torch.empty_like(tensors[self.like]))
+            else:
+                dtype = r.dtype if r.order is None else torch.float64
+                outputs.append(torch.empty_strided(r.shape, r.stride, dtype=dtype, device=tensors[0].device))
+        if self.launch is not None:
+            given_ = tensors if len(self.places) == len(tensors) else [tensors[k] for k in self.places]
+            if not self.launch((*given_, *outputs), call.scalars):
+                return None
+        if self.like is None:
+            for k, r in enumerate(self.results):
+                if r.order is not None:  # over the slots, in an order that depends on the shapes alone
+                    outputs[k] = outputs[k].sum(0).permute(r.order).reshape(r.target).to(r.dtype)
+                elif r.target is not None:
+                    outputs[k] = outputs[k].view(r.target)
+        return outputs[0] if self.single else tuple(outputs)
 
 
 def codes_for(x: Tensor, planes: int) -> Tensor:
@@ -173,72 +271,90 @@ def codes_for(x: Tensor, planes: int) -> Tensor:
     return torch.empty((planes, rows * BYTES), dtype=torch.uint8, device=x.device)
 
 
-def run_coded(
-    made: dict[Any, Any], plan: Callable[[], Plan], key: tuple[Any, ...], like: tuple[Any, Any],
-    tensors: Sequence[Tensor], count: int, scalars: Sequence[float],
-) -> bool:  # fmt: skip
-    """Runs the kernel of a plan some of whose operands are truth values, a row of `codes_for` each (uint8).
+class Coded:
+    """Kernels some of whose operands are truth values, a row of `codes_for` each (uint8)."""
 
-    They follow each other as the elements do of a dense tensor like `like` (shape, strides). made: where
-    to keep kernels; key: what the plan depends on; count: how many of the tensors are inputs. False where a
-    tensor has no memory.
-    """
-    from softknee.nn.launch import expanded
+    def __init__(self) -> None:
+        self._kernels: dict[object, _Compiled] = {}
+        self._ready: dict[object, _Launch] = {}
 
-    shape, stride = tuple(like[0]), like[1]
-    if 0 in shape:
-        return True
-    if any(not t.data_ptr() for t in tensors):
-        return False
-    order = sorted((d for d in range(len(shape)) if shape[d] != 1), key=lambda d: -stride[d])
-    running = [0] * len(shape)
-    for d, step in zip(order, _running([shape[d] for d in order]), strict=True):
-        running[d] = step
-    strides = tuple(
-        tuple(running) if t.dtype is torch.uint8 else expanded(tuple(t.shape), t.stride(), shape)
-        for t in tensors
-    )
-    geometry = _geometry(shape, tuple(stride), strides, count, (None,) * (len(tensors) - count))
-    assert geometry is not None
-    kernel = made.get((*key, geometry.layout))
-    if kernel is None:
-        kernel = made[(*key, geometry.layout)] = _Compiled(plan(), geometry.layout)
-    kernel(geometry.programs, tensors, geometry.numbers, scalars)
-    return True
+    def run(
+        self, plan: Callable[[], Plan], key: tuple[Any, ...], like: tuple[Any, Any],
+        tensors: Sequence[Tensor], count: int, scalars: Sequence[float],
+    ) -> bool:  # fmt: skip
+        """Runs the kernel of a plan on tensors the first `count` of which are inputs; False where one has no
+        memory. key: what the plan depends on. The truth values follow each other as the elements do of a
+        dense tensor like `like` (shape, strides)."""
+        if 0 in like[0]:
+            return True
+        met = (key, like, *[t.dtype is torch.uint8 or (t.shape, t.stride()) for t in tensors])
+        ready = self._ready.get(met)
+        if ready is None:
+            geometry = self._geometry(like, tensors, count)
+            kernel = self._kernels.get((key, geometry.layout))
+            if kernel is None:
+                kernel = self._kernels[key, geometry.layout] = _Compiled(plan(), geometry.layout)
+            if len(self._ready) >= launch.READY:
+                self._ready.clear()
+            ready = self._ready[met] = _Launch(kernel, geometry)
+        return ready(tensors, scalars)
+
+    def _geometry(self, like: tuple[Any, Any], tensors: Sequence[Tensor], count: int) -> _Geometry:
+        shape, stride = tuple(like[0]), tuple(like[1])
+        order = _order(shape, stride)
+        running = [0] * len(shape)
+        for d, step in zip(order, launch.contiguous_stride(tuple(shape[d] for d in order)), strict=True):
+            running[d] = step
+        strides = tuple(
+            tuple(running) if t.dtype is torch.uint8 else launch.expanded(tuple(t.shape), t.stride(), shape)
+            for t in tensors
+        )
+        return _geometry(shape, stride, strides, count, (None,) * (len(tensors) - count))
 
 
 class _Geometry(NamedTuple):
     layout: Layout
     numbers: tuple[int, ...]
     programs: int
-    slots: int
-    kept: tuple[int, ...]  # dimensions of the partial sums, in their order
+    slots: tuple[tuple[int, tuple[int, ...]], ...]  # of each sum: partial sums, and the dimensions they keep
 
 
-@lru_cache(maxsize=512)
+def _order(shape: Sequence[int], stride: Sequence[int]) -> list[int]:
+    """The dimensions with more than one element, as they lie in memory, the innermost last."""
+    return sorted((d for d in range(len(shape)) if shape[d] != 1), key=lambda d: -stride[d])
+
+
 def _geometry(
     full: tuple[int, ...], layout: tuple[int, ...], operands: tuple[tuple[int, ...], ...], n_in: int,
-    targets: tuple[tuple[int, ...] | None, ...],
-) -> _Geometry | None:  # fmt: skip
-    """operands: strides of the inputs, expanded to `full`, then of the outputs; for a summed output
-    those of its contiguous target, 0 where it is summed. None: nothing is summed that could be."""
-    order = sorted((d for d in range(len(full)) if full[d] != 1), key=lambda d: -layout[d])
-    sums = [operands[n_in + k] for k, t in enumerate(targets) if t is not None]
-    kept = [d for d in order if not sums or any(s[d] for s in sums)]
-    summed = [d for d in order if d not in kept]
-    if sums and len(kept) == len(order):
-        return None
-    index = _running([full[d] for d in kept])
-    flat = [
-        not sums and [s[d] for d in kept] == index for s in operands
-    ]  # reached without counting dimensions
-    moving = [k for k in range(len(operands)) if not flat[k] and (k < n_in or targets[k - n_in] is None)]
+    sums: tuple[tuple[int, ...] | None, ...],
+) -> _Geometry:  # fmt: skip
+    """operands: strides of the inputs, expanded to `full`, then of the outputs; for a result that is summed to
+    a shape those of that shape, 0 where it is summed. layout: strides in whose order to pass through."""
+    order = _order(full, layout)
+    summed = [k for k, shape in enumerate(sums, n_in) if shape is not None]
+    groups: dict[tuple[bool, ...], list[int]] = {} if order else {(): []}  # by the sums that keep a dimension
+    for d in order:
+        groups.setdefault(tuple(operands[k][d] != 0 for k in summed), []).append(d)
+    kinds = list(groups)
+    if summed:  # the last axis is passed through in steps: one that no sum keeps, or else not all of them
+        inner = next(kind for kind in kinds if order[-1] in groups[kind])
+        loop = max(
+            kinds,
+            key=lambda kind: (not any(kind), not all(kind), kind is not inner, _size(full, groups[kind])),
+        )
+        kinds.remove(loop)
+        kinds.append(loop)
+    axes = [groups[kind] for kind in kinds]
+
+    index = launch.contiguous_stride(tuple(full[d] for d in order))
+    flat = [not summed and tuple(s[d] for d in order) == index for s in operands]
+    moving = [k for k in range(len(operands)) if not flat[k] and k not in summed]
     sizes: list[int] = []
     strides: dict[int, list[int]] = {k: [] for k in moving}
     counts = []
-    for group in (kept, summed):
+    for axis in axes:
         start = len(sizes)
-        for d in group:  # a dimension that every operand passes through together with the one outside it
+        for d in axis:  # a dimension that every operand passes through together with the one outside it
             if len(sizes) > start and all(strides[k][-1] == operands[k][d] * full[d] for k in moving):
                 sizes[-1] *= full[d]
                 for k in moving:
@@ -252,91 +368,48 @@ def _geometry(
         None if flat[k] else tuple(d for d, s in enumerate(strides[k]) if s) if k in strides else ()
         for k in range(len(operands))
     )
-    total = [1, 1]
-    for d, s in enumerate(sizes):
-        total[d >= counts[0]] *= s
     numbers = [*sizes] if any(moves) else []
     for k in moving:
         numbers += [s for s in strides[k] if s]
+    if not any(moves):
+        counts = [0] * len(counts)
     reach = max((sum((n - 1) * s for n, s in zip(sizes, strides[k], strict=True)) for k in moving), default=0)
-    if not sums:
+    total = [_size(full, axis) for axis in axes]
+    if not summed:
         wide = max(total[0], reach) > _MANY - BLOCK
         return _Geometry(
-            Layout(moves, counts[0], wide=wide), (total[0], *numbers), -(-total[0] // BLOCK), 0, ()
+            Layout(moves, tuple(counts), wide=wide), (total[0], *numbers), -(-total[0] // BLOCK), ()
         )
-    # consecutive elements side by side: along the kept dimensions where the innermost one is kept
-    inner = bool(order) and order[-1] in kept
-    sides = [min(BLOCK, 1 << max(t - 1, 0).bit_length()) for t in total]
-    rows = min(64, sides[0]) if inner else min(sides[0], BLOCK // sides[1])
-    columns = min(sides[1], BLOCK // rows)
-    blocks, tiles = -(-total[0] // rows), -(-total[1] // columns)
-    steps = -(-tiles // min(tiles, max(1, SLOTS // blocks))) if tiles else 0
-    slots = -(-tiles // steps) if steps else 0
-    wide = max(total[1] + steps * columns, total[0] * max(slots, 1), reach) > _MANY - BLOCK
+    tile = _tile(total, kinds, kinds.index(inner))
+    tiles = [-(-n // t) for n, t in zip(total, tile, strict=True)]
+    outer = math.prod(tiles[:-1])
+    steps = -(-tiles[-1] // min(tiles[-1], max(1, SLOTS // outer))) if 0 not in tiles else 0
+    tiles[-1] = slots = -(-tiles[-1] // steps) if steps else 0
+    kept = [tuple(j for j in range(len(axes)) if kinds[j][place]) for place in range(len(summed))]
+    partial = [math.prod(tiles[j] for j in range(len(axes)) if j not in k) for k in kept]
+    most = [n * math.prod(total[j] for j in k) for n, k in zip(partial, kept, strict=True)]
+    wide = max(total[-1] + steps * tile[-1], *total[:-1], *most, reach) > _MANY - BLOCK
     return _Geometry(
-        Layout(moves, counts[0], counts[1], (rows, columns), wide),
-        (total[0], total[1], blocks, steps, *numbers),
-        blocks * slots,
-        slots,
-        tuple(kept),
+        Layout(moves, tuple(counts), tuple(tile), tuple(kept), wide),
+        (*total, *tiles[:-1], steps, *numbers),
+        outer * slots,
+        tuple((n, tuple(d for j in k for d in axes[j])) for n, k in zip(partial, kept, strict=True)),
     )
 
 
-def _running(sizes: list[int]) -> list[int]:
-    """The strides of elements that follow each other."""
-    strides, step = [], 1
-    for s in reversed(sizes):
-        strides.append(step)
-        step *= s
-    return strides[::-1]
+def _size(full: Sequence[int], dimensions: Sequence[int]) -> int:
+    return math.prod(full[d] for d in dimensions)
 
 
-def _shaped(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, outs: tuple[Tensor | None, ...]) -> Any:
-    from softknee.nn import launch
+def _tile(total: Sequence[int], kinds: Sequence[tuple[bool, ...]], inner: int) -> list[int]:
+    """How many elements of each axis a program has at a time: powers of two, `BLOCK` together or all there are.
 
-    made = launch.results_of(op, tensors, call, outs)
-    if made is None:
-        return None
-    full, outputs, targets, layout = made
-    inputs = [t for t, name in zip(tensors, op.tensors, strict=True) if name in op.used]
-    strides = [launch.expanded(tuple(t.shape), t.stride(), full) for t in inputs]
-    strides += [
-        launch.expanded(full, o.stride(), full) if t is None
-        else launch.expanded(t, launch.contiguous_stride(t), full)
-        for o, t in zip(outputs, targets, strict=True)
-    ]  # fmt: skip
-    geometry = _geometry(full, layout, tuple(strides), len(inputs), tuple(targets))
-    if geometry is None:
-        return None
-    dtypes = tuple(t.dtype for t in tensors)
-    key = ("gpu", dtypes, geometry.layout, tuple(o.dtype for o in outputs), call.precision)
-    kernel = op.kernels.get(key)
-    if kernel is None:
-        results = [
-            Operand(launch.STORAGE[o.dtype]) if t is None else Operand("float64", "sum")
-            for o, t in zip(outputs, targets, strict=True)
-        ]
-        storages = [launch.STORAGE[d] for d in dtypes]
-        kernel = op.kernels[key] = _compile(op, storages, results, geometry.layout, call.precision)
-    sizes = [full[d] for d in geometry.kept]
-    device = tensors[0].device
-    buffers = [
-        o if t is None else torch.empty((geometry.slots, *sizes), dtype=torch.float64, device=device)
-        for o, t in zip(outputs, targets, strict=True)
-    ]
-    if 0 not in full:
-        if any(not t.data_ptr() for t in inputs):
-            return None
-        kernel(geometry.programs, [*inputs, *buffers], geometry.numbers, call.scalars)
-    finished = []
-    for buffer, o, target in zip(buffers, outputs, targets, strict=True):
-        if target is None:
-            finished.append(buffer)
-            continue
-        total = buffer.sum(0)  # over the slots, in an order that depends on the shape alone
-        ascending = sorted(range(len(sizes)), key=lambda k: geometry.kept[k])
-        spread = [full[d] if d in geometry.kept else 1 for d in range(len(full))]
-        total = total.permute(ascending).reshape(spread)
-        missing_ones = (1,) * (len(full) - len(target)) + target
-        finished.append(total.sum_to_size(missing_ones).reshape(target).to(o.dtype))
-    return finished[0] if op.single else tuple(finished)
+    First those that lie side by side in memory, then those of axes along which a tile is summed up at once,
+    which leaves fewer partial sums; then those of the last axis, and of axes that all sums keep.
+    """
+    last, room, tile = len(total) - 1, BLOCK, [1] * len(total)
+    for j in sorted(range(len(total)), key=lambda j: (j != inner, j == last or all(kinds[j]), j != last)):
+        most = min(WIDTH, room) if j == inner and any(kinds[j]) else room
+        tile[j] = min(most, 1 << max(total[j] - 1, 0).bit_length())
+        room //= tile[j]
+    return tile

@@ -385,7 +385,7 @@ class Coded(Saved):
 
             backward = staticmethod(backward_with(product))
 
-        far: dict[Any, Any] = {}
+        far = gpu.Coded()
 
         def far_product(kept: Sequence[Tensor], gradient: Tensor, like: Any, call: Call) -> Tensor | None:
             """As `product`, for a gradient of any strides; the planes are the rows of one tensor"""
@@ -393,9 +393,7 @@ class Coded(Saved):
             result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=gradient.device)
             key = (gradient.dtype, False, call.precision)
             tensors = (*kept[0], gradient, result)
-            done = gpu.run_coded(
-                far, lambda: backward_plan(*key), key, like, tensors, count + 1, call.scalars
-            )
+            done = far.run(lambda: backward_plan(*key), key, like, tensors, count + 1, call.scalars)
             return result if done else None
 
         class FarFunction(torch.autograd.Function):
@@ -405,7 +403,7 @@ class Coded(Saved):
                 key, like = (x.dtype, call.precision), (x.shape, y.stride())
                 kept = gpu.codes_for(x, count)
                 tensors = (x, y, *kept)
-                if gpu.run_coded(far, lambda: forward_plan(*key), key, like, tensors, 1, call.scalars):
+                if far.run(lambda: forward_plan(*key), key, like, tensors, 1, call.scalars):
                     ctx.save_for_backward(kept)
                     ctx.like = like
                     y = x.copy_(y) if inplace and y is not x else y
