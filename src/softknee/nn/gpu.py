@@ -404,12 +404,16 @@ def _size(full: Sequence[int], dimensions: Sequence[int]) -> int:
 def _tile(total: Sequence[int], kinds: Sequence[tuple[bool, ...]], inner: int) -> list[int]:
     """How many elements of each axis a program has at a time: powers of two, `BLOCK` together or all there are.
 
-    First those that lie side by side in memory, then those of axes along which a tile is summed up at once,
-    which leaves fewer partial sums; then those of the last axis, and of axes that all sums keep.
+    First some that lie side by side in memory, then those of axes along which a tile is summed up at once,
+    which leaves fewer partial sums; then those of the last axis, and of axes that all sums keep; if there is
+    room left, more side by side.
     """
-    last, room, tile = len(total) - 1, BLOCK, [1] * len(total)
-    for j in sorted(range(len(total)), key=lambda j: (j != inner, j == last or all(kinds[j]), j != last)):
-        most = min(WIDTH, room) if j == inner and any(kinds[j]) else room
-        tile[j] = min(most, 1 << max(total[j] - 1, 0).bit_length())
-        room //= tile[j]
+    last, tile = len(total) - 1, [1] * len(total)
+    order = sorted(range(len(total)), key=lambda j: (j != inner, j == last or all(kinds[j]), j != last))
+    for most, j in [
+        (WIDTH if any(kinds[inner]) else BLOCK, inner),
+        *((BLOCK, j) for j in (*order[1:], inner)),
+    ]:
+        room = BLOCK // (math.prod(tile) // tile[j])
+        tile[j] = min(most, room, 1 << max(total[j] - 1, 0).bit_length())
     return tile
