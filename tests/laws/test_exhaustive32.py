@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
-from tests import exhaustive32
+from tests import binades, exhaustive32
 
 from softknee.kernels import native
+from softknee.kernels.plan import kernel_of
 from softknee.testing.metric import ulp_error
 
 RECORDS = exhaustive32.known()
@@ -56,8 +59,8 @@ def test_errors_are_those_of_the_metric() -> None:
         lambda y: y * np.float32(np.inf),
     ):
 
-        def call(x: np.ndarray, wrong=wrong) -> None:
-            right(x)
+        def call(address: int, wrong=wrong) -> None:
+            right(address)
             compare.got["exact"][:] = wrong(compare.got["exact"])
 
         compare.calls["exact"] = call
@@ -73,6 +76,63 @@ def test_errors_are_those_of_the_metric() -> None:
 
 def test_one_short_sweep() -> None:
     work = exhaustive32.sweeps(["relu"])["relu value"]
-    entry = exhaustive32.sweep(work, [np.arange(exhaustive32.CHUNK, dtype=np.uint32).view("f4")])
+    entry = exhaustive32.sweep(work, [0, 127, 128, 255])
     assert entry["default"]["ulp"] == entry["exact"]["ulp"] == 0
     assert entry["kernels"] == work.key
+
+
+@pytest.mark.parametrize(("what", "blocks"), [("mish derivative", [127]), ("tanhshrink value", [256 + 125])])
+def test_quick_errors_are_the_slow_ones(what: str, blocks: list[int]) -> None:
+    """Polynomials find the same largest errors at the same numbers; between roots and kinks they suffice."""
+    work = exhaustive32.sweeps([what.partition(" ")[0]])[what]
+    search, slow = exhaustive32.Search(work), exhaustive32.Search(work)
+    slow.polynomials = lambda block: exhaustive32.Block([None] * (exhaustive32.BLOCK // exhaustive32.CHUNK))
+    for block in blocks:
+        search(block)
+        slow(block)
+        assert search.worst == slow.worst
+        kept = [p is not None for p in search.polynomials(block).polynomials]
+        assert np.mean(kept) > 0.95
+
+
+def test_a_lone_wrong_result_is_found() -> None:
+    """One number of 8,388,608, wrong by 3 units: no polynomial hides it, no exponent is passed over."""
+    work = exhaustive32.sweeps(["silu"])["silu value"]
+    search = exhaustive32.Search(work)
+    right, got, at = search.compare.calls["exact"], search.compare.got["exact"], np.float32(1.2345678)
+
+    def call(address: int) -> None:
+        right(address)
+        x = np.frombuffer((ctypes.c_char * got.nbytes).from_address(address), "f4")
+        got[x == at] *= np.float32(1 + 3 * 2.0**-23)
+
+    search.compare.calls["exact"] = call
+    search(127)
+    assert search.worst["exact"][1] == at
+    assert 2 < search.worst["exact"][0] < 7
+
+
+@pytest.mark.parametrize("name", ["gelu", "silu", "tanh", "hardswish", "softsign"])
+@pytest.mark.parametrize("order", [0, 1])
+def test_kernels_go_on_as_proven(name: str, order: int) -> None:
+    """Where a kernel's results are said to grow 2^k-fold from one exponent to the next, they do."""
+    work = exhaustive32.sweeps([name])[f"{name} {exhaustive32.ORDERS[order]}"]
+    compare = exhaustive32.Comparison(work, 64)
+    mantissas = np.random.default_rng(0).integers(0, 1 << 23, 64, dtype=np.uint32)
+    mantissas[:2] = 0, (1 << 23) - 1
+    proven = 0
+    for p, call in compare.calls.items():
+        plan = work.plan("float32", p)
+        place = [n for n, _ in plan.inputs].index("x")
+        for sign in (1, -1):
+            previous = None
+            found = binades.goes_on(kernel_of(plan), place, sign)
+            for exponent, k in zip(binades.EXPONENTS, found, strict=True):
+                x = (mantissas | np.uint32(exponent << 23 | (sign < 0) << 31)).view("f4")
+                call(x.ctypes.data)
+                here = compare.got[p].astype("f8")
+                if previous is not None and previous[1] == previous[1]:
+                    assert np.array_equal(here, previous[0] * 2.0 ** previous[1]), (p, exponent)
+                    proven += 1
+                previous = here, k
+    assert proven > 200 * len(compare.calls)
