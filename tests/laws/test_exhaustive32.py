@@ -76,23 +76,21 @@ def test_errors_are_those_of_the_metric() -> None:
 
 def test_one_short_sweep() -> None:
     work = exhaustive32.sweeps(["relu"])["relu value"]
-    entry = exhaustive32.sweep(work, [0, 127, 128, 255])
+    entry = exhaustive32.sweep(work, [127, 128])
     assert entry["default"]["ulp"] == entry["exact"]["ulp"] == 0
     assert entry["kernels"] == work.key
 
 
-@pytest.mark.parametrize(("what", "blocks"), [("mish derivative", [127]), ("tanhshrink value", [256 + 125])])
-def test_quick_errors_are_the_slow_ones(what: str, blocks: list[int]) -> None:
+def test_quick_errors_are_the_slow_ones() -> None:
     """Polynomials find the same largest errors at the same numbers; between roots and kinks they suffice."""
-    work = exhaustive32.sweeps([what.partition(" ")[0]])[what]
+    work = exhaustive32.sweeps(["mish"])["mish derivative"]
     search, slow = exhaustive32.Search(work), exhaustive32.Search(work)
     slow.polynomials = lambda block: exhaustive32.Block([None] * (exhaustive32.BLOCK // exhaustive32.CHUNK))
-    for block in blocks:
-        search(block)
-        slow(block)
-        assert search.worst == slow.worst
-        kept = [p is not None for p in search.polynomials(block).polynomials]
-        assert np.mean(kept) > 0.95
+    search(127)
+    slow(127)
+    assert search.worst == slow.worst
+    kept = [p is not None for p in search.polynomials(127).polynomials]
+    assert np.mean(kept) > 0.95
 
 
 def test_a_lone_wrong_result_is_found() -> None:
@@ -112,7 +110,7 @@ def test_a_lone_wrong_result_is_found() -> None:
     assert 2 < search.worst["exact"][0] < 7
 
 
-@pytest.mark.parametrize("name", ["gelu", "silu", "tanh", "hardswish", "softsign"])
+@pytest.mark.parametrize("name", ["gelu", "tanh", "hardswish"])
 @pytest.mark.parametrize("order", [0, 1])
 def test_kernels_go_on_as_proven(name: str, order: int) -> None:
     """Where a kernel's results are said to grow 2^k-fold from one exponent to the next, they do."""
