@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from softknee.kernels import moments
+from softknee.kernels import entry, moments
 from softknee.nn import launch
 
 SHAPES = [
@@ -44,7 +44,7 @@ def test_sums_are_those_of_float64(shape: tuple[int, ...], threads: int, parts: 
     both = torch.zeros(2, 9, units + 3, dtype=torch.float64)
     both[:, 7:] = math.inf
     memory, address = moments.geometry(rows, units, inner, units + 3, parts)
-    kernel = moments.kernel(inner > 1, rising)
+    kernel = moments.kernel(inner > 1, rising).call
     start = both.data_ptr() + 8
     for _ in range(2):  # it adds
         launch.launch(kernel, address, threads, threads, z.data_ptr(), f.data_ptr(), start, *limits)
@@ -67,7 +67,7 @@ def test_a_variance_keeps_its_digits_far_from_zero() -> None:
     result = torch.zeros(9, 16, dtype=torch.float64)
     _, address = moments.geometry(512, 16, 1, 16)
     limits = (-math.inf, math.inf, -math.inf, math.inf)
-    kernel = moments.kernel(False, True)
+    kernel = moments.kernel(False, True).call
     launch.launch(kernel, address, 1, 1, z.data_ptr(), z.data_ptr(), result.data_ptr(), *limits)
     mean, second = result[0] / 512, result[1] / 512
     torch.testing.assert_close(second - mean * mean, z.double().var(0, correction=0), rtol=1e-4, atol=0)
@@ -112,3 +112,32 @@ def test_a_step_that_is_over_goes_into_the_window(units: int) -> None:
         torch.testing.assert_close(rows[number, 7:], torch.cat([far, was[-1][number].sum(1)]))
     assert flag[0] == back[3:].any()
     assert not norms[1:].any()
+
+
+@pytest.mark.parametrize("shape", [(300, 24), (40, 3, 2)])
+def test_what_is_kept_takes_tensors_of_one_kind_alone(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    z = torch.randn(shape, requires_grad=True)
+    f, n = z.relu(), z.numel()
+    result = torch.zeros(2, moments.SLOTS, dtype=torch.float64)
+    memory, address = entry.kept(shape, n, 2, [result.data_ptr()])
+    on = moments.squares().on
+    others: list[object] = [
+        f.double(),
+        f.bfloat16(),
+        f.detach()[:-1],
+        f.flatten(),
+        f.mT,
+        f.to("meta"),
+        None,
+        3.0,
+    ]
+    others += [f.detach()[:1].expand(shape), torch.stack([f, f], -1)[..., 0]]
+    for other in others:
+        assert on(address, z, other) is None
+        assert on(address, other, z) is None
+    assert not result.any()
+    assert on(address, z, f) is True
+    expected = torch.stack([z.detach().double().square().sum(), f.detach().double().square().sum()])
+    torch.testing.assert_close(result.sum(1), expected)
+    assert memory

@@ -32,6 +32,7 @@ from softknee.diagnose.theory import FLAT, STILL, expected
 from softknee.diagnose.timeline import History, Timeline
 from softknee.diagnose.trace import Recorder, compiled_in, tensors_in
 from softknee.kernels import moments
+from softknee.kernels.entry import kept
 from softknee.kernels.moments import PARTS, ROWS, SLOTS
 from softknee.lang.nodes import number, symbol, where
 from softknee.nn import gates, launch, recognise
@@ -46,7 +47,9 @@ EVERY = 10
 WINDOW = 20  # observed steps
 SUMMED = len(Moments.SUMS)
 RING = 1 << 17  # numbers of the steps that are kept for evaluating them together: what a cache holds
-SAMPLE = 1 << 15  # elements of a weight from which the size of its update is taken
+BLOCK = 64  # steps whose rows lie together
+MOST = 1 << 16  # threads
+SAMPLE = 1 << 14  # elements of a weight from which the size of its update is taken
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -128,6 +131,9 @@ class _Board:
         self._window = window
         self._at_once = device.type == "cpu"  # a step is evaluated when it is over, by a kernel
         self._flag = (ctypes.c_int64 * 1)()
+        self._flag_at = ctypes.addressof(self._flag)
+        self._over = moments.step_over() if self._at_once else None
+        self._filled = 0  # of the rows of steps, which a kernel writes in blocks
         self._wide = torch.float64 if device.type != "mps" else torch.float32
         self.held = 0  # steps that are over, and in the ring
         self.ring = torch.zeros(
@@ -169,6 +175,15 @@ class _Board:
         self._gone = torch.full_like(self.last_alive, -2)
         layers = [n for w in self.sites for n in (w.units, w.start, 0)]
         self._layers = (ctypes.c_int64 * (2 + len(layers)))(len(self.sites), total, *layers)
+        self._block = torch.empty(BLOCK, len(self.sites), len(ROWS) + 1, dtype=torch.float64)
+        self._point()
+
+    def _point(self) -> None:
+        """Where things are for the kernel that ends a step."""
+        tensors = (self.step, self.window, self.last_alive, self._gone)
+        self._at = [-ctypes.addressof(self._layers) - 8, 1, 1, *[t.data_ptr() for t in tensors]]
+        self._rows_at = self._block.data_ptr()
+        self._row_size = 8 * self._block[0].numel()
 
     def end_step(self, step: int) -> None:
         counts = tuple([w.values for w in self.sites])
@@ -178,7 +193,10 @@ class _Board:
         self.counts.append(counts)
         self.backward.append(tuple([w.backward for w in self.sites]))
         for w in self.sites:
-            w.end_step()
+            current = w.counts[1]
+            current[0] += w.values
+            current[1] += w.samples
+            w.values = w.samples = w.backward = 0
         if self._at_once:
             self._evaluate_one(step, counts)
             return
@@ -190,19 +208,16 @@ class _Board:
 
     def _evaluate_one(self, step: int, counts: tuple[int, ...]) -> None:
         """`evaluate`, for the step that is over."""
-        rows = torch.empty(len(counts), len(ROWS) + 1, dtype=torch.float64)
+        k = self._filled
         if not all(counts):
-            rows[:, :8], rows[:, 8:] = math.nan, 0
-        k = len(self.steps) - 1
-        late = self.steps[k - self._window] if k >= self._window else -2
-        for place, n in enumerate(counts):
-            self._layers[4 + 3 * place] = n
-        tensors = (self.window, self.last_alive, self._gone, rows)
-        launch.launch(
-            moments.step_over(), -ctypes.addressof(self._layers) - 8, 1, 1, self.sums_at, *[t.data_ptr() for t in tensors],
-            self.norms_at, ctypes.addressof(self._flag), step, late,
-        )  # fmt: skip
-        self.rows.append(rows.T)
+            self._block[k, :, :8], self._block[k, :, 8:] = math.nan, 0
+        late = self.steps[-1 - self._window] if len(self.steps) > self._window else -2
+        self._layers[4::3] = counts
+        rows = self._rows_at + k * self._row_size
+        self._over(*self._at, rows, self.norms_at, self._flag_at, step, late)
+        self._filled = k + 1
+        if self._filled == BLOCK:
+            self.evaluate()
         if self._flag[0]:
             self._flag[0] = 0
             unit = (self._gone > -2).nonzero()[:, 0]
@@ -213,6 +228,9 @@ class _Board:
     def evaluate(self) -> None:
         """Adds the steps in the ring to the window. Their rows hold the means over each layer of `ROWS`, but for
         the share of units alive and the mean square of the units' means; then the sums of squares of gradients."""
+        if self._filled:
+            self.rows += self._block[: self._filled].clone().mT.unbind()
+            self._filled = 0
         if not self.held:
             return
         held, norms = self.ring[: self.held, 0], self.squares[: self.held]
@@ -268,8 +286,13 @@ class _Board:
         self.before = self.window
         self.window = torch.zeros_like(self.before)
         self.window[SUMMED:] = math.inf
+        self._point()
         for w in self.sites:
             w.rotate()
+
+
+def _unknown(*_: Any) -> None:
+    """A kernel that takes no tensors."""
 
 
 class _Watched:
@@ -278,6 +301,8 @@ class _Watched:
     start: int
     units: int
     number: int
+    rows_each: int  # samples in tensors of the shape that is known
+    values_each: int  # values a unit
     weight: str | None = None  # the name of the one before it
 
     def __init__(self, site: Site, board: _Board) -> None:
@@ -287,13 +312,13 @@ class _Watched:
         self.counts = [[0, 0], [0, 0]]  # the same, of the previous and of the current window
         self.copied = False  # its input is overwritten, so that it must be copied before
         self.alone = False  # its input goes nowhere else
-        self._place = 0  # of its input among those of its function
-        self._between: type | None = None  # the kind of that function
+        self.between: type | None = None  # the kind of function that takes its input and gives its output
+        self._place = 0  # of its input among those of that
         self.limits: tuple[float, ...] = ()
         self.rising = False
         self._learnt = any(isinstance(v, Tensor) for v in site.values.values())
         self._learn()
-        self._kernel: tuple[Any, ...] | None = None
+        self.forget()
 
     def _learn(self) -> None:
         function = self.site.function
@@ -308,16 +333,12 @@ class _Watched:
     def follow(self, z: Tensor, f: Tensor) -> None:
         """Has the gradients on both sides looked at when they come back. Where one function lies between z and f
         alone, one hook on that sees both."""
-        node = f.grad_fn
-        if self._between is not None and type(node) is self._between:  # as before
-            node.register_hook(self._at_both)
-            return
-        before = z.grad_fn
+        node, before = f.grad_fn, z.grad_fn
         if self.alone and node is not None and before is not None and f.output_nr == 0:
             places = [k for k, (n, _) in enumerate(node.next_functions) if n is before]
             if len(places) == 1 and node.next_functions[places[0]][1] == z.output_nr:
-                self._place, self._between = places[0], type(node)
-                node.register_hook(self._at_both)
+                self._place, self.between = places[0], type(node)
+                node.register_hook(self.at_both)
                 return
         z.register_hook(self.at_input)
         f.register_hook(self.at_output)
@@ -328,62 +349,61 @@ class _Watched:
     def at_output(self, gradient: Tensor) -> None:
         self._squares(gradient, None)
 
-    def _at_both(self, given: tuple[Tensor | None, ...], taken: tuple[Tensor | None, ...]) -> None:
-        self._squares(taken[0], given[self._place])
+    def at_both(self, given: tuple[Tensor | None, ...], taken: tuple[Tensor | None, ...]) -> None:
+        a, b = taken[0], given[self._place]
+        if self._sum_squares(self._squares_at, a, b):
+            self.backward = 3
+        else:
+            self._squares(a, b)
 
     def _squares(self, a: Tensor | None, b: Tensor | None) -> None:
         """Adds up those of the gradient at the output, and at the input."""
         self.backward |= (a is not None) | (b is not None) << 1
         board = self.board
-        if a is not None and b is not None and _fits(a) and _fits(b) and (size := a.numel()) == b.numel():
-            threads = min(torch.get_num_threads(), SLOTS) if size >= launch.SERIAL else 1
-            start = board.norms_at + 16 * SLOTS * self.number
-            launch.launch(moments.squares(), size, threads, threads, a.data_ptr(), b.data_ptr(), start)
-            return
         for k, g in enumerate((a, b)):
             if g is not None:
                 norm = torch.linalg.vector_norm(g.detach(), dtype=board.norms.dtype)
                 board.norms[self.number, k, 0] += norm * norm
 
     def observe(self, z: Tensor, f: Tensor) -> None:
-        known = self._kernel
-        if known is not None and z.shape == known[0][0] and _fits(z) and _fits(f):
-            self.samples += known[0][0][0]
-            self.values += known[4]
-            self._summed(known, z, f)
+        """Adds up what it took and gave."""
+        if z.dtype in _HALF:
+            z, f = z.detach().float(), f.detach().float()
+        if self.sum_up(self.sums_at, z, f):
+            self.samples += self.rows_each
+            self.values += self.values_each
             return
         dim = self.site.dim % z.dim()
         if z.shape[dim] != self.units:  # what was taken for units is of another number now: no sums of these
             return
         self.samples += z.shape[0]
         self.values += z.numel() // self.units
-        if z.dtype in _HALF:
-            z, f = z.detach().float(), f.detach().float()
-        if _fits(z) and _fits(f):
-            self._sum_up(z, f, dim)
-        elif z.dtype is torch.float32 is f.dtype and z.is_cpu and launch.eligible((z, f)):
-            z, f = (t.detach().movedim(dim, -1).contiguous() for t in (z, f))
-            self._sum_up(z, f, z.dim() - 1)
+        z, f = z.detach(), f.detach()
+        if not (z.dtype is torch.float32 is f.dtype and z.is_cpu and launch.eligible((z, f))):
+            self._by_operator(z, f, dim)
+        elif z.is_contiguous() and f.is_contiguous():
+            self._by_kernel(z, f, dim, keep=True)
         else:
-            self._by_operator(z.detach(), f.detach(), dim)
+            z, f = (t.movedim(dim, -1).contiguous() for t in (z, f))
+            self._by_kernel(z, f, z.dim() - 1, keep=False)
 
-    def _sum_up(self, z: Tensor, f: Tensor, dim: int) -> None:
-        """By a kernel of its own."""
-        key = z.shape, self.board.step.shape[1]
-        known = self._kernel
-        if known is None or known[0] != key:
-            rows, inner = math.prod(z.shape[:dim]), math.prod(z.shape[dim + 1 :])
-            large = z.numel() >= launch.SERIAL
-            memory, address = moments.geometry(rows, self.units, inner, key[1], PARTS if large else 1)
-            kernel = moments.kernel(inner > 1, self.rising)
-            known = self._kernel = key, address, kernel, large, rows * inner, memory
-        self._summed(known, z, f)
-
-    def _summed(self, known: tuple[Any, ...], z: Tensor, f: Tensor) -> None:
-        _, address, kernel, large, *_ = known
-        threads = torch.get_num_threads() if large else 1
-        start = self.board.sums_at + 8 * self.start
-        launch.launch(kernel, address, threads, threads, z.data_ptr(), f.data_ptr(), start, *self.limits)
+    def _by_kernel(self, z: Tensor, f: Tensor, dim: int, keep: bool) -> None:
+        """By a kernel of its own. keep: the next tensors of this shape are given to it as they are."""
+        board, rows, inner = self.board, math.prod(z.shape[:dim]), math.prod(z.shape[dim + 1 :])
+        large = z.numel() >= launch.SERIAL
+        memory, address = moments.geometry(
+            rows, self.units, inner, board.step.shape[1], PARTS if large else 1
+        )
+        kernel = moments.kernel(inner > 1, self.rising)
+        threads, sums = torch.get_num_threads() if large else 1, board.sums_at + 8 * self.start
+        launch.launch(kernel.call, address, threads, threads, z.data_ptr(), f.data_ptr(), sums, *self.limits)
+        if keep:
+            most, squares = MOST if large else 1, board.norms_at + 16 * SLOTS * self.number
+            summed, self.sums_at = kept(z.shape, address, most, [sums], self.limits)
+            squared, self._squares_at = kept(z.shape, z.numel(), min(most, SLOTS), [squares])
+            self.sum_up, self._sum_squares = kernel.on, moments.squares().on
+            self.rows_each, self.values_each = len(z), rows * inner
+            self._kept = memory, summed, squared
 
     @torch.no_grad()
     def _by_operator(self, z: Tensor, f: Tensor, dim: int) -> None:
@@ -397,13 +417,6 @@ class _Watched:
             columns = by_unit(f, self.site.dim)
             extremes.copy_(torch.minimum(extremes, torch.stack([columns.amin(0), -columns.amax(0)])))
 
-    def end_step(self) -> None:
-        current = self.counts[1]
-        current[0] += self.values
-        current[1] += self.samples
-        self.values = self.samples = 0
-        self.backward = 0
-
     def rotate(self) -> None:
         self.counts = [self.counts[1], [0, 0]]
         if self._learnt:
@@ -411,7 +424,11 @@ class _Watched:
             self.forget()
 
     def forget(self) -> None:
-        self._kernel = None
+        """The next call works out anew how its sums are taken."""
+        self.sum_up: Callable[..., bool | None] = _unknown
+        self._sum_squares: Callable[..., bool | None] = _unknown
+        self.sums_at = self._squares_at = 0
+        self._kept: tuple[Any, ...] = ()
 
     def moments(self) -> Moments:
         """Of the last window or two."""
@@ -512,6 +529,77 @@ class _Light(Recorder):
         return result
 
 
+class _Module:
+    """A module that is an activation. several: what its calls in one pass are, one after the other."""
+
+    def __init__(self, watch: Watch, several: tuple[_Watched, ...]) -> None:
+        self.watch, self.several = watch, several
+        # a longer sequence than the one that was seen first
+        self.beyond = several[0] if len(several) > 1 and len(set(several)) == 1 else None
+        self.turn = self.count = 0
+        self.before: tuple[_Watched, Tensor, Tensor] | None = None
+
+    def attach(self, module: nn.Module) -> list[Any]:
+        if any(w.copied for w in self.several):
+            return [
+                module.register_forward_pre_hook(self.entered, with_kwargs=True),
+                module.register_forward_hook(self.left, with_kwargs=True),
+            ]
+        return [module.register_forward_hook(self.called, with_kwargs=True)]
+
+    def which(self) -> _Watched | None:
+        """The activation that this call is."""
+        turn = self.watch.turn
+        if not turn:
+            return None
+        if turn != self.turn:
+            self.turn, self.count = turn, 0
+        k = self.count
+        self.count = k + 1
+        return self.several[k] if k < len(self.several) else self.beyond
+
+    def called(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        watched = self.which()
+        if watched is None:
+            return
+        x = args[0] if args else next(iter(kwargs.values()), None)
+        if result is x:  # in place: its input is lost; the next time it is copied before
+            watched.copied = True
+            self.watch.detach()
+            return
+        if watched.sum_up(watched.sums_at, x, result):
+            watched.samples += watched.rows_each
+            watched.values += watched.values_each
+            node = result.grad_fn
+            if node is None:
+                return
+            if type(node) is watched.between:
+                node.register_hook(watched.at_both)
+                return
+        elif _usable(x) and isinstance(result, Tensor):
+            watched.observe(x, result)
+        else:
+            return
+        if x.requires_grad and torch.is_grad_enabled():
+            watched.follow(x, result)
+
+    def entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        x = args[0] if args else next(iter(kwargs.values()), None)
+        watched, self.before = self.which(), None
+        if watched is not None and _usable(x):
+            if x.requires_grad and torch.is_grad_enabled():
+                x.register_hook(watched.at_input)
+            self.before = watched, x, x.detach().clone()
+
+    def left(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        if self.before is None:
+            return
+        (watched, x, before), self.before = self.before, None
+        if result is not x and x.requires_grad and torch.is_grad_enabled():
+            result.register_hook(watched.at_output)
+        watched.observe(before, result)
+
+
 class Watch:
     """A context around training; afterwards (or in between) `report()` says what was seen.
 
@@ -544,10 +632,11 @@ class Watch:
         self._weights: dict[str, tuple[nn.Parameter, Tensor]] | None = None
         self._handles: list[Any] = []
         self._compiled_call: Callable[..., Any] | None = None
-        self._direct: dict[nn.Module, tuple[_Watched, ...]] | None = None  # in the order of their calls
+        self._direct: dict[nn.Module, _Module] | None = None
         self._attached: list[Any] = []
-        self._calls: dict[nn.Module, int] = {}  # in this pass
-        self._open = False  # within an observed pass
+        self.turn = 0  # the number of the observed pass that is under way
+        self._passes = 0
+        self._due = True  # this step is observed
         self._steered: list[str] = []  # the names of weights before activations
         self._recorder: _Light | None = None
         self._stance: Any = None
@@ -580,14 +669,14 @@ class Watch:
         self._before(self.outer, args, kwargs)
         result = None
         try:
-            result = (self.outer._call_impl if self._open else self._compiled_call)(*args, **kwargs)  # type: ignore[operator]
+            result = (self.outer._call_impl if self.turn else self._compiled_call)(*args, **kwargs)  # type: ignore[operator]
         finally:
             self._after(self.outer, args, kwargs, result)
         return result
 
     def __exit__(self, *error: object) -> None:
         self._close()
-        self._detach()
+        self.detach()
         for handle in self._handles:
             handle.remove()
         if self._compiled_call is not None:
@@ -597,19 +686,18 @@ class Watch:
 
     # Steps
 
-    def _wanted(self) -> bool:
-        return self.step % self.every == 0
-
     def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self._open or not module.training or not torch.is_grad_enabled():
+        if self.turn or not module.training or not torch.is_grad_enabled():
             return
         if not self._optimised and self._forwards:
             self._next()
         self._forwards += 1
-        if not self._wanted():
-            self._detach()
+        if not self._due:
+            if self._attached:
+                self.detach()
             return
-        self._open = True
+        self._passes += 1
+        self.turn = self._passes
         if self._forwards == 1:
             self._observed += 1
             if self._observed > 1 and (self._observed - 1) % self.window == 0:
@@ -618,11 +706,11 @@ class Watch:
         if self.compiled:
             self._stance = torch.compiler.set_stance("force_eager")
             self._stance.__enter__()
-        self._inputs = [t.detach() for t in tensors_in((args, kwargs)) if t.is_floating_point()]
+        self._inputs = _floating(args[0] if len(args) == 1 and not kwargs else (args, kwargs))
         if self._direct is not None:
-            self._calls.clear()
             if not self._attached:
-                self._attach(self._direct)
+                for activation, direct in self._direct.items():
+                    self._attached += direct.attach(activation)
             return
         recorder = self._recorder = _Light(self, full=self._graph is None)
         if recorder.full:
@@ -630,9 +718,9 @@ class Watch:
         recorder.__enter__()
 
     def _after(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-        if not self._open:
+        if not self.turn:
             return
-        self._outputs = [t.detach() for t in tensors_in(result) if t.is_floating_point()]
+        self._outputs = _floating(result)
         recorder = self._recorder
         if recorder is not None and recorder.full:
             recorder.finished(result)
@@ -644,7 +732,7 @@ class Watch:
         self._close()
 
     def _close(self) -> None:
-        self._open = False
+        self.turn = 0
         if self._recorder is not None:
             recorder, self._recorder = self._recorder, None
             recorder.__exit__(None, None, None)
@@ -655,11 +743,11 @@ class Watch:
             stance, self._stance = self._stance, None
             stance.__exit__(None, None, None)
         if self.every > 1:
-            self._detach()
+            self.detach()
 
     # Hooks on the modules that are activations
 
-    def _modules_alone(self) -> dict[nn.Module, tuple[_Watched, ...]] | None:
+    def _modules_alone(self) -> dict[nn.Module, _Module] | None:
         """The modules whose calls are all that has to be seen; None where functions were called, too."""
         modules, calls = dict(self.model.named_modules()), self._graph.calls if self._graph else []
         uses = Counter(source for call in calls for source in call.sources)
@@ -671,64 +759,12 @@ class Watch:
                 return None
             found.setdefault(module, []).append(watched)
             watched.alone = uses[calls[site.index].sources[0]] == 1 if site.index >= 0 else False
-        return {m: tuple(w) for m, w in found.items()}
+        return {m: _Module(self, tuple(w)) for m, w in found.items()}
 
-    def _attach(self, direct: dict[nn.Module, tuple[_Watched, ...]]) -> None:
-        for module, several in direct.items():
-            if any(w.copied for w in several):
-                self._attached.append(module.register_forward_pre_hook(self._entered, with_kwargs=True))
-                self._attached.append(module.register_forward_hook(self._left, with_kwargs=True))
-            else:
-                self._attached.append(module.register_forward_hook(self._called, with_kwargs=True))
-
-    def _detach(self) -> None:
+    def detach(self) -> None:
         for handle in self._attached:
             handle.remove()
         self._attached.clear()
-
-    def _one(self, module: nn.Module) -> _Watched | None:
-        """The activation that this call of a module is."""
-        several = self._direct[module]  # type: ignore[index]
-        count = self._calls.get(module, 0)
-        self._calls[module] = count + 1
-        if count < len(several):
-            return several[count]
-        return several[0] if several.count(several[0]) == len(several) > 1 else None  # a longer sequence
-
-    def _called(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-        if not self._open:
-            return
-        x = args[0] if args else next(iter(kwargs.values()), None)
-        watched = self._one(module)
-        if watched is None or not _usable(x) or not isinstance(result, Tensor):
-            return
-        if result is x:  # in place: its input is lost; the next time it is copied before
-            watched.copied = True
-            self._detach()
-            return
-        if x.requires_grad and torch.is_grad_enabled():
-            watched.follow(x, result)
-        watched.observe(x, result)
-
-    def _entered(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if not self._open:
-            return
-        x = args[0] if args else next(iter(kwargs.values()), None)
-        self._copy = None
-        if _usable(x):
-            watched = self._one(module)
-            if watched is not None:
-                if x.requires_grad and torch.is_grad_enabled():
-                    x.register_hook(watched.at_input)
-                self._copy = watched, x, x.detach().clone()
-
-    def _left(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-        if not self._open or self._copy is None:
-            return
-        (watched, x, before), self._copy = self._copy, None
-        if result is not x and x.requires_grad and torch.is_grad_enabled():
-            result.register_hook(watched.at_output)
-        watched.observe(before, result)
 
     def _weights_before(self) -> list[str]:
         parameters = dict(self.model.named_parameters())
@@ -744,22 +780,30 @@ class Watch:
 
     def _next(self) -> None:
         self._end_step()
-        self.step += 1
-        self._forwards = 0
+        self._begin(self.step + 1)
+
+    def _begin(self, step: int) -> None:
+        self.step, self._forwards = step, 0
+        self._due = step % self.every == 0
 
     def _end_step(self) -> None:
-        if self._wanted():
+        if self._due:
             for board in self._boards.values():
                 board.end_step(self.step)
 
     def _holds(self, optimizer: Any) -> bool:
-        return any(id(p) in self._parameters for g in optimizer.param_groups for p in g["params"])
+        own = self._parameters
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if id(p) in own:
+                    return True
+        return False
 
     def _before_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if (
-            self.updates
+            self._due
+            and self.updates
             and self._forwards
-            and self._wanted()
             and self._observed % 10 == 1
             and self._holds(optimizer)
         ):
@@ -919,11 +963,9 @@ def _weight_before(site: Site, graph: Graph, names: dict[int, str]) -> str | Non
     return name if name in names.values() else None
 
 
-def _fits(x: Tensor) -> bool:
-    """Whether the kernels take it as it is."""
-    return (
-        x.dtype is torch.float32 and type(x) is Tensor and x.is_cpu and x.is_contiguous() and not x.is_neg()
-    )
+def _floating(value: Any) -> list[Tensor]:
+    found = (value,) if isinstance(value, Tensor) else tensors_in(value)
+    return [t.detach() for t in found if t.is_floating_point()]
 
 
 def _usable(x: Any) -> bool:

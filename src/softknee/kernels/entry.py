@@ -8,9 +8,12 @@ takes longer than a small kernel, so it asks the tensor's library by DLPack's ex
 
 from __future__ import annotations
 
+import ctypes
+import struct
 from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["CHUNK", "HUGE", "RUNTIME", "SERIAL", "entry", "on_tensors"]
+__all__ = ["CHUNK", "HUGE", "RUNTIME", "SERIAL", "entry", "kept", "on_kept", "on_tensors"]
 
 #: elements of a row in one unit of work
 CHUNK = 4096
@@ -399,6 +402,147 @@ advise.next:
   br i1 %a.more, label %advise, label %go
 go:
   %threads = phi i64 [ 1, %suited ], [ 1, %alone ], [ %asked, %threads.known ], [ %asked, %advise.next ]
+  call void @run(ptr %work, i64 %size, i64 %threads, i64 %threads)
+  call void %rt.Py_IncRef(ptr %rt._Py_TrueStruct)
+  ret ptr %rt._Py_TrueStruct
+error:
+  call void %rt.PyErr_Clear()
+  br label %unsuited
+unsuited:
+  call void %rt.Py_IncRef(ptr %rt._Py_NoneStruct)
+  ret ptr %rt._Py_NoneStruct
+}}
+"""
+
+
+def kept(
+    shape: Sequence[int], size: int, most: int, addresses: Sequence[int], scalars: Sequence[float] = ()
+) -> tuple[Any, int]:
+    """A call that is the same every time but for its tensors: the memory, which the caller keeps, and its address
+    for `on_kept`. size: as `entry` has it; most: as many threads at most."""
+    steps, step = [], 1
+    for extent in reversed(shape):
+        steps += [step, extent]
+        step *= extent
+    numbers = [size, most, len(shape), *reversed(steps), *addresses]
+    made = ctypes.create_string_buffer(struct.pack(f"{len(numbers)}q{len(scalars)}d", *numbers, *scalars))
+    return made, ctypes.addressof(made)
+
+
+def on_kept(tensors: int, n: int, m: int) -> str:
+    """@on(self, args, nargs): the kernel in a call that was `kept`: (its address, *tensors), which are the first of
+    n operands. True where it ran; None, with nothing done, where a tensor is not contiguous float32 of the shape that
+    is kept, in the CPU's memory, or there is no pool of threads for many elements."""
+    runtime = "\n".join(
+        _runtime("PyLong_AsVoidPtr", "PyLong_AsSsize_t", "Py_IncRef", "Py_DecRef", "PyErr_Clear",
+                 "PyObject_CallNoArgs", "_Py_NoneStruct", "_Py_TrueStruct", "GOMP_parallel", "tensor_of",
+                 "threads_of")
+    )  # fmt: skip
+    rest = "\n".join(
+        f"""  %rest.p.{k} = getelementptr i64, ptr %rest, i64 {k}
+  %rest.{k} = load i64, ptr %rest.p.{k}
+  %rest.to.{k} = getelementptr i64, ptr %work, i64 {7 + tensors + k}
+  store i64 %rest.{k}, ptr %rest.to.{k}"""
+        for k in range(n - tensors + m)
+    )
+    return f"""
+define ptr @on(ptr %self, ptr %args, i64 %nargs) #0 {{
+entry:
+{runtime}
+  %work = alloca [{7 + n + m} x i64], align 16
+  %d = alloca [{_DLTENSOR} x i8], align 16
+  %kept.o = load ptr, ptr %args
+  %kept = call ptr %rt.PyLong_AsVoidPtr(ptr %kept.o)
+  %size = load i64, ptr %kept
+  %most.p = getelementptr i64, ptr %kept, i64 1
+  %most = load i64, ptr %most.p
+  %rank.p = getelementptr i64, ptr %kept, i64 2
+  %rank = load i64, ptr %rank.p
+  %shape = getelementptr i64, ptr %kept, i64 3
+  %exchange = icmp ne ptr %rt.tensor_of, null
+  br i1 %exchange, label %look, label %unsuited
+look:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %found ]
+  %k.next = add i64 %k, 1
+  %arg.p = getelementptr ptr, ptr %args, i64 %k.next
+  %arg = load ptr, ptr %arg.p
+  %failed = call i32 %rt.tensor_of(ptr %arg, ptr %d)
+  %raised = icmp ne i32 %failed, 0
+  br i1 %raised, label %error, label %seen
+seen:
+  %device.p = getelementptr i8, ptr %d, i64 8
+  %device = load i32, ptr %device.p
+  %type.p = getelementptr i8, ptr %d, i64 20
+  %type = load i32, ptr %type.p
+  %d.rank.p = getelementptr i8, ptr %d, i64 16
+  %d.rank.32 = load i32, ptr %d.rank.p
+  %d.rank = zext i32 %d.rank.32 to i64
+  %data = load i64, ptr %d
+  %offset.p = getelementptr i8, ptr %d, i64 40
+  %offset = load i64, ptr %offset.p
+  %address = add i64 %data, %offset
+  %to.p = getelementptr i64, ptr %work, i64 %k
+  %to = getelementptr i64, ptr %to.p, i64 7
+  store i64 %address, ptr %to
+  %extents.p = getelementptr i8, ptr %d, i64 24
+  %extents = load ptr, ptr %extents.p
+  %steps.p = getelementptr i8, ptr %d, i64 32
+  %steps = load ptr, ptr %steps.p
+  %on.cpu = icmp eq i32 %device, 1
+  %of.type = icmp eq i32 %type, {_TYPES["float32"]}
+  %of.rank = icmp eq i64 %d.rank, %rank
+  %has.data = icmp ne i64 %data, 0
+  %fine.1 = and i1 %on.cpu, %of.type
+  %fine.2 = and i1 %of.rank, %has.data
+  %fine = and i1 %fine.1, %fine.2
+  br i1 %fine, label %dimension, label %unsuited
+dimension:
+  %i = phi i64 [ 0, %seen ], [ %i.next, %same ]
+  %i.more = icmp ult i64 %i, %rank
+  br i1 %i.more, label %test, label %found
+test:
+  %twice = mul i64 %i, 2
+  %wanted.p = getelementptr i64, ptr %shape, i64 %twice
+  %wanted = load i64, ptr %wanted.p
+  %step.p = getelementptr i64, ptr %wanted.p, i64 1
+  %step = load i64, ptr %step.p
+  %extent.p = getelementptr i64, ptr %extents, i64 %i
+  %extent = load i64, ptr %extent.p
+  %d.step.p = getelementptr i64, ptr %steps, i64 %i
+  %d.step = load i64, ptr %d.step.p
+  %same.extent = icmp eq i64 %extent, %wanted
+  %same.step = icmp eq i64 %d.step, %step
+  %single = icmp eq i64 %wanted, 1
+  %any.step = or i1 %same.step, %single
+  %both = and i1 %same.extent, %any.step
+  br i1 %both, label %same, label %unsuited
+same:
+  %i.next = add i64 %i, 1
+  br label %dimension
+found:
+  %k.more = icmp ult i64 %k.next, {tensors}
+  br i1 %k.more, label %look, label %suited
+suited:
+  %pairs = mul i64 %rank, 2
+  %rest = getelementptr i64, ptr %shape, i64 %pairs
+{rest}
+  %alone = icmp eq i64 %most, 1
+  br i1 %alone, label %go, label %several
+several:
+  %pool = icmp ne ptr %rt.GOMP_parallel, null
+  br i1 %pool, label %ask, label %unsuited
+ask:
+  %answer = call ptr %rt.PyObject_CallNoArgs(ptr %rt.threads_of)
+  %answered = icmp ne ptr %answer, null
+  br i1 %answered, label %known, label %error
+known:
+  %asked = call i64 %rt.PyLong_AsSsize_t(ptr %answer)
+  call void %rt.Py_DecRef(ptr %answer)
+  %fewer = icmp slt i64 %asked, %most
+  %threads.several = select i1 %fewer, i64 %asked, i64 %most
+  br label %go
+go:
+  %threads = phi i64 [ 1, %suited ], [ %threads.several, %known ]
   call void @run(ptr %work, i64 %size, i64 %threads, i64 %threads)
   call void %rt.Py_IncRef(ptr %rt._Py_TrueStruct)
   ret ptr %rt._Py_TrueStruct

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 
 from softknee.kernels import native
-from softknee.kernels.entry import CHUNK, entry
+from softknee.kernels.entry import CHUNK, entry, on_kept
 
 __all__ = ["PARTS", "ROWS", "SLOTS", "geometry", "kernel", "squares", "step_over"]
 
@@ -179,6 +179,7 @@ class _Text:
         scalars: int = 4,
         operands: int = 3,
         more: Sequence[str] = (),
+        on: Sequence[str] = (),
     ) -> str:
         head = [
             "define void @kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %slot, i64 %begin, i64 %end) #0 {",
@@ -205,7 +206,7 @@ class _Text:
         ]
         return "\n".join(
             [
-                entry(operands, scalars),
+                entry(operands, scalars, *on),
                 *head,
                 *self.lines,
                 "finished:",
@@ -293,7 +294,7 @@ def _columns(lanes: int, rising: bool) -> str:
         count = t.splat(t.put(f"sitofp i64 %{name}.count to double"), "double")
         t.flush(t.doubles, wide, ("%c.wide", "%d.wide"), count, "%place", mask)
         t.do(f"br label %{name}.again")
-    return t.module()
+    return t.module(on=[on_kept(2, 3, 4)])
 
 
 def _planes(lanes: int, rising: bool) -> str:
@@ -354,7 +355,7 @@ def _planes(lanes: int, rising: bool) -> str:
     count = t.put(f"sitofp i64 {t.put('mul i64 %b.count, %inner')} to double")
     t.flush("double", wide, ("%c.wide", "%d.wide"), count, "%u", None)
     t.do("br label %b.again")
-    return t.module()
+    return t.module(on=[on_kept(2, 3, 4)])
 
 
 def _squares(lanes: int) -> str:
@@ -394,7 +395,7 @@ def _squares(lanes: int) -> str:
         old = t.put(f"load double, ptr {at}")
         t.do(f"store double {t.put(f'fadd double {old}, {one}')}, ptr {at}")
     t.do("br label %next")
-    return t.module(("size",), 0)
+    return t.module(("size",), 0, on=[on_kept(2, 3, 0)])
 
 
 def _step(lanes: int) -> str:
@@ -503,6 +504,10 @@ def _step(lanes: int) -> str:
     return t.module(("stride",), 2, 7, more)
 
 
+def _lanes() -> int:
+    return 16 if "avx512f" in native.features() else 8
+
+
 @cache
 def step_over() -> native.NativeCall:
     """(-address of the layers, 1, 1, step, window, last, gone, rows, norms, flag, now, late): a step is over.
@@ -513,28 +518,26 @@ def step_over() -> native.NativeCall:
     was not since before `late`, that is kept in gone and 1 in the flag. rows: of each layer the means of z, z^2, f,
     f^2, the share alive, flat, zero, and the mean square of the units' means; then the two sums of norms, (2, SLOTS)
     a layer, which are cleared."""
-    lanes = 8
-    return native.load(f"step {lanes} 2", lambda: _step(lanes)).call
+    return native.load_text(_step(8)).call
 
 
 @cache
-def squares() -> native.NativeCall:
+def squares() -> native.Loaded:
     """(size, groups, threads, a, b, result): adds the sums of squares of a and b, rows of so many float32, to the
-    two rows of the result, which is of (2, SLOTS) float64; groups: at most SLOTS, each has its own column."""
-    lanes = 16 if "avx512f" in native.features() else 8
-    return native.load(f"squares {lanes} 1", lambda: _squares(lanes)).call
+    two rows of the result, which is of (2, SLOTS) float64; groups: at most SLOTS, each has its own column.
+    on: (what is kept of that, a, b)."""
+    return native.load_text(_squares(_lanes()))
 
 
 @cache
-def kernel(planes: bool, rising: bool) -> native.NativeCall:
+def kernel(planes: bool, rising: bool) -> native.Loaded:
     """(-address of the geometry, groups, threads, z, f, result, first, last, low, high): adds to the result.
+    on: (what is kept of that, z, f).
 
     z, f: float32, contiguous. alive: blocks of rows with a value in first <= z <= last; flat: z < low or
     z > high; zero: f = 0. rising: last and high are infinite, and the extremes are left out.
     """
-    lanes = 16 if "avx512f" in native.features() else 8
-    make = _planes if planes else _columns
-    return native.load(f"moments {make.__name__} {rising} {lanes} 3", lambda: make(lanes, rising)).call
+    return native.load_text((_planes if planes else _columns)(_lanes(), rising))
 
 
 @lru_cache(maxsize=1024)
@@ -544,7 +547,7 @@ def geometry(
     """For tensors of shape (rows, units, inner) and a result whose rows lie so far apart: the memory, which the
     caller keeps while the kernel runs, and what to call the kernel with. parts: with inner = 1, of the rows; the
     results lie one behind the other."""
-    lanes = 16 if "avx512f" in native.features() else 8
+    lanes = _lanes()
     vectors = units if inner > 1 else -(-units // lanes)
     block = _BLOCK if inner == 1 else max(1, _BLOCK * lanes // inner)
     work = vectors * (parts if inner == 1 else 1)

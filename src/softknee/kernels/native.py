@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from softknee.kernels.entry import RUNTIME, entry
 
-__all__ = ["assembly", "cache_folder", "features", "load", "machine_name"]
+__all__ = ["assembly", "cache_folder", "features", "load", "load_text", "machine_name"]
 
 NativeCall = Callable[..., None]
 
@@ -259,6 +259,11 @@ def load(key: str, ir: Callable[[], str]) -> Loaded:
         .link(_jit(), f"kernel{next(_numbers)}")
     )
     return Loaded(*[_function(library, name) for name in ("call", "on")])
+
+
+def load_text(ir: str) -> Loaded:
+    """The same, known by the text itself: no object in the cache can be that of an earlier one."""
+    return load(ir, lambda: ir)
 
 
 def _function(library: Any, name: str) -> Any:

@@ -301,10 +301,10 @@ def _backward(member: Member, storage: Row) -> str:
 @cache
 def forward(member: Member, storage: Row) -> native.NativeCall:
     """(-address of the rows' length, groups, threads, x, p, filling of empty rows, last step)"""
-    return native.load(f"rows.forward {member} {storage} {_STEPS}", lambda: _forward(member, storage)).call
+    return native.load_text(_forward(member, storage)).call
 
 
 @cache
 def backward(member: Member, storage: Row) -> native.NativeCall:
     """(-address of the rows' length, groups, threads, p, g, gradient)"""
-    return native.load(f"rows.backward {member} {storage}", lambda: _backward(member, storage)).call
+    return native.load_text(_backward(member, storage)).call
