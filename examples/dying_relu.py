@@ -55,15 +55,13 @@ class Case:
 
 
 CASES = [
-    Case("", "healthy: scaled input, He's weights, bias 0"),
+    Case("", "healthy: scaled, He's weights"),
     Case("negative bias", "bias -6", bias=-6),
     Case("negative bias", "cure: bias +0.1", bias=0.1),
-    Case(
-        "negative bias", "cure: leaky_relu (alive, still one straight piece)", bias=-6, activation="LeakyReLU"
-    ),
+    Case("negative bias", "cure: leaky_relu", bias=-6, activation="LeakyReLU"),
     Case("large step", "step 0.5", rate=0.5),
     Case("large step", "cure: step 0.01"),
-    Case("unscaled input", "input of mean 100, deviation 40", x=RAW),
+    Case("unscaled input", "input: mean 100, deviation 40", x=RAW),
     Case("unscaled input", "cure: standardise it", x=(RAW - RAW.mean(0)) / RAW.std(0)),
 ]
 
@@ -71,7 +69,7 @@ CASES = [
 def main() -> None:
     for case in CASES:
         case.run()
-        print(f"{case.name:44} dead {case.dead:4.0%}, loss / variance {case.loss:.3g}")
+        print(f"{case.name:30} dead {case.dead:4.0%}, loss / variance {case.loss:.3g}")
     figure, (left, right) = picture.panels(2, 4.6, 3.4, sharey=True)
     places = range(len(CASES))[::-1]
     colours = [picture.COLOURS[1] if c.dead > 0.4 else picture.COLOURS[0] for c in CASES]
@@ -82,7 +80,7 @@ def main() -> None:
     loss = right.barh(places, [min(c.loss, 2) for c in CASES], color=colours, height=0.65)
     right.bar_label(loss, fmt="%.2f", padding=3, color=picture.INK)
     right.axvline(1, color=picture.INK, linewidth=1)
-    right.set(title="Loss after training (1: the mean is as good)", xlim=(0, 1.3))
+    right.set(title="Loss, 1 for the mean alone", xlim=(0, 1.3))
     for ax in (left, right):
         ax.grid(visible=False, axis="y")
         ax.tick_params(length=0)

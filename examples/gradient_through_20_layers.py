@@ -65,7 +65,7 @@ def back(factors: list[float]) -> list[float]:
 
 
 def main() -> None:
-    figure, axes = picture.panels(3, 3.9, 3.5, sharey=True)
+    figure, axes = picture.panels(3, 3.9, 3.8, sharey=True)
     layers = range(DEPTH)
     for (name, variance), colour in zip(WEIGHTS.items(), picture.COLOURS, strict=False):
         slopes, weights = measured(name, variance)
@@ -89,7 +89,8 @@ def main() -> None:
     ):
         ax.set(title=title, xlabel="layer, from the input on", xticks=range(0, DEPTH + 1, 5))
     axes[0].set_ylabel("size, 1 at the output")
-    axes[0].legend(title="dots: measured; lines: theory", title_fontsize=8.5, loc="lower right")
+    dots, names = axes[0].get_legend_handles_labels()
+    figure.legend(dots, names, title="dots: measured; lines: theory", loc="outside upper left", ncols=4)
     picture.save(figure, "gradient_through_20_layers")
 
 

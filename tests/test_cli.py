@@ -37,7 +37,7 @@ def test_help_loads_nothing_heavy() -> None:
         "print(*(m for m in ('torch', 'numpy', 'matplotlib', 'scipy', 'rich', 'mpmath') if m in sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ, timeout=120
     )
     assert done.stderr.strip() == ""
 

@@ -25,7 +25,7 @@ for path in map(pathlib.Path, sys.argv[1:]):
 
 def test_notebooks_run(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RUN, *map(str, NOTEBOOKS)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == 0, done.stderr
 
 

@@ -503,14 +503,23 @@ def commanded() -> dict[str, str]:
     return found
 
 
-def shown_command(number: int, arguments: str) -> str:
-    name = arguments.replace('"', "")
+def shown(path: str, words: str, kind: str = "sk-plot") -> str:
+    """A picture of which there are four: for light and dark pages, and for a phone."""
     images = (
-        f'<picture><source media="(max-width: 44em)" srcset="../pictures-{number}-phone-{s}.svg">'
-        f'<img src="../pictures-{number}-{s}.svg#only-{s}" alt="softknee plot {name}"></picture>'
+        f'<picture><source media="(max-width: 44em)" srcset="{path}-phone-{s}.svg">'
+        f'<img src="{path}-{s}.svg#only-{s}" alt="{words}"></picture>'
         for s in ("light", "dark")
     )
-    return f'```bash\nsoftknee plot {arguments}\n```\n\n<div class="sk-plot">{"".join(images)}</div>\n'
+    return f'<div class="{kind}">{"".join(images)}</div>\n'
+
+
+def shown_command(number: int, arguments: str) -> str:
+    name = arguments.replace('"', "")
+    return f"```bash\nsoftknee plot {arguments}\n```\n\n{shown(f'../pictures-{number}', f'softknee plot {name}')}"
+
+
+def shown_experiment(match: re.Match[str]) -> str:
+    return shown(f"../assets/examples/{match[1]}", match[2], "sk-experiment")
 
 
 def pages() -> dict[str, str]:
@@ -610,6 +619,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         )
     for number, found in enumerate(_COMMANDED.findall(markdown), 1):
         markdown = markdown.replace(f"<!-- picture: {found} -->", shown_command(number, found))
+    markdown = re.sub(r"<!-- experiment (\w+): (.+?) -->", shown_experiment, markdown)
     markdown = re.sub(r"<!-- live ([0-9]+rem): (\S+) -->", live, markdown)
     markdown = re.sub(r"<!-- generated: ([a-z0-9-]+) -->", fill, markdown)
     if problems := [*_UNFILLED.findall(markdown), *ragged(markdown)]:
@@ -619,7 +629,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     return markdown
 
 
-_UNFILLED = re.compile(r"<!-- (?:live|generated|picture|block)\b.*")
+_UNFILLED = re.compile(r"<!-- (?:live|generated|picture|experiment|block)\b.*")
 
 
 def ragged(markdown: str) -> Iterator[str]:

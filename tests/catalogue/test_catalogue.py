@@ -386,7 +386,12 @@ def test_importing_the_catalogue_is_cheap() -> None:
     for _ in range(5):
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("COV_", "COVERAGE_"))}
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+            timeout=120,
         )
         took, *heavy = done.stdout.split()
         assert not heavy

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ def train(training, watch):
         steps.append(events)
         if stays and len(trainings) == 2 and len(steps) == 7:
             Path(sys.argv[1], "middle").touch()
-            threading.Event().wait()
+            threading.Event().wait(600)
 
     return engine.train(training, stay)
 
@@ -61,7 +63,7 @@ def numbers(found: Comparison) -> list[Any]:
 
 def check_no_batch_is_trained_twice(folder: Path, settings: dict[str, Any]) -> None:
     others = [start(folder, settings) for _ in range(2)]
-    trained = [int(other.communicate()[0]) for other in others]
+    trained = [int(other.communicate(timeout=400)[0]) for other in others]
     assert all(other.returncode == 0 for other in others)
     begun = (folder / "begun").read_text().splitlines()
     assert sum(trained) == len(begun) == len(set(begun)) == 72
@@ -72,10 +74,20 @@ def check_a_killed_process_is_taken_over(
 ) -> None:
     """The other is killed in the middle of a batch, when this one has nothing else to do."""
     other = start(folder, settings, "stays")
-    while not (folder / "middle").exists():
-        assert other.poll() is None
-        with pytest.raises(subprocess.TimeoutExpired):
-            other.wait(0.05)
+    with ExitStack() as afterwards:
+        afterwards.callback(other.kill)  # also where something fails: it would stay for ever
+        patience = time.monotonic() + 300
+        while not (folder / "middle").exists():
+            assert other.poll() is None
+            assert time.monotonic() < patience, "the other process does not come to the middle of its batch"
+            with pytest.raises(subprocess.TimeoutExpired):
+                other.wait(0.05)
+        check_it_is_taken_over(other, settings, monkeypatch)
+
+
+def check_it_is_taken_over(
+    other: subprocess.Popen[str], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
     given: list[engine.Training] = []
 

@@ -64,7 +64,7 @@ def test_two_processes_write_one_store(tmp_path: Path) -> None:
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join()
+        writer.join(120)
         assert writer.exitcode == 0
     with Store(tmp_path) as store:
         keys = [f"{name}{i}" for name in ("x", "y", "z", "both") for i in range(60)]

@@ -27,7 +27,7 @@ def browser() -> Iterator[Any]:
             pytest.fail("Chromium is missing, and SOFTKNEE_BROWSER says that it is required")
         pytest.skip("needs Chromium on the PATH (Debian: chromium)")
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"], timeout=PATIENCE)
         yield launched
         launched.close()
 

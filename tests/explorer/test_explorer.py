@@ -234,6 +234,17 @@ def test_typing_a_formula(visit: Visit) -> None:
     expect(field).to_have_value("−x²")
 
 
+def test_no_two_curves_share_a_label(look: Visit) -> None:
+    long = f"x*sigmoid(beta*x)%2B{'x*' * 20}x"
+    tab = look(
+        f"#f=!x*tanh(a*x);!x*tanh(a*x)(a=2);!a*x(a=1.00001);!a*x(a=1.00002);!{long};!{long}*2;gelu;gelu"
+    )
+    labels = tab.locator("#chips .name").all_inner_texts()
+    assert labels[:4] == ["x*tanh(a*x)", "x*tanh(a*x) (a=2)", "a*x (a=1)", "a*x (a=1) #2"]
+    assert labels[-2:] == ["gelu", "gelu #2"]
+    assert len(set(labels)) == len(labels) == 8
+
+
 def test_on_paper(visit: Visit) -> None:
     tab = visit("#f=gelu", dark=True)
     tab.emulate_media(media="print", color_scheme="dark")

@@ -20,7 +20,7 @@ def test_kernels_compile_ahead_of_time() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "0"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.gpu.ahead"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
     assert not done.returncode, done.stderr[-3000:]
     *found, launches = [json.loads(line) for line in done.stdout.splitlines()]

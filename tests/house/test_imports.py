@@ -13,7 +13,7 @@ SECONDS = 0.15
 def _python(code: str) -> str:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("COV_", "COVERAGE_"))}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, timeout=120
     )
     return done.stdout.strip()
 

@@ -64,6 +64,6 @@ def test_a_type_checker_accepts_and_rejects(tmp_path: Path) -> None:
         "--config-file=",
         str(program),
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     found = re.findall(r"program\.py:(\d+): error", done.stdout)
     assert found == ["7", "8", "9"], done.stdout + done.stderr

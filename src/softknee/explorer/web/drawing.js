@@ -73,7 +73,7 @@ function apart(wanted, gap, low, high) {
  */
 function chart(host, { series, x, y, xName, yName, label, labels = false, log = false, height, xTicks }) {
   const width = Math.max(240, host.clientWidth), tall = height ?? Math.round(Math.min(380, Math.max(210, width * 0.62)));
-  const names = labels && width > 480 ? series.filter((s) => s.label).map((s) => ({ ...s, label: s.label.length > 25 ? `${s.label.slice(0, 24)}…` : s.label })) : [];
+  const names = labels && width > 480 ? series.filter((s) => s.label).map((s) => ({ ...s, label: s.label.length > 31 ? `${s.label.slice(0, 17)}…${s.label.slice(-13)}` : s.label })) : [];
   const margin = { left: 46, right: names.length ? 20 + Math.max(...names.map((s) => widthOf(s.label))) : 12, top: 12, bottom: 38 };
   const [x0, x1] = x, [y0, y1] = y;
   const inner = { width: width - margin.left - margin.right, height: tall - margin.top - margin.bottom };

@@ -82,12 +82,22 @@ function ownFunction(curve) {
   const slope = differentiated(tree, "x"), [f, g] = [compiled(tree, all), compiled(slope, all)];
   let bend = null;
   const second = (x) => (bend ??= compiled(differentiated(slope, "x"), all))([x, ...values]);
-  const short = curve.text.length > 26 ? `${curve.text.slice(0, 25)}…` : curve.text;
-  return { f: (x) => { const v = [x, ...values]; return [f(v), g(v)]; }, second, label: short, tree, slope, names, values, own: true };
+  const said = values.every((v) => v === 1) ? "" : ` (${names.map((n, i) => `${n}=${digits(values[i], 4)}`).join(", ")})`;
+  return { f: (x) => { const v = [x, ...values]; return [f(v), g(v)]; }, second, label: `${shortened(curve.text, Math.max(10, 24 - said.length))}${said}`, tree, slope, names, values, own: true };
 }
 
+const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
 const spelled = (choice) => (choice === true ? "True" : choice === false ? "False" : choice);
-const curves = () => state.curves.map(resolved);
+/** The curves, each with a label of its own: those that would share one are numbered. */
+function curves() {
+  const met = new Map();
+  return state.curves.map((curve, i) => {
+    const found = resolved(curve, i), before = met.get(found.label) ?? 0;
+    met.set(found.label, before + 1);
+    return before ? { ...found, label: `${found.label} #${before + 1}` } : found;
+  });
+}
 
 function rangeOf(found) {
   if (state.range) return state.range;
