@@ -6,6 +6,7 @@ Each picture is an SVG in light and in dark colours, with its panels beside each
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogFormatterSciNotation
 
 PICTURES = Path(__file__).parents[1] / "docs" / "assets" / "examples"
 INK, FAINT, EDGE = "#222222", "#dddddd", "#999999"
@@ -62,12 +64,21 @@ def dark(drawing: str) -> str:
     return re.sub("#[0-9a-f]{6}", lambda found: DARK.get(found[0], found[0]), drawing)
 
 
+def powers(figure: Any) -> None:
+    """Exponents of logarithmic axes as letters of their own: those of mathtext are too small on a phone."""
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"):
+        if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+            axis.set_major_formatter(lambda value, _: f"10{str(round(math.log10(value))).translate(raised)}")
+
+
 def save(figure: Any, name: str) -> None:
     """Writes the four pictures where --out says, else among those of the documentation."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=PICTURES, metavar="FOLDER", help="where the pictures go")
     folder: Path = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
+    powers(figure)
     for kind in ("", "-phone"):
         if kind:
             stack(figure)
