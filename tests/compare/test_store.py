@@ -6,6 +6,7 @@ import dataclasses
 import multiprocessing
 import sqlite3
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,28 @@ def test_two_processes_write_one_store(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         keys = [f"{name}{i}" for name in ("x", "y", "z", "both") for i in range(60)]
         assert len(store.find(keys)) == 240
+
+
+def test_another_process_makes_the_store_while_this_one_looks_whose_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watched(sqlite3.Connection):
+        def execute(self, text: str, *more: object) -> sqlite3.Cursor:
+            if text == "PRAGMA user_version" and not others:
+                others.append(threading.Thread(target=lambda: Store(tmp_path).close()))
+                monkeypatch.undo()
+                others[0].start()
+                others[0].join(0.5)  # it is done, or waits for this one
+            return super().execute(text, *more)
+
+    others: list[threading.Thread] = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **k, factory=Watched))
+    with Store(tmp_path) as store:
+        store.save(batch("a"))
+    others[0].join(60)
+    with Store(tmp_path) as store:
+        assert list(store.find(["a"])) == ["a"]
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:

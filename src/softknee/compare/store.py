@@ -332,9 +332,13 @@ class _Sqlite(_Table):
             raise _unusable(self, f"is damaged ({damage.splitlines()[0]})")
 
     def _header(self) -> tuple[int, int, int]:
-        """Whose file it is, of which version, and how many tables it has."""
+        """Whose file it is, of which version, and how many tables it has: at one time, others may be making it."""
         queries = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-        application, version, tables = (self._file.execute(query).fetchone()[0] for query in queries)
+        self._file.execute("BEGIN")
+        try:
+            application, version, tables = (self._file.execute(query).fetchone()[0] for query in queries)
+        finally:
+            self._file.rollback()
         return application, version, tables
 
 
