@@ -26,7 +26,7 @@ from tests.exhaustive import every_number, nearest
 
 from softknee import catalogue
 from softknee.kernels import native
-from softknee.kernels.llvm import to_llvm
+from softknee.kernels.llvm import form_of, to_llvm
 from softknee.kernels.plan import Plan, kernel_of
 from softknee.lang.differentiate import derivative
 from softknee.lang.evaluate import evaluate_mp
@@ -44,7 +44,8 @@ DIGITS = 120
 
 
 def _compiled(plan: Plan) -> native.Loaded:
-    return native.load(f"gpu {plan.key()}", lambda: to_llvm(kernel_of(plan, "gpu"), native.features()))
+    form = form_of([i for _, i in plan.inputs], [o for _, o in plan.outputs])
+    return native.load(f"gpu {plan.key()}", lambda: to_llvm(kernel_of(plan, "gpu"), native.features()), form)
 
 
 @contextmanager

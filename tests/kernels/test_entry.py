@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import softknee.functional as F
 from softknee.kernels import native
 from softknee.kernels.entry import HUGE, RUNTIME, SERIAL
 from softknee.kernels.llvm import Operand, Scalar
 from softknee.kernels.plan import Plan, compile_plan
-from softknee.lang.nodes import symbol
+from softknee.lang.nodes import symbol, where
 
 X, G = symbol("x"), symbol("g")
 SQUARE = Plan(((X * X, Operand("float32")),), (("x", Operand("float32")),))
@@ -49,6 +54,55 @@ def test_numbers_behind_the_tensors() -> None:
     x, result = torch.randn(9), torch.empty(9)
     assert compile_plan(plan).on(x, result, 0.25)
     torch.testing.assert_close(result, x / 4)
+    torch.testing.assert_close(compile_plan(plan).on(x, 0.25), x / 4)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_results_are_made_like_the_input_where_it_has_no_gaps(data: st.DataObject) -> None:
+    shape = data.draw(st.lists(st.integers(1, 3), max_size=4))
+    order, strides, step = data.draw(st.permutations(range(len(shape)))), [0] * len(shape), 1
+    for d in order:
+        strides[d], step = step, step * shape[d]
+    for d in range(len(shape)):  # gaps, overlaps, and strides that do not matter
+        if data.draw(st.integers(0, 4)) == 0:
+            strides[d] = data.draw(st.integers(0, 9))
+    x = torch.randn(100).as_strided(shape, strides)
+    made = compile_plan(SQUARE).on(x)
+    assert (made is not None) == torch.ops.aten.is_non_overlapping_and_dense(x)
+    if made is not None:
+        assert (made.shape, made.stride()) == (x.shape, torch.empty_like(x).stride())
+        assert torch.equal(made, x * x)
+
+
+def test_several_results_are_made_together() -> None:
+    outputs = tuple((e, Operand("float64")) for e in (X + G, X * G))
+    kernel = compile_plan(Plan(outputs, tuple((n, Operand("float64")) for n in "xg")))
+    x, g = torch.randn(2, 70, 3, dtype=torch.float64)
+    total, product = kernel.on(x, g)
+    torch.testing.assert_close((total, product), (x + g, x * g))
+    bits = (where(X > 0, 1, 0), Operand("bits"))
+    y, plane = compile_plan(Plan((SQUARE.outputs[0], bits), SQUARE.inputs)).on(torch.arange(-40.0, 60.0))
+    assert (plane.dtype, plane.shape) == (torch.uint8, (16,))
+    assert plane[:8].tolist() == [0, 0, 0, 0, 0, 254, 255, 255]
+    assert y[0] == 1600
+
+
+def test_what_is_made_is_an_ordinary_tensor() -> None:
+    on, x = compile_plan(SQUARE).on, torch.randn(50)
+    made = on(x)
+    assert type(made) is torch.Tensor
+    assert not made.requires_grad
+    assert made.resize_(60).shape == (60,)
+    with torch.inference_mode():
+        assert on(x).is_inference()
+    before = sys.getrefcount(x)
+    kept = [on(x) for _ in range(1000)]
+    assert sys.getrefcount(x) == before
+    assert len({m.data_ptr() for m in kept}) == 1000
+    watched = weakref.ref(kept[0])
+    del kept
+    assert watched() is None
 
 
 UNSUITED = {
@@ -71,13 +125,35 @@ def test_what_does_not_suit_is_left_alone(name: str, place: int) -> None:
     operands = [torch.zeros(6, 4), torch.zeros(6, 4), result]
     operands[place] = UNSUITED[name]
     assert _times()(*operands) is None
+    assert _times()(*operands[:2]) is None
     assert torch.all(result == 7)
 
 
-@pytest.fixture
-def alone() -> Iterator[None]:
-    """A tensor library without the exchange of functions"""
-    place = RUNTIME.index("tensor_of")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc's way to tell what is in use")
+def test_nothing_is_left_of_a_call() -> None:
+    class Told(ctypes.Structure):
+        _fields_ = tuple(
+            (name, ctypes.c_size_t)
+            for name in ("arena", "free", "small", "maps", "mapped", "_", "cached", "used", "rest", "top")
+        )
+
+    told = ctypes.CDLL(None).mallinfo2
+    told.restype = Told
+    on, x = compile_plan(SQUARE).on, torch.randn(50)
+
+    def grown() -> int:
+        before = told().used
+        for _ in range(20_000):
+            on(x)
+        return int(told().used) - before
+
+    assert min(grown() for _ in range(3)) < 20_000
+
+
+@pytest.fixture(params=["tensor_of", "new_tensor"])
+def alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A tensor library without the exchange of functions, or without those that make tensors"""
+    place = RUNTIME.index(request.param)
     kept, native._runtime[place] = native._runtime[place], None
     yield
     native._runtime[place] = kept

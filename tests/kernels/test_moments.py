@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from softknee.kernels import entry, moments
+from softknee.kernels import moments
 from softknee.nn import launch
 
 SHAPES = [
@@ -120,8 +120,7 @@ def test_what_is_kept_takes_tensors_of_one_kind_alone(shape: tuple[int, ...]) ->
     z = torch.randn(shape, requires_grad=True)
     f, n = z.relu(), z.numel()
     result = torch.zeros(2, moments.SLOTS, dtype=torch.float64)
-    memory, address = entry.kept(shape, n, 2, [result.data_ptr()])
-    on = moments.squares().on
+    on = moments.squares().kept([(shape, z.stride())] * 2, n, 2, [result.data_ptr()])
     others: list[object] = [
         f.double(),
         f.bfloat16(),
@@ -134,10 +133,9 @@ def test_what_is_kept_takes_tensors_of_one_kind_alone(shape: tuple[int, ...]) ->
     ]
     others += [f.detach()[:1].expand(shape), torch.stack([f, f], -1)[..., 0]]
     for other in others:
-        assert on(address, z, other) is None
-        assert on(address, other, z) is None
+        assert on(z, other) is None
+        assert on(other, z) is None
     assert not result.any()
-    assert on(address, z, f) is True
+    assert on(z, f) is True
     expected = torch.stack([z.detach().double().square().sum(), f.detach().double().square().sum()])
     torch.testing.assert_close(result.sum(1), expected)
-    assert memory

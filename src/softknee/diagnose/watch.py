@@ -32,7 +32,6 @@ from softknee.diagnose.theory import FLAT, STILL, expected
 from softknee.diagnose.timeline import History, Timeline
 from softknee.diagnose.trace import Recorder, compiled_in, tensors_in
 from softknee.kernels import moments
-from softknee.kernels.entry import kept
 from softknee.kernels.moments import PARTS, ROWS, SLOTS
 from softknee.lang.nodes import number, symbol, where
 from softknee.nn import gates, launch, recognise
@@ -351,7 +350,7 @@ class _Watched:
 
     def at_both(self, given: tuple[Tensor | None, ...], taken: tuple[Tensor | None, ...]) -> None:
         a, b = taken[0], given[self._place]
-        if self._sum_squares(self._squares_at, a, b):
+        if self._sum_squares(a, b):
             self.backward = 3
         else:
             self._squares(a, b)
@@ -369,7 +368,7 @@ class _Watched:
         """Adds up what it took and gave."""
         if z.dtype in _HALF:
             z, f = z.detach().float(), f.detach().float()
-        if self.sum_up(self.sums_at, z, f):
+        if self.sum_up(z, f):
             self.samples += self.rows_each
             self.values += self.values_each
             return
@@ -399,11 +398,11 @@ class _Watched:
         launch.launch(kernel.call, address, threads, threads, z.data_ptr(), f.data_ptr(), sums, *self.limits)
         if keep:
             most, squares = MOST if large else 1, board.norms_at + 16 * SLOTS * self.number
-            summed, self.sums_at = kept(z.shape, address, most, [sums], self.limits)
-            squared, self._squares_at = kept(z.shape, z.numel(), min(most, SLOTS), [squares])
-            self.sum_up, self._sum_squares = kernel.on, moments.squares().on
+            both = [(z.shape, z.stride())] * 2
+            self.sum_up = kernel.kept(both, address, most, [sums], self.limits)
+            self._sum_squares = moments.squares().kept(both, z.numel(), min(most, SLOTS), [squares])
             self.rows_each, self.values_each = len(z), rows * inner
-            self._kept = memory, summed, squared
+            self._memory = memory
 
     @torch.no_grad()
     def _by_operator(self, z: Tensor, f: Tensor, dim: int) -> None:
@@ -427,8 +426,7 @@ class _Watched:
         """The next call works out anew how its sums are taken."""
         self.sum_up: Callable[..., bool | None] = _unknown
         self._sum_squares: Callable[..., bool | None] = _unknown
-        self.sums_at = self._squares_at = 0
-        self._kept: tuple[Any, ...] = ()
+        self._memory: Any = None
 
     def moments(self) -> Moments:
         """Of the last window or two."""
@@ -567,7 +565,7 @@ class _Module:
             watched.copied = True
             self.watch.detach()
             return
-        if watched.sum_up(watched.sums_at, x, result):
+        if watched.sum_up(x, result):
             watched.samples += watched.rows_each
             watched.values += watched.values_each
             node = result.grad_fn

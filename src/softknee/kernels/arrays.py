@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from softknee.kernels import native
-from softknee.kernels.llvm import Kernel, Operand, to_llvm
+from softknee.kernels.llvm import Kernel, Operand, form_of, to_llvm
 
 if TYPE_CHECKING:
     from softknee.kernels.program import Program, Value
@@ -42,7 +42,8 @@ def run_program(
         tuple((value, Operand(out or storage)) for value in results),
     )
     ir = to_llvm(kernel, native.features())
-    return run(native.load(ir, lambda: ir).call, kernel, arrays)
+    form = form_of(kernel.inputs, [o for _, o in kernel.results])
+    return run(native.load(ir, lambda: ir, form).call, kernel, arrays)
 
 
 def from_bfloat16(bits: Any) -> Any:

@@ -1,19 +1,25 @@
-"""How Python calls a kernel: the part of its LLVM IR that knows CPython, threads and tensors.
+"""How Python calls a kernel: LLVM IR that knows CPython, threads and tensors, compiled once for all kernels.
 
 Two functions of CPython's METH_FASTCALL type. `@call` takes addresses, and works for every shape.
-`@on` takes the tensors themselves, where they lie alike in memory: asking Python for what a tensor is
-takes longer than a small kernel, so it asks the tensor's library by DLPack's exchange of C functions
-(https://dmlc.github.io/dlpack/latest/c_api.html, `DLPackExchangeAPI`).
+`@on` takes the tensors themselves, where they lie alike in memory, and makes the results where none are
+given: asking Python what a tensor is, or for a new one, takes longer than a small kernel, so it asks the
+tensor's library by DLPack's exchange of C functions
+(https://dmlc.github.io/dlpack/latest/c_api.html, `DLPackExchangeAPI`) and makes tensors by torch's C interface.
+
+Which kernel is called, and what it takes, stands in a description (`Form.words`): the bytes that are the `self` of
+the Python function. `@on` of a description that says more, shapes and strides (`bound`), is for tensors of those alone,
+which need not lie alike.
 """
 
 from __future__ import annotations
 
-import ctypes
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
-__all__ = ["CHUNK", "HUGE", "RUNTIME", "SERIAL", "entry", "kept", "on_kept", "on_tensors"]
+__all__ = ["CHUNK", "HUGE", "RUNTIME", "SERIAL", "TEXT", "Form", "bound", "kept"]
+
+Shape = tuple[int, ...]
 
 #: elements of a row in one unit of work
 CHUNK = 4096
@@ -24,25 +30,95 @@ HUGE = 4 << 20
 
 #: addresses needed at run time, in this order; `native.py` fills the table
 RUNTIME = (
-    "PyLong_AsVoidPtr", "PyLong_AsSsize_t", "PyFloat_AsDouble", "PyEval_SaveThread",
-    "PyEval_RestoreThread", "Py_IncRef", "Py_DecRef", "PyErr_Clear", "PyObject_CallNoArgs",
-    "_Py_NoneStruct", "_Py_TrueStruct", "GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads",
-    "tensor_of", "threads_of", "madvise",
+    "PyBytes_AsString", "PyLong_AsVoidPtr", "PyLong_AsSsize_t", "PyFloat_AsDouble", "PyEval_SaveThread",
+    "PyEval_RestoreThread", "PyTuple_New", "PyTuple_SetItem", "Py_IncRef", "Py_DecRef", "PyErr_Clear",
+    "PyObject_CallNoArgs", "_Py_NoneStruct", "_Py_TrueStruct", "GOMP_parallel", "omp_get_thread_num",
+    "omp_get_num_threads", "tensor_of", "threads_of", "new_tensor", "data_of", "free_tensor", "object_of", "madvise",
 )  # fmt: skip
 
-#: DLPack's type codes with their bits, as the four bytes of a DLDataType of one lane
+#: DLPack's type codes with their bits, as the four bytes of a DLDataType of one lane; torch's number of the type
 _TYPES = {
-    storage: code | bits << 8 | 1 << 16
-    for storage, (code, bits) in {
-        "float32": (2, 32), "float64": (2, 64), "float16": (2, 16), "bfloat16": (4, 16), "bits": (1, 8),
+    storage: (code | bits << 8 | 1 << 16, number)
+    for storage, (code, bits, number) in {
+        "float32": (2, 32, 6), "float64": (2, 64, 7), "float16": (2, 16, 5), "bfloat16": (4, 16, 15), "bits": (1, 8, 0),
     }.items()
 }  # fmt: skip
 #: bytes of a DLTensor
 _DLTENSOR = 48
 _MADV_HUGEPAGE = 14
+#: words of a description before its operands, and words an operand
+_HEAD, _EACH = 9, 3
+#: words of a call before the operands' addresses: the geometry, units, groups, the kernel, how many operands
+_WORK = 5
 
 
-def _runtime(*names: str) -> list[str]:
+class Form(NamedTuple):
+    """What a kernel takes: an address for each operand, results last, then scalars.
+
+    inputs: storage and access of each; results: storage of each, rows all. Without them `@on` declines
+    every call.
+    """
+
+    operands: int
+    scalars: int
+    inputs: tuple[tuple[str, str], ...] = ()
+    results: tuple[str, ...] = ()
+
+    def words(self, kernel: int) -> list[int]:
+        """The description of the kernel at that address"""
+        every = [*self.inputs, *((storage, "row") for storage in self.results)]
+        rows = [k for k, (storage, access) in enumerate(self.inputs) if storage != "bits" and access == "row"]
+        head = [
+            kernel,
+            self.operands,
+            len(self.inputs),
+            self.scalars,
+            _TYPES[self.results[0]][0] >> 11 & 31 if self.results else 0,  # bytes of an element
+            any(storage == "bits" for storage, _ in every),
+            rows[0] if rows else -1,  # what results are made like
+            0,  # elements, and where the geometry begins, in words: see `bound`; `kept` has others here
+            0,
+        ]
+        for storage, access in every:
+            # a stride is the model's times the last of the three; -1: not compared
+            head += [*_TYPES[storage], -1 if storage == "bits" else int(access == "row")]
+        return head
+
+
+def bound(
+    form: Form, kernel: int, geometry: Sequence[int], elements: int, tensors: Sequence[tuple[Shape, Shape]]
+) -> list[int]:
+    """The description of a kernel for tensors of some shapes and strides, results last, and a geometry, which begins
+    with the number of units."""
+    words = form.words(kernel)
+    words[7] = elements
+    _describe(words, tensors)
+    words[8] = len(words) + 1  # behind the number of units
+    return [*words, *geometry]
+
+
+def kept(
+    form: Form, kernel: int, tensors: Sequence[tuple[Shape, Shape]], size: int, most: int, addresses: Sequence[int],
+    scalars: Sequence[float] = (),
+) -> list[int]:  # fmt: skip
+    """The description of a call that is the same every time but for its tensors, float32 and the first operands:
+    their shapes and strides, the addresses of the other operands, and scalars. size: as `@call` has it; most: as many
+    threads at most."""
+    words = form._replace(inputs=(("float32", "row"),) * len(tensors)).words(kernel)
+    words[5], words[7] = most, size
+    _describe(words, tensors)
+    words[8] = len(words)
+    return [*words, *addresses, *struct.unpack(f"{len(scalars)}q", struct.pack(f"{len(scalars)}d", *scalars))]
+
+
+def _describe(words: list[int], tensors: Sequence[tuple[Shape, Shape]]) -> None:
+    """Writes shapes and strides behind a description"""
+    for k, (shape, strides) in enumerate(tensors):
+        words[_HEAD + _EACH * k + 2] = len(words)
+        words += [len(shape), *shape, *strides]
+
+
+def _runtime(*names: str) -> str:
     """Loads entries of the table as %rt.NAME"""
     lines = []
     for name in names:
@@ -51,75 +127,100 @@ def _runtime(*names: str) -> list[str]:
             f"  %rt.p.{k} = getelementptr ptr, ptr @runtime, i64 {k}",
             f"  %rt.{name} = load ptr, ptr %rt.p.{k}",
         ]
-    return lines
+    return "\n".join(lines)
 
 
-def _scalars(n: int, m: int, first: int) -> list[str]:
-    """Arguments `first`, `first` + 1, ... as the kernel's scalars"""
+def _words(base: str, **places: int) -> str:
+    """Loads words of a description or a call as %NAME"""
     lines = []
-    for k in range(m):
+    for name, k in places.items():
+        kind = "ptr" if name == "kernel" else "i64"
         lines += [
-            f"  %arg.s.p.{k} = getelementptr ptr, ptr %args, i64 {first + k}",
-            f"  %arg.s.{k} = load ptr, ptr %arg.s.p.{k}",
-            f"  %scalar.{k} = call double %rt.PyFloat_AsDouble(ptr %arg.s.{k})",
-            f"  %to.s.{k} = getelementptr i64, ptr %work, i64 {7 + n + k}",
-            f"  store double %scalar.{k}, ptr %to.s.{k}",
+            f"  %{name}.p = getelementptr i64, ptr {base}, i64 {k}",
+            f"  %{name} = load {kind}, ptr %{name}.p",
         ]
-    return lines
+    return "\n".join(lines)
 
 
-#: the text of @on where no tensors suit
-_NEVER = "\n".join(
-    ["define ptr @on(ptr %self, ptr %args, i64 %nargs) #0 {", *_runtime("Py_IncRef", "_Py_NoneStruct"),
-     "  call void %rt.Py_IncRef(ptr %rt._Py_NoneStruct)", "  ret ptr %rt._Py_NoneStruct", "}", ""]
-)  # fmt: skip
+_DESCRIBED = f"""  %d = call ptr %rt.PyBytes_AsString(ptr %self)
+{_words("%d", kernel=0, n=1, inputs=2, m=3, size=4, bits=5, rows=6)}
+  %operands.and.scalars = add i64 %n, %m
+  %words = add i64 %operands.and.scalars, {_WORK}
+  %work = alloca i64, i64 %words, align 16
+  %w.kernel = getelementptr i64, ptr %work, i64 3
+  store ptr %kernel, ptr %w.kernel
+  %w.n = getelementptr i64, ptr %work, i64 4
+  store i64 %n, ptr %w.n
+  %addresses = getelementptr i64, ptr %work, i64 {_WORK}
+  %numbers = getelementptr i64, ptr %addresses, i64 %n"""
 
 
-def entry(n: int, m: int, on: str = _NEVER) -> str:
-    """@call(self, args, nargs), for n operands and m scalars; behind it `on`, the text of @on.
+def _scalars(after: str, first: str, then: str) -> str:
+    """Arguments `first`, `first` + 1, ... as the kernel's scalars"""
+    return f"""
+  br label %scalars
+scalars:
+  %s = phi i64 [ 0, %{after} ], [ %s.next, %scalar ]
+  %s.more = icmp ult i64 %s, %m
+  br i1 %s.more, label %scalar, label %{then}
+scalar:
+  %s.at = add i64 {first}, %s
+  %s.arg.p = getelementptr ptr, ptr %args, i64 %s.at
+  %s.arg = load ptr, ptr %s.arg.p
+  %s.value = call double %rt.PyFloat_AsDouble(ptr %s.arg)
+  %s.to = getelementptr double, ptr %numbers, i64 %s
+  store double %s.value, ptr %s.to
+  %s.next = add i64 %s, 1
+  br label %scalars"""
 
-    Arguments: size, groups, threads, one address an operand, one float a scalar. size >= 0: one
-    contiguous row of that many elements; size < 0: -size is the address of a geometry. The units
-    are cut into `groups` (partial sums have one slot each), which `threads` threads share; with one
-    thread the interpreter lock is kept unless the work is long. threads = -(all + 65536 me) does the
-    share of thread `me` of `all` alone, for a thread pool of Python's.
-    """
-    lines = ["define ptr @call(ptr %self, ptr %args, i64 %nargs) #0 {", "entry:"]
-    put = lines.append
-    lines += _runtime(
-        "PyLong_AsVoidPtr", "PyLong_AsSsize_t", "PyFloat_AsDouble", "Py_IncRef", "_Py_NoneStruct"
-    )
-    put(f"  %work = alloca [{7 + n + m} x i64], align 16")
 
-    def argument(k: int) -> str:
-        put(f"  %arg.p.{k} = getelementptr ptr, ptr %args, i64 {k}")
-        put(f"  %arg.{k} = load ptr, ptr %arg.p.{k}")
-        return f"%arg.{k}"
-
-    for k, name in enumerate(("size", "groups", "threads")):
-        put(f"  %{name} = call i64 %rt.PyLong_AsSsize_t(ptr {argument(k)})")
-    for k in range(n):
-        put(f"  %address.{k} = call ptr %rt.PyLong_AsVoidPtr(ptr {argument(3 + k)})")
-        put(f"  %to.{k} = getelementptr i64, ptr %work, i64 {7 + k}")
-        put(f"  store ptr %address.{k}, ptr %to.{k}")
-    lines += _scalars(n, m, 3 + n)
-    put("""  call void @run(ptr %work, i64 %size, i64 %groups, i64 %threads)
+#: @call(self, args, nargs): size, groups, threads, one address an operand, one float a scalar. size >= 0: one
+#: contiguous row of that many elements; size < 0: -size is the address of a geometry. The units are cut into
+#: `groups` (partial sums have one slot each), which `threads` threads share; with one thread the interpreter lock
+#: is kept unless the work is long. threads = -(all + 65536 me) does the share of thread `me` of `all` alone, for a
+#: thread pool of Python's.
+_CALL = f"""
+define ptr @call(ptr %self, ptr %args, i64 %nargs) #0 {{
+entry:
+{_runtime("PyBytes_AsString", "PyLong_AsVoidPtr", "PyLong_AsSsize_t", "PyFloat_AsDouble", "Py_IncRef", "_Py_NoneStruct")}
+{_DESCRIBED}
+  %size.arg = load ptr, ptr %args
+  %length = call i64 %rt.PyLong_AsSsize_t(ptr %size.arg)
+  %groups.arg.p = getelementptr ptr, ptr %args, i64 1
+  %groups.arg = load ptr, ptr %groups.arg.p
+  %groups = call i64 %rt.PyLong_AsSsize_t(ptr %groups.arg)
+  %threads.arg.p = getelementptr ptr, ptr %args, i64 2
+  %threads.arg = load ptr, ptr %threads.arg.p
+  %threads = call i64 %rt.PyLong_AsSsize_t(ptr %threads.arg)
+  br label %operands
+operands:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %operand ]
+  %k.more = icmp ult i64 %k, %n
+  br i1 %k.more, label %operand, label %placed
+operand:
+  %k.at = add i64 %k, 3
+  %arg.p = getelementptr ptr, ptr %args, i64 %k.at
+  %arg = load ptr, ptr %arg.p
+  %address = call ptr %rt.PyLong_AsVoidPtr(ptr %arg)
+  %to = getelementptr i64, ptr %addresses, i64 %k
+  store ptr %address, ptr %to
+  %k.next = add i64 %k, 1
+  br label %operands
+placed:
+  %first.scalar = add i64 %n, 3{_scalars("placed", "%first.scalar", "go")}
+go:
+  call void @run(ptr %work, i64 %length, i64 %groups, i64 %threads)
   call void %rt.Py_IncRef(ptr %rt._Py_NoneStruct)
   ret ptr %rt._Py_NoneStruct
-}
-""")
-    return f"@runtime = external global [{len(RUNTIME)} x ptr]\n\n" + "\n".join(lines) + _run(n) + on
+}}
+"""
 
-
-def _run(n: int) -> str:
-    """@run: the kernel over one row or a geometry, by the threads that are asked for"""
-    runtime = "\n".join(_runtime("PyEval_SaveThread", "PyEval_RestoreThread", "GOMP_parallel"))
-    region = "\n".join(_runtime("omp_get_thread_num", "omp_get_num_threads"))
-    return f"""
+#: @run: the kernel over one row or a geometry, by the threads that are asked for
+_RUN = f"""
 define internal void @run(ptr %work, i64 %size, i64 %groups, i64 %threads) #0 {{
 entry:
   %flat = alloca [4 x i64], align 16
-{runtime}
+{_runtime("PyEval_SaveThread", "PyEval_RestoreThread", "GOMP_parallel")}
   %is.flat = icmp sge i64 %size, 0
   br i1 %is.flat, label %one.row, label %many.rows
 one.row:
@@ -180,7 +281,7 @@ parallel:
 }}
 
 define internal void @region(ptr %work) #0 {{
-{region}
+{_runtime("omp_get_thread_num", "omp_get_num_threads")}
   %me = call i32 %rt.omp_get_thread_num()
   %all = call i32 %rt.omp_get_num_threads()
   %me.64 = zext i32 %me to i64
@@ -193,12 +294,9 @@ define internal void @region(ptr %work) #0 {{
 define internal void @share(ptr %work, i64 %me, i64 %all) #0 {{
 entry:
   %geometry = load ptr, ptr %work
-  %w.1 = getelementptr i64, ptr %work, i64 1
-  %units = load i64, ptr %w.1
-  %w.2 = getelementptr i64, ptr %work, i64 2
-  %groups = load i64, ptr %w.2
-  %operands = getelementptr i64, ptr %work, i64 7
-  %scalars = getelementptr i64, ptr %work, i64 {7 + n}
+{_words("%work", units=1, groups=2, kernel=3, n=4)}
+  %operands = getelementptr i64, ptr %work, i64 {_WORK}
+  %scalars = getelementptr i64, ptr %operands, i64 %n
   br label %head
 head:
   %g = phi i64 [ %me, %entry ], [ %g.next, %step ]
@@ -210,7 +308,7 @@ step:
   %g.one = add i64 %g, 1
   %b = mul i64 %g.one, %units
   %last = udiv i64 %b, %groups
-  call void @kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %g, i64 %first, i64 %last)
+  call void %kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %g, i64 %first, i64 %last)
   %g.next = add i64 %g, %all
   br label %head
 done:
@@ -218,104 +316,298 @@ done:
 }}
 """
 
+#: a row like the model's, or bits, as many as it has elements
+_LIKE_MODEL = f"""  %r.step.p = getelementptr i64, ptr %r.about, i64 {_HEAD + 2}
+  %r.step = load i64, ptr %r.step.p
+  %r.row = icmp sge i64 %r.step, 0
+  %r.rank = select i1 %r.row, i64 %rank, i64 1
+  %r.shape = select i1 %r.row, ptr %m.shape, ptr %bits.shape
+  %r.strides = select i1 %r.row, ptr %m.strides, ptr %bits.stride"""
 
-def on_tensors(inputs: Sequence[tuple[str, str]], results: Sequence[str], size: int, m: int) -> str:
-    """@on(self, args, nargs): the kernel on tensors and m scalars. True where it ran; None, with nothing
-    done, where the tensors do not suit it.
+#: the shape and strides that the description gives
+_LIKE_SAID = f"""  %r.said.p = getelementptr i64, ptr %r.about, i64 {_HEAD + 2}
+  %r.said = load i64, ptr %r.said.p
+  %r.rank.p = getelementptr i64, ptr %d, i64 %r.said
+  %r.rank = load i64, ptr %r.rank.p
+  %r.shape = getelementptr i64, ptr %r.rank.p, i64 1
+  %r.strides = getelementptr i64, ptr %r.shape, i64 %r.rank"""
 
-    inputs: storage and access of each; results: storage of each, rows all. Suited are tensors in the CPU's
-    memory, of those types, of one shape, with the strides of the first result, which must have no gaps; a
-    "splat" has strides 0, and "bits", never the first result, are as long as they must be. size: the bytes of
-    an element of the first result. Where there is no pool of threads, many elements are left to a caller that
-    has one; but those with bits, which nothing else computes, are done on this thread.
-    """
-    operands, model = [*inputs, *((storage, "row") for storage in results)], len(inputs)
-    n = len(operands)
-    bits = any(storage == "bits" for storage, _ in operands)
-    types = ", ".join(f"i32 {_TYPES[storage]}" for storage, _ in operands)
-    # a stride is the model's times this; -1: not compared
-    steps = ", ".join(
-        f"i64 {-1 if storage == 'bits' else int(access == 'row')}" for storage, access in operands
-    )
-    runtime = "\n".join(
-        _runtime("PyLong_AsSsize_t", "PyFloat_AsDouble", "Py_IncRef", "Py_DecRef", "PyErr_Clear",
-                 "PyObject_CallNoArgs", "_Py_NoneStruct", "_Py_TrueStruct", "GOMP_parallel", "tensor_of",
-                 "threads_of", "madvise")
-    )  # fmt: skip
-    scalars = "\n".join(_scalars(n, m, n))
-    return f"""
-@types = internal constant [{n} x i32] [{types}]
-@steps = internal constant [{n} x i64] [{steps}]
+#: what is called for tensors
+_FOR_TENSORS = (
+    "PyBytes_AsString", "PyLong_AsSsize_t", "PyFloat_AsDouble", "PyTuple_New", "PyTuple_SetItem", "Py_IncRef",
+    "Py_DecRef", "PyErr_Clear", "PyObject_CallNoArgs", "_Py_NoneStruct", "_Py_TrueStruct", "GOMP_parallel", "tensor_of",
+    "threads_of", "new_tensor", "data_of", "free_tensor", "object_of", "madvise",
+)  # fmt: skip
 
-define ptr @on(ptr %self, ptr %args, i64 %nargs) #0 {{
-entry:
-{runtime}
-  %work = alloca [{7 + n + m} x i64], align 16
-  %seen = alloca [{n * _DLTENSOR} x i8], align 16
-  %exchange = icmp ne ptr %rt.tensor_of, null
-  br i1 %exchange, label %look, label %unsuited
-look:
-  %k = phi i64 [ 0, %entry ], [ %k.next, %found ]
+_SETUP = f"""{_runtime(*_FOR_TENSORS)}
+{_DESCRIBED}
+  %seen.bytes = mul i64 %n, {_DLTENSOR}
+  %seen = alloca i8, i64 %seen.bytes, align 16
+  %handles = alloca ptr, i64 %n
+  %handle = alloca ptr
+  %bits.shape = alloca i64
+  %bits.stride = alloca i64
+  store i64 1, ptr %bits.stride
+"""
+
+
+def _look(start: str, fine: str) -> str:
+    """Asks for the first %given tensors, from block `start` on; one of the kernel's types goes on in block `fine`,
+    which ends in block `found`."""
+    return f"""look:
+  %k = phi i64 [ 0, %{start} ], [ %k.next, %found ]
   %arg.p = getelementptr ptr, ptr %args, i64 %k
   %arg = load ptr, ptr %arg.p
-  %d.at = mul i64 %k, {_DLTENSOR}
-  %d = getelementptr i8, ptr %seen, i64 %d.at
-  %failed = call i32 %rt.tensor_of(ptr %arg, ptr %d)
+  %t.at = mul i64 %k, {_DLTENSOR}
+  %t = getelementptr i8, ptr %seen, i64 %t.at
+  %failed = call i32 %rt.tensor_of(ptr %arg, ptr %t)
   %raised = icmp ne i32 %failed, 0
   br i1 %raised, label %error, label %seen.it
 seen.it:
-  %device.p = getelementptr i8, ptr %d, i64 8
+  %device.p = getelementptr i8, ptr %t, i64 8
   %device = load i32, ptr %device.p
-  %type.p = getelementptr i8, ptr %d, i64 20
-  %type = load i32, ptr %type.p
-  %wanted.p = getelementptr i32, ptr @types, i64 %k
-  %wanted = load i32, ptr %wanted.p
-  %data = load i64, ptr %d
-  %offset.p = getelementptr i8, ptr %d, i64 40
+  %type.p = getelementptr i8, ptr %t, i64 20
+  %type.32 = load i32, ptr %type.p
+  %type = zext i32 %type.32 to i64
+  %k.words = mul i64 %k, {_EACH}
+  %k.about = getelementptr i64, ptr %d, i64 %k.words
+  %wanted.p = getelementptr i64, ptr %k.about, i64 {_HEAD}
+  %wanted = load i64, ptr %wanted.p
+  %data = load i64, ptr %t
+  %offset.p = getelementptr i8, ptr %t, i64 40
   %offset = load i64, ptr %offset.p
   %address = add i64 %data, %offset
-  %to.p = getelementptr i64, ptr %work, i64 %k
-  %to = getelementptr i64, ptr %to.p, i64 7
+  %to = getelementptr i64, ptr %addresses, i64 %k
   store i64 %address, ptr %to
   %on.cpu = icmp eq i32 %device, 1
-  %of.type = icmp eq i32 %type, %wanted
+  %of.type = icmp eq i64 %type, %wanted
   %has.data = icmp ne i64 %data, 0
   %fine.1 = and i1 %on.cpu, %of.type
   %fine = and i1 %fine.1, %has.data
-  br i1 %fine, label %found, label %unsuited
+  br i1 %fine, label %{fine}, label %unsuited
 found:
   %k.next = add i64 %k, 1
-  %k.more = icmp ult i64 %k.next, {n}
+  %k.more = icmp ult i64 %k.next, %given
   br i1 %k.more, label %look, label %shapes
-shapes:
-  %m = getelementptr i8, ptr %seen, i64 {model * _DLTENSOR}
-  %m.rank.p = getelementptr i8, ptr %m, i64 16
+"""
+
+
+def _finish(like: str, size: str) -> str:
+    """From tensors that suit and scalars to what is returned. like: sets %r.rank, %r.shape and %r.strides of result
+    %r; size: what @run takes."""
+    return f"""hands:
+  %small = icmp ult i64 %elements, {SERIAL}
+  br i1 %small, label %results, label %ask
+ask:
+  %pool = icmp ne ptr %rt.GOMP_parallel, null
+  br i1 %pool, label %ask.threads, label %poolless
+poolless:
+  %with.bits = icmp ne i64 %bits, 0
+  br i1 %with.bits, label %results, label %unsuited
+ask.threads:
+  %answer = call ptr %rt.PyObject_CallNoArgs(ptr %rt.threads_of)
+  %answered = icmp ne ptr %answer, null
+  br i1 %answered, label %threads.known, label %error
+threads.known:
+  %asked = call i64 %rt.PyLong_AsSsize_t(ptr %answer)
+  call void %rt.Py_DecRef(ptr %answer)
+  br label %results
+results:
+  %threads = phi i64 [ 1, %hands ], [ 1, %poolless ], [ %asked, %threads.known ]
+  br label %make
+make:
+  %r = phi i64 [ %given, %results ], [ %r.next, %made ]
+  %r.more = icmp ult i64 %r, %n
+  br i1 %r.more, label %new, label %pages
+new:
+  %r.words = mul i64 %r, {_EACH}
+  %r.about = getelementptr i64, ptr %d, i64 %r.words
+  %r.number.p = getelementptr i64, ptr %r.about, i64 {_HEAD + 1}
+  %r.number = load i64, ptr %r.number.p
+  %r.type = trunc i64 %r.number to i32
+{like}
+  %r.failed = call i32 %rt.new_tensor(i64 %r.rank, ptr %r.shape, ptr %r.strides, i32 %r.type, i32 0, i32 0, ptr %handle)
+  %r.fine = icmp eq i32 %r.failed, 0
+  br i1 %r.fine, label %made, label %unmake
+made:
+  %r.handle = load ptr, ptr %handle
+  %r.to = getelementptr ptr, ptr %handles, i64 %r
+  store ptr %r.handle, ptr %r.to
+  %r.address = getelementptr i64, ptr %addresses, i64 %r
+  %r.told = call i32 %rt.data_of(ptr %r.handle, ptr %r.address)
+  %r.next = add i64 %r, 1
+  br label %make
+unmake:
+  %u = phi i64 [ %given, %new ], [ %u.next, %free ]
+  %u.more = icmp ult i64 %u, %r
+  br i1 %u.more, label %free, label %unsuited
+free:
+  %u.p = getelementptr ptr, ptr %handles, i64 %u
+  %u.handle = load ptr, ptr %u.p
+  %u.freed = call i32 %rt.free_tensor(ptr %u.handle)
+  %u.next = add i64 %u, 1
+  br label %unmake
+pages:
+  %bytes = mul i64 %elements, %size
+  %large = icmp uge i64 %bytes, {HUGE}
+  %advisable = icmp ne ptr %rt.madvise, null
+  %advised = and i1 %large, %advisable
+  br i1 %advised, label %advise, label %go
+advise:
+  %a = phi i64 [ %inputs, %pages ], [ %a.next, %advise.next ]
+  %a.to = getelementptr i64, ptr %addresses, i64 %a
+  %a.address = load i64, ptr %a.to
+  %a.words = mul i64 %a, {_EACH}
+  %a.about = getelementptr i64, ptr %d, i64 %a.words
+  %a.step.p = getelementptr i64, ptr %a.about, i64 {_HEAD + 2}
+  %a.step = load i64, ptr %a.step.p
+  %a.whole = icmp sge i64 %a.step, 0
+  br i1 %a.whole, label %advise.one, label %advise.next
+advise.one:
+  %a.up = add i64 %a.address, 4095
+  %a.start = and i64 %a.up, -4096
+  %a.end = add i64 %a.address, %bytes
+  %a.rest = sub i64 %a.end, %a.start
+  %a.length = and i64 %a.rest, -4096
+  %a.done = call i32 %rt.madvise(i64 %a.start, i64 %a.length, i32 {_MADV_HUGEPAGE})
+  br label %advise.next
+advise.next:
+  %a.next = add i64 %a, 1
+  %a.more = icmp ult i64 %a.next, %n
+  br i1 %a.more, label %advise, label %go
+go:
+  call void @run(ptr %work, i64 {size}, i64 %threads, i64 %threads)
+  br i1 %makes, label %objects, label %true
+true:
+  call void %rt.Py_IncRef(ptr %rt._Py_TrueStruct)
+  ret ptr %rt._Py_TrueStruct
+objects:
+  %results.count = sub i64 %n, %inputs
+  %several = icmp ugt i64 %results.count, 1
+  br i1 %several, label %tuple, label %object
+tuple:
+  %whole = call ptr %rt.PyTuple_New(i64 %results.count)
+  br label %object
+object:
+  %b = phi i64 [ %inputs, %objects ], [ %inputs, %tuple ], [ %b.next, %kept ]
+  %all = phi ptr [ null, %objects ], [ %whole, %tuple ], [ %all, %kept ]
+  %b.p = getelementptr ptr, ptr %handles, i64 %b
+  %b.handle = load ptr, ptr %b.p
+  %b.object = call ptr %rt.object_of(ptr %b.handle)
+  %b.freed = call i32 %rt.free_tensor(ptr %b.handle)
+  %b.next = add i64 %b, 1
+  br i1 %several, label %kept, label %alone
+alone:
+  ret ptr %b.object
+kept:
+  %b.place = sub i64 %b, %inputs
+  %b.set = call i32 %rt.PyTuple_SetItem(ptr %all, i64 %b.place, ptr %b.object)
+  %b.more = icmp ult i64 %b.next, %n
+  br i1 %b.more, label %object, label %together
+together:
+  ret ptr %all
+error:
+  call void %rt.PyErr_Clear()
+  br label %unsuited
+unsuited:
+  call void %rt.Py_IncRef(ptr %rt._Py_NoneStruct)
+  ret ptr %rt._Py_NoneStruct
+}}
+"""
+
+
+#: @on(self, args, nargs): the kernel on tensors and scalars. With results among the tensors, True where it ran;
+#: without, the results, a tuple where there are several. None, with nothing done, where the tensors do not suit it.
+#: Suited are tensors in the CPU's memory, of the kernel's types, of one shape, with the strides of the first
+#: result, which must have no gaps; a "splat" has strides 0, and "bits", never the first result, are as long as they
+#: must be. Results are made like the first tensor, if it has no gaps. Where there is no pool of threads, many
+#: elements are left to a caller that has one; but those with bits, which nothing else computes, are done on this thread.
+_ON = f"""
+define ptr @on(ptr %self, ptr %args, i64 %nargs) #0 {{
+entry:
+{_SETUP}  %exchange = icmp ne ptr %rt.tensor_of, null
+  %takes.tensors = icmp ne i64 %inputs, 0
+  %can = and i1 %exchange, %takes.tensors
+  br i1 %can, label %arity, label %unsuited
+arity:
+  %without = add i64 %inputs, %m
+  %makes = icmp eq i64 %nargs, %without
+  %given = select i1 %makes, i64 %inputs, i64 %n
+  %model = select i1 %makes, i64 %rows, i64 %inputs
+  %maker = icmp ne ptr %rt.new_tensor, null
+  %has.model = icmp sge i64 %model, 0
+  %makeable = and i1 %maker, %has.model
+  %as.it.is = xor i1 %makes, true
+  %start = or i1 %makeable, %as.it.is
+  br i1 %start, label %look, label %unsuited
+{_look("arity", "found")}shapes:
+  %model.at = mul i64 %model, {_DLTENSOR}
+  %like = getelementptr i8, ptr %seen, i64 %model.at
+  %m.rank.p = getelementptr i8, ptr %like, i64 16
   %m.rank = load i32, ptr %m.rank.p
   %rank = zext i32 %m.rank to i64
-  %m.shape.p = getelementptr i8, ptr %m, i64 24
+  %m.shape.p = getelementptr i8, ptr %like, i64 24
   %m.shape = load ptr, ptr %m.shape.p
-  %m.strides.p = getelementptr i8, ptr %m, i64 32
+  %m.strides.p = getelementptr i8, ptr %like, i64 32
   %m.strides = load ptr, ptr %m.strides.p
   br label %count
 count:
-  %j = phi i64 [ 0, %shapes ], [ %j.next, %times ]
-  %size = phi i64 [ 1, %shapes ], [ %size.next, %times ]
+  %j = phi i64 [ 0, %shapes ], [ %j.next, %judged ]
+  %elements = phi i64 [ 1, %shapes ], [ %elements.next, %judged ]
+  %dense = phi i1 [ true, %shapes ], [ %dense.next, %judged ]
   %j.more = icmp ult i64 %j, %rank
   br i1 %j.more, label %times, label %counted
 times:
   %extent.p = getelementptr i64, ptr %m.shape, i64 %j
   %extent = load i64, ptr %extent.p
-  %size.next = mul i64 %size, %extent
+  %pace.p = getelementptr i64, ptr %m.strides, i64 %j
+  %pace = load i64, ptr %pace.p
+  %elements.next = mul i64 %elements, %extent
   %j.next = add i64 %j, 1
+  %only.one = icmp eq i64 %extent, 1
+  %no.matter = or i1 %only.one, %as.it.is
+  br i1 %no.matter, label %judged, label %below
+below: ; a stride is the elements of all dimensions with smaller ones, and no two are equal
+  %q = phi i64 [ 0, %times ], [ %q.next, %beside ]
+  %step.due = phi i64 [ 1, %times ], [ %step.due.next, %beside ]
+  %clash = phi i1 [ false, %times ], [ %clash.next, %beside ]
+  %q.more = icmp ult i64 %q, %rank
+  br i1 %q.more, label %beside, label %judge
+beside:
+  %q.extent.p = getelementptr i64, ptr %m.shape, i64 %q
+  %q.extent = load i64, ptr %q.extent.p
+  %q.pace.p = getelementptr i64, ptr %m.strides, i64 %q
+  %q.pace = load i64, ptr %q.pace.p
+  %q.less = icmp slt i64 %q.pace, %pace
+  %q.factor = select i1 %q.less, i64 %q.extent, i64 1
+  %step.due.next = mul i64 %step.due, %q.factor
+  %q.equal = icmp eq i64 %q.pace, %pace
+  %q.other = icmp ne i64 %q, %j
+  %q.many = icmp ne i64 %q.extent, 1
+  %q.both = and i1 %q.equal, %q.other
+  %q.clash = and i1 %q.both, %q.many
+  %clash.next = or i1 %clash, %q.clash
+  %q.next = add i64 %q, 1
+  br label %below
+judge:
+  %due = icmp eq i64 %pace, %step.due
+  %alone.there = xor i1 %clash, true
+  %fits = and i1 %due, %alone.there
+  br label %judged
+judged:
+  %in.place = phi i1 [ true, %times ], [ %fits, %judge ]
+  %dense.next = and i1 %dense, %in.place
   br label %count
 counted:
-  br label %compare
+  br i1 %dense, label %compare, label %unsuited
 compare:
   %c = phi i64 [ 0, %counted ], [ %c.next, %alike ]
-  %c.more = icmp ult i64 %c, {n}
+  %c.more = icmp ult i64 %c, %given
   br i1 %c.more, label %one, label %suited
 one:
-  %step.p = getelementptr i64, ptr @steps, i64 %c
+  %c.words = mul i64 %c, {_EACH}
+  %c.about = getelementptr i64, ptr %d, i64 %c.words
+  %step.p = getelementptr i64, ptr %c.about, i64 {_HEAD + 2}
   %step = load i64, ptr %step.p
   %c.at = mul i64 %c, {_DLTENSOR}
   %o = getelementptr i8, ptr %seen, i64 %c.at
@@ -359,173 +651,94 @@ alike:
   %c.next = add i64 %c, 1
   br label %compare
 suited:
-{scalars}
-  %small = icmp ult i64 %size, {SERIAL}
-  br i1 %small, label %go, label %ask
-ask:
-  %pool = icmp ne ptr %rt.GOMP_parallel, null
-  br i1 %pool, label %ask.threads, label %{"alone" if bits else "unsuited"}
-alone:
-  br label %go
-ask.threads:
-  %answer = call ptr %rt.PyObject_CallNoArgs(ptr %rt.threads_of)
-  %answered = icmp ne ptr %answer, null
-  br i1 %answered, label %threads.known, label %error
-threads.known:
-  %asked = call i64 %rt.PyLong_AsSsize_t(ptr %answer)
-  call void %rt.Py_DecRef(ptr %answer)
-  %bytes = mul i64 %size, {size}
-  %large = icmp uge i64 %bytes, {HUGE}
-  %advisable = icmp ne ptr %rt.madvise, null
-  %advised = and i1 %large, %advisable
-  br i1 %advised, label %advise, label %go
-advise:
-  %a = phi i64 [ {model}, %threads.known ], [ %a.next, %advise.next ]
-  %a.p = getelementptr i64, ptr %work, i64 %a
-  %a.to = getelementptr i64, ptr %a.p, i64 7
-  %a.address = load i64, ptr %a.to
-  %a.step.p = getelementptr i64, ptr @steps, i64 %a
-  %a.step = load i64, ptr %a.step.p
-  %a.whole = icmp sge i64 %a.step, 0
-  br i1 %a.whole, label %advise.one, label %advise.next
-advise.one:
-  %a.up = add i64 %a.address, 4095
-  %a.start = and i64 %a.up, -4096
-  %a.end = add i64 %a.address, %bytes
-  %a.rest = sub i64 %a.end, %a.start
-  %a.length = and i64 %a.rest, -4096
-  %a.done = call i32 %rt.madvise(i64 %a.start, i64 %a.length, i32 {_MADV_HUGEPAGE})
-  br label %advise.next
-advise.next:
-  %a.next = add i64 %a, 1
-  %a.more = icmp ult i64 %a.next, {n}
-  br i1 %a.more, label %advise, label %go
-go:
-  %threads = phi i64 [ 1, %suited ], [ 1, %alone ], [ %asked, %threads.known ], [ %asked, %advise.next ]
-  call void @run(ptr %work, i64 %size, i64 %threads, i64 %threads)
-  call void %rt.Py_IncRef(ptr %rt._Py_TrueStruct)
-  ret ptr %rt._Py_TrueStruct
-error:
-  call void %rt.PyErr_Clear()
-  br label %unsuited
-unsuited:
-  call void %rt.Py_IncRef(ptr %rt._Py_NoneStruct)
-  ret ptr %rt._Py_NoneStruct
-}}
-"""
+  %in.units = add i64 %elements, 63
+  %in.words = lshr i64 %in.units, 6
+  %bits.bytes = shl i64 %in.words, 3
+  store i64 %bits.bytes, ptr %bits.shape{_scalars("suited", "%given", "hands")}
+{_finish(_LIKE_MODEL, "%elements")}"""
 
-
-def kept(
-    shape: Sequence[int], size: int, most: int, addresses: Sequence[int], scalars: Sequence[float] = ()
-) -> tuple[Any, int]:
-    """A call that is the same every time but for its tensors: the memory, which the caller keeps, and its address
-    for `on_kept`. size: as `entry` has it; most: as many threads at most."""
-    steps, step = [], 1
-    for extent in reversed(shape):
-        steps += [step, extent]
-        step *= extent
-    numbers = [size, most, len(shape), *reversed(steps), *addresses]
-    made = ctypes.create_string_buffer(struct.pack(f"{len(numbers)}q{len(scalars)}d", *numbers, *scalars))
-    return made, ctypes.addressof(made)
-
-
-def on_kept(tensors: int, n: int, m: int) -> str:
-    """@on(self, args, nargs): the kernel in a call that was `kept`: (its address, *tensors), which are the first of
-    n operands. True where it ran; None, with nothing done, where a tensor is not contiguous float32 of the shape that
-    is kept, in the CPU's memory, or there is no pool of threads for many elements."""
-    runtime = "\n".join(
-        _runtime("PyLong_AsVoidPtr", "PyLong_AsSsize_t", "Py_IncRef", "Py_DecRef", "PyErr_Clear",
-                 "PyObject_CallNoArgs", "_Py_NoneStruct", "_Py_TrueStruct", "GOMP_parallel", "tensor_of",
-                 "threads_of")
-    )  # fmt: skip
-    rest = "\n".join(
-        f"""  %rest.p.{k} = getelementptr i64, ptr %rest, i64 {k}
-  %rest.{k} = load i64, ptr %rest.p.{k}
-  %rest.to.{k} = getelementptr i64, ptr %work, i64 {7 + tensors + k}
-  store i64 %rest.{k}, ptr %rest.to.{k}"""
-        for k in range(n - tensors + m)
-    )
-    return f"""
-define ptr @on(ptr %self, ptr %args, i64 %nargs) #0 {{
-entry:
-{runtime}
-  %work = alloca [{7 + n + m} x i64], align 16
-  %d = alloca [{_DLTENSOR} x i8], align 16
-  %kept.o = load ptr, ptr %args
-  %kept = call ptr %rt.PyLong_AsVoidPtr(ptr %kept.o)
-  %size = load i64, ptr %kept
-  %most.p = getelementptr i64, ptr %kept, i64 1
-  %most = load i64, ptr %most.p
-  %rank.p = getelementptr i64, ptr %kept, i64 2
+#: that a tensor has the shape and strides that the description gives
+_CHECK = f"""check:
+  %said.p = getelementptr i64, ptr %k.about, i64 {_HEAD + 2}
+  %said = load i64, ptr %said.p
+  %rank.p = getelementptr i64, ptr %d, i64 %said
   %rank = load i64, ptr %rank.p
-  %shape = getelementptr i64, ptr %kept, i64 3
-  %exchange = icmp ne ptr %rt.tensor_of, null
-  br i1 %exchange, label %look, label %unsuited
-look:
-  %k = phi i64 [ 0, %entry ], [ %k.next, %found ]
-  %k.next = add i64 %k, 1
-  %arg.p = getelementptr ptr, ptr %args, i64 %k.next
-  %arg = load ptr, ptr %arg.p
-  %failed = call i32 %rt.tensor_of(ptr %arg, ptr %d)
-  %raised = icmp ne i32 %failed, 0
-  br i1 %raised, label %error, label %seen
-seen:
-  %device.p = getelementptr i8, ptr %d, i64 8
-  %device = load i32, ptr %device.p
-  %type.p = getelementptr i8, ptr %d, i64 20
-  %type = load i32, ptr %type.p
-  %d.rank.p = getelementptr i8, ptr %d, i64 16
-  %d.rank.32 = load i32, ptr %d.rank.p
-  %d.rank = zext i32 %d.rank.32 to i64
-  %data = load i64, ptr %d
-  %offset.p = getelementptr i8, ptr %d, i64 40
-  %offset = load i64, ptr %offset.p
-  %address = add i64 %data, %offset
-  %to.p = getelementptr i64, ptr %work, i64 %k
-  %to = getelementptr i64, ptr %to.p, i64 7
-  store i64 %address, ptr %to
-  %extents.p = getelementptr i8, ptr %d, i64 24
-  %extents = load ptr, ptr %extents.p
-  %steps.p = getelementptr i8, ptr %d, i64 32
-  %steps = load ptr, ptr %steps.p
-  %on.cpu = icmp eq i32 %device, 1
-  %of.type = icmp eq i32 %type, {_TYPES["float32"]}
-  %of.rank = icmp eq i64 %d.rank, %rank
-  %has.data = icmp ne i64 %data, 0
-  %fine.1 = and i1 %on.cpu, %of.type
-  %fine.2 = and i1 %of.rank, %has.data
-  %fine = and i1 %fine.1, %fine.2
-  br i1 %fine, label %dimension, label %unsuited
+  %shape = getelementptr i64, ptr %rank.p, i64 1
+  %strides = getelementptr i64, ptr %shape, i64 %rank
+  %t.rank.p = getelementptr i8, ptr %t, i64 16
+  %t.rank.32 = load i32, ptr %t.rank.p
+  %t.rank = zext i32 %t.rank.32 to i64
+  %t.shape.p = getelementptr i8, ptr %t, i64 24
+  %t.shape = load ptr, ptr %t.shape.p
+  %t.strides.p = getelementptr i8, ptr %t, i64 32
+  %t.strides = load ptr, ptr %t.strides.p
+  %same.rank = icmp eq i64 %t.rank, %rank
+  br i1 %same.rank, label %dimension, label %unsuited
 dimension:
-  %i = phi i64 [ 0, %seen ], [ %i.next, %same ]
+  %i = phi i64 [ 0, %check ], [ %i.next, %test ]
   %i.more = icmp ult i64 %i, %rank
   br i1 %i.more, label %test, label %found
 test:
-  %twice = mul i64 %i, 2
-  %wanted.p = getelementptr i64, ptr %shape, i64 %twice
-  %wanted = load i64, ptr %wanted.p
-  %step.p = getelementptr i64, ptr %wanted.p, i64 1
-  %step = load i64, ptr %step.p
-  %extent.p = getelementptr i64, ptr %extents, i64 %i
+  %extent.p = getelementptr i64, ptr %shape, i64 %i
   %extent = load i64, ptr %extent.p
-  %d.step.p = getelementptr i64, ptr %steps, i64 %i
-  %d.step = load i64, ptr %d.step.p
-  %same.extent = icmp eq i64 %extent, %wanted
-  %same.step = icmp eq i64 %d.step, %step
-  %single = icmp eq i64 %wanted, 1
-  %any.step = or i1 %same.step, %single
-  %both = and i1 %same.extent, %any.step
-  br i1 %both, label %same, label %unsuited
-same:
+  %t.extent.p = getelementptr i64, ptr %t.shape, i64 %i
+  %t.extent = load i64, ptr %t.extent.p
+  %stride.p = getelementptr i64, ptr %strides, i64 %i
+  %stride = load i64, ptr %stride.p
+  %t.stride.p = getelementptr i64, ptr %t.strides, i64 %i
+  %t.stride = load i64, ptr %t.stride.p
+  %same.extent = icmp eq i64 %extent, %t.extent
+  %same.stride = icmp eq i64 %stride, %t.stride
+  %single = icmp eq i64 %extent, 1
+  %any.stride = or i1 %same.stride, %single
+  %same = and i1 %same.extent, %any.stride
   %i.next = add i64 %i, 1
-  br label %dimension
-found:
-  %k.more = icmp ult i64 %k.next, {tensors}
-  br i1 %k.more, label %look, label %suited
-suited:
-  %pairs = mul i64 %rank, 2
-  %rest = getelementptr i64, ptr %shape, i64 %pairs
-{rest}
+  br i1 %same, label %dimension, label %unsuited
+"""
+
+#: @bound(self, args, nargs): the kernel on tensors of the shapes and strides that its description gives, and scalars:
+#: the results. None, with nothing done, for any others, and where `@on` declines for want of a pool.
+_BOUND = f"""
+define ptr @bound(ptr %self, ptr %args, i64 %nargs) #0 {{
+entry:
+{_SETUP}{_words("%d", elements=7, begin=8)}
+  %given = add i64 %inputs, 0
+  %makes = icmp eq i64 0, 0
+  %exchange = icmp ne ptr %rt.tensor_of, null
+  %maker = icmp ne ptr %rt.new_tensor, null
+  %can = and i1 %exchange, %maker
+  br i1 %can, label %look, label %unsuited
+{_look("entry", "check")}{_CHECK}shapes:
+  %place.p = getelementptr i64, ptr %d, i64 %begin
+  %place.address = ptrtoint ptr %place.p to i64
+  %there = sub i64 0, %place.address{_scalars("shapes", "%given", "hands")}
+{_finish(_LIKE_SAID, "%there")}"""
+
+#: @kept(self, args, nargs): @call with everything but the tensors, the first operands, from the description: True where
+#: it ran, None, with nothing done, for tensors that are not as it says, or where there is no pool for several threads.
+_KEPT = f"""
+define ptr @kept(ptr %self, ptr %args, i64 %nargs) #0 {{
+entry:
+{_SETUP}{_words("%d", length=7, begin=8, most=5)}
+  %given = add i64 %inputs, 0
+  %exchange = icmp ne ptr %rt.tensor_of, null
+  br i1 %exchange, label %look, label %unsuited
+{_look("entry", "check")}{_CHECK}shapes:
+  %rest.p = getelementptr i64, ptr %d, i64 %begin
+  br label %rest
+rest:
+  %r = phi i64 [ %inputs, %shapes ], [ %r.next, %copy ]
+  %r.more = icmp ult i64 %r, %operands.and.scalars
+  br i1 %r.more, label %copy, label %hands
+copy:
+  %r.at = sub i64 %r, %inputs
+  %r.p = getelementptr i64, ptr %rest.p, i64 %r.at
+  %r.word = load i64, ptr %r.p
+  %r.to = getelementptr i64, ptr %addresses, i64 %r
+  store i64 %r.word, ptr %r.to
+  %r.next = add i64 %r, 1
+  br label %rest
+hands:
   %alone = icmp eq i64 %most, 1
   br i1 %alone, label %go, label %several
 several:
@@ -539,11 +752,11 @@ known:
   %asked = call i64 %rt.PyLong_AsSsize_t(ptr %answer)
   call void %rt.Py_DecRef(ptr %answer)
   %fewer = icmp slt i64 %asked, %most
-  %threads.several = select i1 %fewer, i64 %asked, i64 %most
+  %at.most = select i1 %fewer, i64 %asked, i64 %most
   br label %go
 go:
-  %threads = phi i64 [ 1, %suited ], [ %threads.several, %known ]
-  call void @run(ptr %work, i64 %size, i64 %threads, i64 %threads)
+  %threads = phi i64 [ 1, %hands ], [ %at.most, %known ]
+  call void @run(ptr %work, i64 %length, i64 %threads, i64 %threads)
   call void %rt.Py_IncRef(ptr %rt._Py_TrueStruct)
   ret ptr %rt._Py_TrueStruct
 error:
@@ -553,4 +766,10 @@ unsuited:
   call void %rt.Py_IncRef(ptr %rt._Py_NoneStruct)
   ret ptr %rt._Py_NoneStruct
 }}
+"""
+
+#: the module that all kernels are called through
+TEXT = f"""@runtime = external global [{len(RUNTIME)} x ptr]
+{_CALL}{_RUN}{_ON}{_BOUND}{_KEPT}
+attributes #0 = {{ nounwind "no-frame-pointer-elim"="false" }}
 """

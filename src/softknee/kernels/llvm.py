@@ -1,7 +1,7 @@
 """The CPU backend: a `Kernel` is spelled as LLVM IR, in explicit vectors.
 
-One function a kernel, `@kernel(operands, scalars, geometry, slot, first, last)`, and what Python calls
-(`entry.py`). The iteration space is a set of rows (all dimensions but the innermost)
+One function a kernel, `@kernel(operands, scalars, geometry, slot, first, last)`; how Python calls it is the same
+for all (`entry.py`). The iteration space is a set of rows (all dimensions but the innermost)
 cut into chunks; a *unit* is one chunk of one row. `geometry` describes it at run time (see
 `Geometry`), so one kernel serves every shape; only how an operand moves along a row (`Access`) is
 compiled in.
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from softknee.kernels.entry import entry, on_tensors
+from softknee.kernels.entry import Form
 from softknee.kernels.program import PICKED, Instruction, Program, Value
 
 __all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "Shortcut", "to_llvm"]
@@ -86,6 +86,16 @@ class Kernel:
     @property
     def scalars(self) -> int:
         return sum(isinstance(i, Scalar) for i in self.inputs)
+
+
+def form_of(inputs: Sequence[Operand | Scalar], results: Sequence[Operand]) -> Form:
+    """How a kernel is called: with tensors, too, where nothing is summed and the first result is one's elements"""
+    given = [i for i in inputs if isinstance(i, Operand)]
+    every = [*given, *results]
+    count = len(every), len(inputs) - len(given)
+    if results[0].storage == "bits" or any(o.access not in ("row", "splat") or o.turns > 1 for o in every):
+        return Form(*count)
+    return Form(*count, tuple((i.storage, i.access) for i in given), tuple(o.storage for o in results))
 
 
 def _moves(operand: Operand) -> bool:
@@ -484,7 +494,7 @@ def _either(t: _Text, kernel: Kernel, short: Shortcut, given: Given) -> list[str
 
 
 def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
-    """The text of a module with @kernel (the loop) and @call (what Python calls)."""
+    """The text of a module with @kernel, the loop."""
     t = _Text(kernel.lanes, features)
     lanes, operands = kernel.lanes, kernel.operands
     n_in = sum(isinstance(i, Operand) for i in kernel.inputs)
@@ -702,21 +712,11 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
             head,
             *t.globals.values(),
             function,
-            entry(len(kernel.operands), kernel.scalars, *_on(kernel)),
             *sorted(t.declared),
             f"attributes #0 = {{ {' '.join(attributes)} }}",
             "",
         ]
     )
-
-
-def _on(kernel: Kernel) -> list[str]:
-    """What takes tensors, where a kernel can: nothing is summed, the first result is a tensor's"""
-    results = [o.storage for _, o in kernel.results]
-    if results[0] == "bits" or any(o.access not in ("row", "splat") for o in kernel.operands):
-        return []
-    inputs = [(i.storage, i.access) for i in kernel.inputs if isinstance(i, Operand)]
-    return [on_tensors(inputs, results, SIZE[results[0]], kernel.scalars)]
 
 
 def _splat(t: _Text, scalar: str, kind: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 
 from softknee.kernels import native
-from softknee.kernels.entry import CHUNK, entry, on_kept
+from softknee.kernels.entry import CHUNK, Form
 
 __all__ = ["PARTS", "ROWS", "SLOTS", "geometry", "kernel", "squares", "step_over"]
 
@@ -176,10 +176,8 @@ class _Text:
     def module(
         self,
         geometry: tuple[str, ...] = _GEOMETRY,
-        scalars: int = 4,
         operands: int = 3,
         more: Sequence[str] = (),
-        on: Sequence[str] = (),
     ) -> str:
         head = [
             "define void @kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %slot, i64 %begin, i64 %end) #0 {",
@@ -206,7 +204,6 @@ class _Text:
         ]
         return "\n".join(
             [
-                entry(operands, scalars, *on),
                 *head,
                 *self.lines,
                 "finished:",
@@ -294,7 +291,7 @@ def _columns(lanes: int, rising: bool) -> str:
         count = t.splat(t.put(f"sitofp i64 %{name}.count to double"), "double")
         t.flush(t.doubles, wide, ("%c.wide", "%d.wide"), count, "%place", mask)
         t.do(f"br label %{name}.again")
-    return t.module(on=[on_kept(2, 3, 4)])
+    return t.module()
 
 
 def _planes(lanes: int, rising: bool) -> str:
@@ -355,7 +352,7 @@ def _planes(lanes: int, rising: bool) -> str:
     count = t.put(f"sitofp i64 {t.put('mul i64 %b.count, %inner')} to double")
     t.flush("double", wide, ("%c.wide", "%d.wide"), count, "%u", None)
     t.do("br label %b.again")
-    return t.module(on=[on_kept(2, 3, 4)])
+    return t.module()
 
 
 def _squares(lanes: int) -> str:
@@ -395,7 +392,7 @@ def _squares(lanes: int) -> str:
         old = t.put(f"load double, ptr {at}")
         t.do(f"store double {t.put(f'fadd double {old}, {one}')}, ptr {at}")
     t.do("br label %next")
-    return t.module(("size",), 0, on=[on_kept(2, 3, 0)])
+    return t.module(("size",))
 
 
 def _step(lanes: int) -> str:
@@ -501,7 +498,7 @@ def _step(lanes: int) -> str:
     ]
     if lanes != SLOTS:
         more.append(f"declare double @llvm.vector.reduce.fadd.v{SLOTS}f64(double, <{SLOTS} x double>)")
-    return t.module(("stride",), 2, 7, more)
+    return t.module(("stride",), 7, more)
 
 
 def _lanes() -> int:
@@ -518,26 +515,26 @@ def step_over() -> native.NativeCall:
     was not since before `late`, that is kept in gone and 1 in the flag. rows: of each layer the means of z, z^2, f,
     f^2, the share alive, flat, zero, and the mean square of the units' means; then the two sums of norms, (2, SLOTS)
     a layer, which are cleared."""
-    return native.load_text(_step(8)).call
+    return native.load_text(_step(8), Form(7, 2)).call
 
 
 @cache
 def squares() -> native.Loaded:
     """(size, groups, threads, a, b, result): adds the sums of squares of a and b, rows of so many float32, to the
     two rows of the result, which is of (2, SLOTS) float64; groups: at most SLOTS, each has its own column.
-    on: (what is kept of that, a, b)."""
-    return native.load_text(_squares(_lanes()))
+    kept: for a and b."""
+    return native.load_text(_squares(_lanes()), Form(3, 0))
 
 
 @cache
 def kernel(planes: bool, rising: bool) -> native.Loaded:
     """(-address of the geometry, groups, threads, z, f, result, first, last, low, high): adds to the result.
-    on: (what is kept of that, z, f).
+    kept: for z and f.
 
     z, f: float32, contiguous. alive: blocks of rows with a value in first <= z <= last; flat: z < low or
     z > high; zero: f = 0. rising: last and high are infinite, and the extremes are left out.
     """
-    return native.load_text((_planes if planes else _columns)(_lanes(), rising))
+    return native.load_text((_planes if planes else _columns)(_lanes(), rising), Form(3, 4))
 
 
 @lru_cache(maxsize=1024)

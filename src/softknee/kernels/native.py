@@ -9,12 +9,13 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from softknee.kernels.entry import RUNTIME, entry
+from softknee.kernels.entry import RUNTIME, TEXT, Form, bound, kept
 
 __all__ = ["assembly", "cache_folder", "features", "load", "load_text", "machine_name"]
 
@@ -46,13 +47,13 @@ def machine_name() -> str:
 
 
 @cache
-def _target_machine() -> Any:
+def _target_machine(opt: int = 2) -> Any:
     target = llvm().Target.from_default_triple()
     attributes = llvm().get_host_cpu_features().flatten()
     if "avx512f" in features():
         attributes += ",-prefer-256-bit"
     return target.create_target_machine(
-        cpu=llvm().get_host_cpu_name(), features=attributes, opt=2, reloc="pic", codemodel="small"
+        cpu=llvm().get_host_cpu_name(), features=attributes, opt=opt, reloc="pic", codemodel="small"
     )
 
 
@@ -62,8 +63,8 @@ def _module(ir: str) -> Any:
     return module
 
 
-def _compile(ir: str) -> bytes:
-    return bytes(_target_machine().emit_object(_module(ir)))
+def _compile(ir: str, opt: int = 2) -> bytes:
+    return bytes(_target_machine(opt).emit_object(_module(ir)))
 
 
 def assembly(ir: str) -> str:
@@ -138,18 +139,17 @@ def _write(path: Path, body: bytes) -> None:
         _tell(str(error))
 
 
-def object_code(key: str, ir: Callable[[], str]) -> bytes:
-    """Object code for `key` (which must determine the IR), compiled if it is not in the cache."""
+def object_code(key: str, ir: Callable[[], str], opt: int = 2) -> bytes:
+    """Object code for `key` (which must determine the IR and opt), compiled if it is not in the cache."""
     import llvmlite
 
     folder = cache_folder()
-    # how kernels are called stands in every object
-    whole = f"{key}\0{llvmlite.__version__}\0{machine_name()}\0{entry(1, 1)}"
+    whole = f"{key}\0{llvmlite.__version__}\0{machine_name()}"
     digest = hashlib.sha256(whole.encode()).hexdigest()
     path = folder / digest[:2] / f"{digest[2:]}.o" if folder is not None else None
     body = _read(path) if path is not None else None
     if body is None:
-        body = _compile(ir())
+        body = _compile(ir(), opt)
         if path is not None:
             _write(path, body)
     return body
@@ -210,6 +210,29 @@ def exchange(tensors: type, threads: Callable[[], int]) -> bool:
     return True
 
 
+#: the C functions that make tensors, and the Python objects of those tensors: by the names of `RUNTIME`
+_MAKERS = {
+    "new_tensor": ("aoti_torch_empty_strided",),
+    "data_of": ("aoti_torch_get_data_ptr",),
+    "free_tensor": ("aoti_torch_delete_tensor_object",),
+    "object_of": ("_Z16THPVariable_WrapON2at10TensorBaseE", "_Z16THPVariable_WrapN2at10TensorBaseE"),
+}
+
+
+def maker(*libraries: Any) -> bool:
+    """Takes torch's functions for kernels that make their results; False where one is missing. The tensors of its
+    C interface (`shim.h`) are pointers to its own, as the function that wraps one in an object takes."""
+    found = {
+        name: next((_address(getattr(lib, s)) for lib in libraries for s in symbols if hasattr(lib, s)), None)
+        for name, symbols in _MAKERS.items()
+    }
+    if None in found.values():
+        return False
+    for name, address in found.items():
+        _runtime[RUNTIME.index(name)] = address
+    return True
+
+
 class _MethodDef(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -222,7 +245,7 @@ class _MethodDef(ctypes.Structure):
 _METH_FASTCALL = 0x0080
 _new_function = ctypes.pythonapi.PyCFunction_NewEx
 _new_function.restype = ctypes.py_object
-_new_function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+_new_function.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
 #: method tables and code live longer than anything of Python's: a function looks at its table when it is freed
 _alive: list[Any] = []
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_alive))
@@ -240,33 +263,61 @@ def _jit() -> Any:
 
 class Loaded(NamedTuple):
     """A compiled kernel: `call` takes addresses, (size, groups, threads, *addresses, *scalars); `on` takes
-    tensors, (*tensors, *scalars), and returns True, or None where they do not suit it. See `entry.py`."""
+    tensors: (*tensors, *results, *scalars) returns True, (*tensors, *scalars) the results; both None where they do
+    not suit it. See `entry.py`."""
 
     call: NativeCall
-    on: Callable[..., bool | None]
+    on: Callable[..., Any]
+    form: Form
+    address: int
+
+    def bound(self, geometry: Sequence[int], elements: int, tensors: Any) -> Callable[..., Any]:
+        """As `on` without results, for tensors of some (shape, strides) alone, results last: see `entry.bound`."""
+        return _function("bound", bound(self.form, self.address, geometry, elements, tensors))
+
+    def kept(
+        self, tensors: Any, size: int, most: int, addresses: Sequence[int], scalars: Sequence[float] = ()
+    ) -> Callable[..., bool | None]:
+        """`call` with everything but the tensors, float32 of some (shape, strides), as operands: see `entry.kept`."""
+        return _function("kept", kept(self.form, self.address, tensors, size, most, addresses, scalars))
 
 
-def load(key: str, ir: Callable[[], str]) -> Loaded:
+def load(key: str, ir: Callable[[], str], form: Form) -> Loaded:
     """The compiled kernel as Python callables."""
-    body = object_code(key, ir)
-    library = (
-        llvm()
-        .JITLibraryBuilder()
-        .add_object_img(body)
-        .export_symbol("call")
-        .export_symbol("on")
-        .import_symbol("runtime", ctypes.addressof(_runtime))
-        .link(_jit(), f"kernel{next(_numbers)}")
-    )
-    return Loaded(*[_function(library, name) for name in ("call", "on")])
+    (address,) = _linked(object_code(key, ir), "kernel")
+    words = form.words(address)
+    return Loaded(_function("call", words), _function("on", words), form, address)
 
 
-def load_text(ir: str) -> Loaded:
+def load_text(ir: str, form: Form) -> Loaded:
     """The same, known by the text itself: no object in the cache can be that of an earlier one."""
-    return load(ir, lambda: ir)
+    return load(ir, lambda: ir, form)
 
 
-def _function(library: Any, name: str) -> Any:
-    method = _MethodDef(b"kernel", library[name], _METH_FASTCALL, b"softknee kernel")
-    _alive.append((library, method))
-    return _new_function(ctypes.addressof(method), None, None)
+def _function(name: str, words: Sequence[int]) -> Any:
+    return _new_function(_methods()[name], array("q", words).tobytes(), None)
+
+
+def _linked(body: bytes, *names: str) -> list[int]:
+    """The addresses of an object's functions"""
+    builder = llvm().JITLibraryBuilder().add_object_img(body)
+    for name in names:
+        builder = builder.export_symbol(name)
+    library = builder.import_symbol("runtime", ctypes.addressof(_runtime)).link(
+        _jit(), f"part{next(_numbers)}"
+    )
+    _alive.append(library)
+    return [library[name] for name in names]
+
+
+@cache
+def _methods() -> dict[str, int]:
+    """The addresses of what Python is told of the functions of `entry.py`"""
+    names = ("call", "on", "bound", "kept")
+    body = object_code(TEXT, lambda: TEXT, opt=0)  # as quick, and compiled in a sixth of the time
+    methods = [
+        _MethodDef(b"kernel", address, _METH_FASTCALL, b"softknee kernel")
+        for address in _linked(body, *names)
+    ]
+    _alive.extend(methods)
+    return dict(zip(names, map(ctypes.addressof, methods), strict=True))

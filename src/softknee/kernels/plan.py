@@ -19,7 +19,7 @@ from typing import Any, Literal
 from softknee.kernels import native
 from softknee.kernels.arrays import from_bfloat16, narrowed, run, run_program
 from softknee.kernels.error import SINGLE_LIMIT, single_error
-from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, to_llvm
+from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, form_of, to_llvm
 from softknee.kernels.lower import lower
 from softknee.kernels.measure import measured_error
 from softknee.kernels.pieces import REACHES, Pieces, evaluate, fitted, shortcut
@@ -297,4 +297,5 @@ def source(plan: Plan, backend: Literal["cpu", "assembly", "gpu"] = "cpu") -> st
 
 
 def compile_plan(plan: Plan) -> native.Loaded:
-    return native.load(plan.key(), lambda: to_llvm(kernel_of(plan), native.features()))
+    form = form_of([i for _, i in plan.inputs], [o for _, o in plan.outputs])
+    return native.load(plan.key(), lambda: to_llvm(kernel_of(plan), native.features()), form)

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Literal
 
 from softknee.kernels import native
-from softknee.kernels.entry import entry
+from softknee.kernels.entry import Form
 from softknee.kernels.llvm import MEMORY, SIZE
 
 __all__ = ["backward", "forward"]
@@ -169,7 +169,7 @@ class _Text:
             *(f"declare void @llvm.masked.store.v16{k}.p0(<16 x {m}>, ptr, i32, {_MASK})" for k, m in kinds),
             'attributes #0 = { nounwind "no-frame-pointer-elim"="false" }',
         ]
-        return "\n".join([entry(operands, scalars), *head, *self.lines, *foot, *declared, ""])
+        return "\n".join([*head, *self.lines, *foot, *declared, ""])
 
 
 _ZEROS, _ONES = "zeroinitializer", f"<{', '.join(['double 1.0'] * _LANES)}>"
@@ -301,10 +301,14 @@ def _backward(member: Member, storage: Row) -> str:
 @cache
 def forward(member: Member, storage: Row) -> native.NativeCall:
     """(-address of the rows' length, groups, threads, x, p, filling of empty rows, last step)"""
-    return native.load_text(_forward(member, storage)).call
+    return native.load(
+        f"rows.forward {member} {storage} {_STEPS}", lambda: _forward(member, storage), Form(2, 2)
+    ).call
 
 
 @cache
 def backward(member: Member, storage: Row) -> native.NativeCall:
     """(-address of the rows' length, groups, threads, p, g, gradient)"""
-    return native.load_text(_backward(member, storage)).call
+    return native.load(
+        f"rows.backward {member} {storage}", lambda: _backward(member, storage), Form(3, 0)
+    ).call

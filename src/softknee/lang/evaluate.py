@@ -126,8 +126,12 @@ def _mpmath_table() -> dict[str, Any]:
     def divide(a: Any, b: Any) -> Any:
         return a / b if b else mp.nan if not a else mp.sign(a) * mp.inf  # in a branch that is not taken
 
-    def literal(value: Any) -> Any:
+    @lru_cache(maxsize=1024)
+    def at(value: Any, precision: int) -> Any:
         return mp.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else mp.mpf(value)
+
+    def literal(value: Any) -> Any:
+        return at(value, mp.mp.prec)
 
     def power(a: Any, b: Any) -> Any:
         if a == 0 and b < 0:

@@ -58,18 +58,20 @@ _grad_enabled = torch.is_grad_enabled
 _broadcast = lru_cache(maxsize=1024)(torch.broadcast_shapes)
 
 
-def _connect() -> bool:
-    """Takes torch's own OpenMP pool; False where this build of torch has none."""
-    if os.environ.get("SOFTKNEE_THREADS") == "python":
-        return False
-    folder = os.path.join(os.path.dirname(torch.__file__), "lib")
-    name = {"linux": "libtorch_cpu.so", "darwin": "libtorch_cpu.dylib"}.get(sys.platform)
-    if name is None:
-        return False
+def _library(name: str) -> ctypes.CDLL | None:
+    """One of torch's own, which is loaded; None where it is called otherwise."""
+    ending = {"linux": "so", "darwin": "dylib"}.get(sys.platform)
     try:
-        return native.connect(ctypes.CDLL(os.path.join(folder, name)))
+        return ctypes.CDLL(os.path.join(os.path.dirname(torch.__file__), "lib", f"{name}.{ending}"))
     except OSError:
-        return False
+        return None
+
+
+def _connect() -> bool:
+    """Takes torch's own OpenMP pool, and what makes tensors; False where this build of torch has no pool."""
+    library, python = _library("libtorch_cpu"), _library("libtorch_python")
+    native.maker(library, python)
+    return library is not None and os.environ.get("SOFTKNEE_THREADS") != "python" and native.connect(library)
 
 
 _pool = _connect()
@@ -146,8 +148,11 @@ def run(op: Pointwise, tensors: tuple[Tensor, ...], call: Call, out: Tensor | No
     alike = alike and all(t.dtype is dtype and t.shape == shape for t in tensors)
     if alike and (out is None or out.is_contiguous()):
         kernel = op.kernels.get((dtype, call.precision)) or flat_kernel(op, dtype, call.precision)
+        picked = kernel.picked(tensors)
+        if out is None and (made := kernel.on(*picked, *call.scalars)) is not None:
+            return made
         results = [_empty_like(first) for _ in op.outputs] if out is None else [out]
-        if kernel.on(*kernel.picked(tensors), *results, *call.scalars):
+        if kernel.on(*picked, *results, *call.scalars):
             return results[0] if op.single else tuple(results)
     key = None
     if out is None:
@@ -219,10 +224,10 @@ def over_rows(kernel: native.NativeCall, dim: int, tensors: tuple[Tensor, ...], 
 
 
 class _Compiled:
-    __slots__ = ("call", "on", "picked", "places", "whole")
+    __slots__ = ("bound", "call", "on", "picked", "places", "whole")
 
     def __init__(self, loaded: native.Loaded, places: tuple[int, ...], count: int) -> None:
-        self.call, self.on = loaded
+        self.call, self.on, self.bound = loaded.call, loaded.on, loaded.bound
         self.places = places
         self.whole = whole = places == tuple(range(count))
         self.picked: Any = (lambda ts: ts) if whole else (lambda ts: [ts[p] for p in places])
@@ -273,7 +278,7 @@ def kernel_for(op: Pointwise, dtype: torch.dtype, accesses: tuple[Any, ...], pre
 class _Geometry:
     """Rows and strides, as the kernel reads them, and how each operand moves along a row."""
 
-    __slots__ = ("accesses", "address", "buffer", "elements", "tile", "tiled", "units")
+    __slots__ = ("accesses", "address", "buffer", "elements", "tile", "tiled", "units", "values")
 
     def __init__(
         self, sizes: list[int], strides: list[list[int]], accesses: list[str], slots: list[int],
@@ -291,7 +296,7 @@ class _Geometry:
         self.units = rows * chunks if length else 0
         self.elements = rows * length
         self.accesses = accesses
-        values = [self.units, length, chunk, chunks, len(outer), *reversed(outer)]
+        self.values = values = [self.units, length, chunk, chunks, len(outer), *reversed(outer)]
         for s in strides:
             values += reversed(s[:-1]) if sizes else ()
         values += slots
@@ -480,7 +485,19 @@ READY = 256
 class _Ready:
     """How a call on tensors of some shapes, strides and types is done."""
 
-    __slots__ = ("brief", "geometry", "groups", "kernel", "places", "results", "single", "size", "sums")
+    __slots__ = (
+        "_bound",
+        "brief",
+        "geometry",
+        "groups",
+        "kernel",
+        "on",
+        "places",
+        "results",
+        "single",
+        "size",
+        "sums",
+    )
 
     def __init__(
         self, op: Pointwise, tensors: tuple[Tensor, ...], used: list[int], geometry: _Geometry,
@@ -519,9 +536,24 @@ class _Ready:
             kernel = op.kernels[key] = _compile(
                 op, tuple(STORAGE[d] for d in dtypes), every, results, precision
             )
-        self.kernel = kernel.call
+        self.kernel, self._bound = kernel.call, kernel.bound
+        self.on = self.bound(tensors)
+
+    def bound(self, tensors: Sequence[Tensor]) -> Any:
+        """What is called with tensors of exactly these shapes and strides, and scalars, and gives the results; or None,
+        where another must be asked. tensors: those of a call, or others of as many elements."""
+        if self.sums or self.geometry.tiled:
+            return _nothing
+        given = [(tuple(tensors[k].shape), tensors[k].stride()) for k in self.places]
+        made = [(shape, stride) for shape, stride, _ in self.results]
+        on = self._bound(self.geometry.values, self.size, [*given, *made])
+        if len(self.places) == len(tensors):
+            return on
+        return lambda *operands: on(*[operands[k] for k in self.places], *operands[len(tensors) :])
 
     def __call__(self, tensors: Sequence[Tensor], call: Call) -> Any:
+        if (made := self.on(*tensors, *call.scalars)) is not None:
+            return made
         if self.brief:
             return self._briefly(tensors, call)
         outputs = [
@@ -579,6 +611,10 @@ class _Ready:
             for (shape, stride, dtype), o in zip(self.results, outputs, strict=True)
         ]
         return results[0] if self.single else tuple(results)
+
+
+def _nothing(*_: Any) -> None:
+    """Of a call that cannot be bound"""
 
 
 def _totals(partial: Tensor) -> Sequence[Tensor]:

@@ -19,17 +19,22 @@ __all__ = ["Way"]
 class Way:
     """How an operator is done at tensors of some shapes, strides and types, and its gradients.
 
-    shapes: of the tensors as they broadcast; ready: how the values are computed.
+    tensors: as they are given; shapes: of them as they broadcast; ready: how the values are computed; on: the
+    same for tensors like these alone, None for others.
     """
 
-    __slots__ = ("_backs", "call", "op", "ready", "shapes")
+    __slots__ = ("_backs", "call", "on", "op", "ready", "shapes")
 
-    def __init__(self, op: Pointwise, ready: _Ready, shapes: list[torch.Size], call: Call) -> None:
+    def __init__(
+        self, op: Pointwise, ready: _Ready, tensors: tuple[Tensor, ...], shapes: list[torch.Size], call: Call
+    ) -> None:
         self.op, self.ready, self.shapes, self.call = op, ready, shapes, call
+        self.on = ready.bound(tensors)
         self._backs: dict[Any, Any] = {}
 
     def values(self, tensors: tuple[Tensor, ...]) -> Any:
-        y = self.ready(tensors, self.call)
+        if (y := self.on(*tensors)) is None:
+            y = self.ready(tensors, self.call)
         return self.op.evaluate((*self._broadcast(tensors), self.call)) if y is None else y
 
     def gradients(self, tensors: tuple[Tensor, ...], gradient: Tensor, needs: tuple[bool, ...]) -> list[Any]:

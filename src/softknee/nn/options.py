@@ -37,11 +37,12 @@ def options(
         raise ValueError(f'saved must be "full", "output" or "lean", got {saved!r}')
     if bits not in (None, 2, 3, 4, 8):
         raise ValueError(f"bits must be 2, 3, 4 or 8, got {bits!r}")
-    before = current.call, current.kept
+    before = current.call, current.kept, current.usual
     try:
         if precision is not None:
             current.call = Call(before[0].scalars, before[0].shapes, precision)
         current.kept = saved or current.kept[0], bits or current.kept[1]
+        current.usual = False
         yield
     finally:
-        current.call, current.kept = before
+        current.call, current.kept, current.usual = before

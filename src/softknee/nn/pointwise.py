@@ -63,11 +63,16 @@ class Call:
         self.plain = shapes == (None,) * len(shapes)  # nothing is summed
 
 
+#: what a call carries without parameters, summed results and options
+usual = Call()
+
+
 class _Current(threading.local):
     """The options of this thread; `call` is what a call without parameters carries."""
 
-    call = Call()
+    call = usual
     kept = ("full", 4)  # what backward keeps: see options
+    usual = True  # whether both are these
 
 
 current = _Current()
@@ -310,47 +315,56 @@ class Pointwise:
         return finished[0] if self.single else tuple(finished)
 
     def unary(self, otherwise: Any) -> Any:
-        """The operator as a function of one tensor. A tensor without gaps, of a type that it has met
+        """The operator as a function of one tensor, exactly a Tensor. One without gaps, of a type that it has met
         before, takes the short way: at small sizes the time goes into asking the tensor what it is.
-        otherwise: called with every other tensor that is not of a floating type."""
-        kernels, forms, exact = self.kernels, self.forms, Tensor
-        modes, tracing, empty_like = launch._modes, launch._tracing, torch.empty_like
-        storages, strided = launch.STORAGE, torch.strided
+        otherwise: called with every tensor that is not of a floating type."""
+        recorded, values = self.forms, self.ready  # by type, for the usual options
+        modes, tracing, strided = launch._modes, launch._tracing, torch.strided
+
+        def recording(dtype: torch.dtype) -> Any:
+            if dtype not in launch.STORAGE:
+                return None
+            form = saved_form(self, current.kept)
+            made = (lambda x: self._apply(x, usual)) if form is None else form.apply
+            recorded[dtype] = made
+            return made
+
+        def evaluating(dtype: torch.dtype) -> Any:
+            kernel = self.kernels.get((dtype, "default"))
+            if kernel is None or not kernel.whole:
+                return None
+            values[dtype] = kernel.on
+            return kernel.on
 
         def call(x: Any) -> Any:
             if _is_compiling():
                 return self._traced(x, current.call)
             if (
-                type(x) is exact
-                and x.is_cpu
+                x.is_cpu
                 and x.layout is strided
                 and not _functorch_active()
                 and _dual_level._current_level < 0
                 and not modes()
                 and tracing() is None
                 and not x.is_neg()
+                and current.usual
             ):
                 if x.requires_grad and _grad_enabled():
-                    kept = current.kept
-                    known = x.dtype in storages
-                    form = (forms.get(kept) or saved_form(self, kept)) if known else None
-                    if form is not None:
-                        return form.apply(x, current.call, False)
-                    if x.is_floating_point():
-                        return self._apply(x, current.call)
-                elif (kernel := kernels.get((x.dtype, current.call.precision))) is not None and kernel.whole:
-                    result = empty_like(x)
-                    if kernel.on(x, result):
-                        return result
-            usual = x.is_floating_point() and x.layout is torch.strided
-            return self(x, current.call) if usual else otherwise(x)
+                    if (record := recorded.get(x.dtype) or recording(x.dtype)) is not None:
+                        return record(x)
+                elif (on := values.get(x.dtype) or evaluating(x.dtype)) is not None and (
+                    result := on(x)
+                ) is not None:
+                    return result
+            floating = x.is_floating_point() and x.layout is strided
+            return self(x, current.call) if floating else otherwise(x)
 
         return call
 
     def joint(self) -> Any:
         """The operator as a function of two tensors of one shape and type, as `unary` has it for one."""
         kernels, form = self.kernels, joint_form
-        modes, tracing, empty_like = launch._modes, launch._tracing, torch.empty_like
+        modes, tracing = launch._modes, launch._tracing
         storages = launch.STORAGE
         product, serial, huge = self.product, launch.SERIAL, launch.HUGE
 
@@ -374,10 +388,10 @@ class Pointwise:
                 if _grad_enabled() and (a.requires_grad or b.requires_grad):
                     if a.dtype in storages and (made := form(self)) is not None:
                         return made.apply(a, b, current.call)
-                elif (kernel := kernels.get((a.dtype, current.call.precision))) is not None and kernel.whole:
-                    result = empty_like(a)
-                    if kernel.on(a, b, result):
-                        return result
+                elif (kernel := kernels.get((a.dtype, current.call.precision))) is not None and (
+                    kernel.whole and (result := kernel.on(a, b)) is not None
+                ):
+                    return result
             return self(a, b, current.call)
 
         return call

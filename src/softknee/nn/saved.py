@@ -102,12 +102,11 @@ def _made(op: Pointwise, saved: str, bits: int) -> Saved | None:
     if op.tensors != ("x",) or not op.single or not op.spelled or op.outputs[0].terms[0].factors:
         return None
     slope = rewrite(derivative(op.outputs[0].terms[0].expression, "x"))
-    codes = exact_codes(slope, {"x"})
-    if codes is None and saved == "lean" and not op.scalars:
+    if (exact := exact_codes(slope, {"x"})) is not None:
+        return Coded(op, exact)
+    if saved == "lean" and not op.scalars:
         tame = stabilise(slope, op.inputs, op.samples)
-        codes = lean_codes(tame, bits)
-    if codes is not None:
-        return Coded(op, codes)
+        return Coded(op, lean_codes(tame, bits))
     if saved == "output" and (back := _from_output(op)) is not None:
         return Whole(op, back, output=True)
     derived = op.backward((True,))
@@ -161,53 +160,58 @@ class Saved:
 
 def _apply(function: type[torch.autograd.Function]) -> Any:
     function.__name__ = function.__qualname__ = "Pointwise"
+    if (node := getattr(function, "_backward_cls", None)) is not None:
+        node.apply = function.backward  # torch's own asks first which of two names the function has
     # Function.apply inspects signatures on every call; the C function does not
     return super(torch.autograd.Function, function).apply  # type: ignore[misc]
 
 
 class _Gradient:
-    """The kernels of a gradient, by type, whether it is one number for all, and precision. Their operands
-    are the tensors, the incoming gradient, and the results."""
+    """The kernels of a gradient, by type, whether the incoming one is one number for all, and precision. Their
+    operands are the tensors, the incoming gradient, and the results."""
 
     def __init__(self, back: Pointwise, count: int) -> None:
         self.back, self.count = back, count
         self.made: dict[Any, Any] = {}
+        self.usual: dict[torch.dtype, Any] = {}  # what is called without options, by type
 
     def kernel(self, dtype: torch.dtype, splat: bool, precision: str) -> Any:
         accesses = (*["row"] * self.count, "splat" if splat else "row")
         made = launch.kernel_for(self.back, dtype, accesses, precision)
+        if not splat and precision == "default":
+            self.usual[dtype] = made.on
         return self.made.setdefault((dtype, splat, precision), made)
 
-    def __call__(self, tensors: Sequence[Tensor], gradient: Tensor, call: Call) -> list[Tensor] | None:
-        """The results; None where no kernel takes the tensors as they are."""
-        results = [empty_like(t) for t in tensors]
-        operands = (*tensors, gradient, *results, *call.scalars)
+    def __call__(self, tensors: Sequence[Tensor], gradient: Tensor, call: Call) -> Any:
+        """The result, or the results; None where no kernel takes the tensors as they are."""
         key = (gradient.dtype, False, call.precision)
-        if (self.made.get(key) or self.kernel(*key)).on(*operands):
-            return results
-        if any(gradient.stride()):
-            return None
-        key = (gradient.dtype, True, call.precision)  # the gradient of a sum: one number for all
-        return results if (self.made.get(key) or self.kernel(*key)).on(*operands) else None
+        made = (self.made.get(key) or self.kernel(*key)).on(*tensors, gradient, *call.scalars)
+        if made is None and not any(gradient.stride()):
+            key = (gradient.dtype, True, call.precision)  # the gradient of a sum: one number for all
+            made = (self.made.get(key) or self.kernel(*key)).on(*tensors, gradient, *call.scalars)
+        return made
 
 
 class Whole(Saved):
     """Keeps the input, or the output."""
 
     def __init__(self, op: Pointwise, back: Pointwise, output: bool = False) -> None:
+        from softknee.nn.pointwise import usual
+
         self.free = output
         forwards, backwards = op.kernels, _Gradient(back, 1)
+        slopes = backwards.usual
 
         class WholeFunction(torch.autograd.Function):
             @staticmethod
-            def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
+            def forward(ctx: Any, x: Tensor, call: Call = usual, inplace: bool = False) -> Tensor:
                 key = x.dtype, call.precision
                 kernel = forwards.get(key) or flat_kernel(op, *key)
-                y = x if inplace else empty_like(x)
-                if not kernel.on(x, y, *call.scalars):
-                    y = _otherwise(op, x, call, inplace)
                 if inplace:
+                    y = x if kernel.on(x, x, *call.scalars) else _otherwise(op, x, call, inplace)
                     ctx.mark_dirty(x)
+                elif (y := kernel.on(x, *call.scalars)) is None:
+                    y = op.evaluate((x, call))
                 ctx.save_for_backward(y if output else x)
                 ctx.call = call
                 return y
@@ -218,18 +222,22 @@ class Whole(Saved):
                 call = ctx.call
                 if not plain(gradient):  # to be differentiated again
                     return back(x, gradient, call), None, None
-                results = backwards((x,), gradient, call)
-                return back.evaluate((x, gradient, call)) if results is None else results[0], None, None
+                on = slopes.get(gradient.dtype) if call is usual else None
+                if on is not None and (result := on(x, gradient)) is not None:
+                    return result, None, None
+                result = backwards((x,), gradient, call)
+                return back.evaluate((x, gradient, call)) if result is None else result, None, None
 
         super().__init__(op, WholeFunction, _by_output(op, back) if output else None)
 
 
 def _by_output(op: Pointwise, back: Pointwise) -> type[torch.autograd.Function]:
     """Keeps the output, on any device."""
+    from softknee.nn.pointwise import usual
 
     class OutputFunction(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
+        def forward(ctx: Any, x: Tensor, call: Call = usual, inplace: bool = False) -> Tensor:
             y = launch.run(op, (x,), call, out=x if inplace else None)
             if y is None:
                 y = _otherwise(op, x, call, inplace)
@@ -278,9 +286,8 @@ class Joint(Saved):
             def forward(ctx: Any, *args: Any) -> Tensor:
                 *tensors, call = args
                 key = tensors[0].dtype, call.precision
-                kernel = forwards.get(key) or flat_kernel(op, *key)
-                y = empty_like(tensors[0])
-                if not kernel.on(*tensors, y, *call.scalars):
+                y = (forwards.get(key) or flat_kernel(op, *key)).on(*tensors, *call.scalars)
+                if y is None:
                     y = op.evaluate(args)
                 ctx.save_for_backward(*tensors)
                 ctx.call = call
@@ -305,6 +312,8 @@ class Coded(Saved):
     free = True
 
     def __init__(self, op: Pointwise, codes: Codes | EvenCodes) -> None:
+        from softknee.nn.pointwise import usual
+
         count = len(codes.planes)
         scalars = [(name, Scalar()) for name in op.scalars]
         kernels: dict[Any, Any] = {}
@@ -333,14 +342,15 @@ class Coded(Saved):
             gradient; like: (shape, strides) of x"""
             shape, stride = like
             splat = False
-            if gradient.stride() == stride:
-                result = empty_like(gradient)
-            else:
+            if gradient.stride() != stride:
                 splat = not any(gradient.stride())  # the gradient of a sum: one number for all
                 result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=cpu)
                 gradient = gradient if splat else result.copy_(gradient)
             key = (gradient.dtype, splat, call.precision)
             kernel = kernels.get(key) or backward_kernel(*key)
+            if not splat and (made := kernel.on(*kept, gradient, *call.scalars)) is not None:
+                return made  # type: ignore[no-any-return]
+            result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=cpu)
             return result if kernel.on(*kept, gradient, result, *call.scalars) else None
 
         def backward_with(product: Any) -> Any:
@@ -367,15 +377,19 @@ class Coded(Saved):
 
         class CodedFunction(torch.autograd.Function):
             @staticmethod
-            def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
+            def forward(ctx: Any, x: Tensor, call: Call = usual, inplace: bool = False) -> Tensor:
                 key = x.dtype, call.precision
                 kernel = kernels.get(key) or forward_kernel(*key)
-                bytes_ = -(-x.numel() // PADDED) * PADDED // 8
-                kept = [empty(bytes_, dtype=uint8, device=cpu) for _ in range(count)]
-                y = x if inplace else empty_like(x)
+                made = None if inplace else kernel.on(x, *call.scalars)
+                if made is None:
+                    bytes_ = -(-x.numel() // PADDED) * PADDED // 8
+                    kept = [empty(bytes_, dtype=uint8, device=cpu) for _ in range(count)]
+                    given = (x if inplace else empty_like(x), *kept)
+                    made = given if kernel.on(x, *given, *call.scalars) else None
                 ctx.call = call
-                if kernel.on(x, y, *kept, *call.scalars):
-                    ctx.save_for_backward(*kept)
+                if made is not None:
+                    y: Tensor = made[0]
+                    ctx.save_for_backward(*made[1:])
                     ctx.like = x.shape, x.stride()
                 else:
                     y = without_codes(ctx, x, call, inplace)
@@ -398,7 +412,7 @@ class Coded(Saved):
 
         class FarFunction(torch.autograd.Function):
             @staticmethod
-            def forward(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
+            def forward(ctx: Any, x: Tensor, call: Call = usual, inplace: bool = False) -> Tensor:
                 y = x if inplace and launch.dense(x) else empty_like(x)
                 key, like = (x.dtype, call.precision), (x.shape, y.stride())
                 kept = gpu.codes_for(x, count)
