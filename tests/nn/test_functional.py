@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from typing import Any
 
@@ -198,6 +199,7 @@ def test_a_report_says_what_is_not_proven() -> None:
 def test_submodules_of_torch_nn_are_found_under_our_name() -> None:
     """`from softknee import nn` in place of `from torch import nn`, whatever stands behind the dot."""
     scope: dict[str, Any] = {}
+    theirs = torch.nn.utils.rnn, torch.nn.utils.rnn.PackedSequence
     exec(
         "import softknee.nn.functional\nfrom softknee.nn.utils.rnn import pad_sequence\n"
         "from softknee.nn.parameter import Parameter\nfrom softknee.nn import init",
@@ -207,7 +209,13 @@ def test_submodules_of_torch_nn_are_found_under_our_name() -> None:
     assert scope["Parameter"] is torch.nn.Parameter
     assert scope["init"] is nn.init is torch.nn.init
     assert nn.attention.sdpa_kernel is torch.nn.attention.sdpa_kernel
-    assert torch.nn.utils.__spec__.name == "torch.nn.utils"  # theirs is not changed
+    # theirs is not changed, and not there twice
+    assert torch.nn.utils.__spec__.name == "torch.nn.utils"
+    assert theirs == (
+        torch.nn.utils.rnn,
+        sys.modules["softknee.nn.utils.rnn"].PackedSequence,
+        torch.nn.utils.prune,
+    )
     with pytest.raises(ModuleNotFoundError, match=r"softknee\.nn\.nothing"):
         exec("import softknee.nn.nothing", scope)
     with pytest.raises(AttributeError, match="did you mean 'ReLU'"):

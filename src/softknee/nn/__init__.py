@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import PathFinder
 from importlib.util import find_spec, spec_from_loader
 from typing import Any
 
@@ -16,17 +17,18 @@ class _Theirs(MetaPathFinder, Loader):
     """`from softknee.nn.utils import ...`: a submodule that torch.nn has and this package has not."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        ours, _, rest = name.partition(f"{__name__}.")
-        if ours or not rest or find_spec(f"torch.nn.{rest}") is None:
-            return None
-        return spec_from_loader(name, self)
+        other, _, rest = name.partition(f"{__name__}.")
+        if other or not rest or ("." not in rest and PathFinder.find_spec(name, path) is not None):
+            return None  # elsewhere, or a file of ours
+        return None if find_spec(f"torch.nn.{rest}") is None else spec_from_loader(name, self)
 
     def exec_module(self, module: Any) -> None:
         # what stands in sys.modules is what the import gives
         sys.modules[module.__name__] = import_module("torch." + module.__name__.partition(".")[2])
 
 
-sys.meta_path.append(_Theirs())
+# before the usual finder: that would make a second copy of a module of theirs, and put it into their package
+sys.meta_path.insert(0, _Theirs())
 
 
 def __getattr__(name: str) -> Any:
