@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import softknee
 import softknee.functional as F
 from softknee.kernels import native
 from softknee.kernels.entry import HUGE, RUNTIME, SERIAL
@@ -170,6 +171,29 @@ def test_the_same_results_without_the_exchange(name: str, inplace: bool, alone: 
         slopes = [torch.autograd.grad(y.sum(), x)[0] for y in (result, wanted)]
         torch.testing.assert_close(*slopes)
         torch.testing.assert_close(getattr(F, name)(x.detach()), wanted.detach())
+
+
+def test_a_call_with_too_few_or_too_many_operands_is_declined() -> None:
+    x = torch.randn(6, 4)
+    on = _times()
+    for operands in ((), (x,), (x, x, x, x), (x, x, x, x, x)):
+        assert on(*operands) is None
+    bound = compile_plan(SQUARE).bound([1, 24, 4096, 1, 0], 24, [((6, 4), (4, 1))] * 2)
+    assert torch.equal(bound(x), x * x)
+    for others in ((), (x, x), (x.t(),), (x[:5],), (x.double(),), (None,)):
+        assert bound(*others) is None
+
+
+def test_a_function_of_no_tensor_at_all() -> None:
+    """Its value, and the slope of the identity: at tensors with gaps, and again"""
+    constant = softknee.define("constant_for_tests", lambda x: 0 * x + 3)
+    same = softknee.define("same_for_tests", lambda x: x)
+    for x in (torch.randn(4, 6)[:, ::2].requires_grad_(), torch.randn(0, requires_grad=True), torch.randn(5)):
+        for _ in range(3):
+            assert torch.equal(constant(x), torch.full(x.shape, 3.0))
+            if x.requires_grad:
+                (slope,) = torch.autograd.grad(same(x), x, torch.full(x.shape, 2.0))
+                assert torch.equal(slope, torch.full(x.shape, 2.0))
 
 
 def test_what_is_kept_for_a_shape_serves_that_shape_alone() -> None:

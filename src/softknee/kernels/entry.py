@@ -536,9 +536,13 @@ arity:
   %model = select i1 %makes, i64 %rows, i64 %inputs
   %maker = icmp ne ptr %rt.new_tensor, null
   %has.model = icmp sge i64 %model, 0
-  %makeable = and i1 %maker, %has.model
+  %can.make = and i1 %maker, %has.model
+  %makeable = and i1 %can.make, %makes
   %as.it.is = xor i1 %makes, true
-  %start = or i1 %makeable, %as.it.is
+  %with = add i64 %n, %m
+  %has.results = icmp eq i64 %nargs, %with
+  %whole.call = and i1 %has.results, %as.it.is
+  %start = or i1 %makeable, %whole.call
   br i1 %start, label %look, label %unsuited
 {_look("arity", "found")}shapes:
   %model.at = mul i64 %model, {_DLTENSOR}
@@ -706,7 +710,12 @@ entry:
   %makes = icmp eq i64 0, 0
   %exchange = icmp ne ptr %rt.tensor_of, null
   %maker = icmp ne ptr %rt.new_tensor, null
-  %can = and i1 %exchange, %maker
+  %both = and i1 %exchange, %maker
+  %expected = add i64 %inputs, %m
+  %complete = icmp eq i64 %nargs, %expected
+  %takes.tensors = icmp ne i64 %inputs, 0
+  %fitting = and i1 %complete, %takes.tensors
+  %can = and i1 %both, %fitting
   br i1 %can, label %look, label %unsuited
 {_look("entry", "check")}{_CHECK}shapes:
   %place.p = getelementptr i64, ptr %d, i64 %begin
@@ -722,7 +731,9 @@ entry:
 {_SETUP}{_words("%d", length=7, begin=8, most=5)}
   %given = add i64 %inputs, 0
   %exchange = icmp ne ptr %rt.tensor_of, null
-  br i1 %exchange, label %look, label %unsuited
+  %complete = icmp eq i64 %nargs, %inputs
+  %can = and i1 %exchange, %complete
+  br i1 %can, label %look, label %unsuited
 {_look("entry", "check")}{_CHECK}shapes:
   %rest.p = getelementptr i64, ptr %d, i64 %begin
   br label %rest
