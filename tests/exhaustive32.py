@@ -34,7 +34,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from softknee import catalogue
 from softknee.kernels import native
-from softknee.kernels.llvm import Kernel, Operand, Scalar, to_llvm
+from softknee.kernels.llvm import Kernel, Operand, Scalar, form_of, to_llvm
 from softknee.kernels.plan import Plan, compile_plan, kernel_of
 from softknee.kernels.program import Program
 from softknee.lang.nodes import walk
@@ -252,7 +252,7 @@ def _suspects(count: int) -> Any:
     row = Operand("float32")
     inputs = (*[row] * (1 + count), *[Scalar()] * len(scalars))
     text = to_llvm(Kernel(p, inputs, ((far, Operand("bits")),), lanes=64), native.features())
-    return native.load(text, lambda: text).call
+    return native.load_text(text, form_of(inputs, [Operand("bits")])).call
 
 
 def _goes_on(sweep: Sweep, precisions: list[str], sign: int) -> dict[int, float]:
