@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from benchmarks.diagnosis.networks import ACTIVATIONS, FAMILIES, build, digits, train
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 import softknee
 from softknee.diagnose.errors import CheckError
@@ -234,6 +236,47 @@ def test_non_finite_names_the_first_layer() -> None:
     assert [f.layer for f in report.findings if f.rule_name == "non-finite"] == ["2"]
 
 
+def masked(x: Tensor, rows: Tensor) -> Tensor:
+    scores = x.unsqueeze(2) * x.unsqueeze(1)
+    return (scores.masked_fill(rows, -torch.inf).softmax(2) @ x.unsqueeze(2)).squeeze(2)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda x: torch.log(x), "log"),
+        (lambda x: torch.log(F.relu(x)), "log"),
+        (lambda x: F.relu(x.sqrt()), "sqrt"),
+        (lambda x: torch.exp(1e4 * x), "exp"),
+        (lambda x: (1e6 * x).half().float(), "half"),
+        (lambda x: masked(x, torch.ones(64, 64, dtype=torch.bool)), "softmax"),
+        (lambda x: masked(x, torch.ones(64, 64, dtype=torch.bool).triu(1)), None),
+        (lambda x: torch.where(x > 0, torch.log(x), x), None),
+        (lambda x: torch.fft.fft(x).real, None),
+    ],
+)
+def test_non_finite_names_the_function(function: Callable[[Tensor], Tensor], name: str | None) -> None:
+    class Has(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return function(x)
+
+    model = nn.Sequential(nn.Linear(64, 64), Has(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    said = [f for f in check(model, batch(), F.cross_entropy).findings if f.rule_name == "non-finite"]
+    assert [(f.layer, f.message.split()[0]) for f in said] == ([] if name is None else [("1", name)])
+
+
+def test_a_loss_that_refuses_nan_is_no_end() -> None:
+    model = nn.Sequential(*mlp(1), nn.Sigmoid())
+    target = torch.rand(256, 10)
+    with torch.no_grad():
+        model[0].weight.fill_(torch.inf)
+    report = check(model, (torch.randn(256, 64), target), F.binary_cross_entropy)
+    assert [f.layer for f in report.errors if f.rule_name == "non-finite"] == ["0"]
+    assert any("the loss failed" in text for text in report.unseen)
+    with pytest.raises(CheckError, match="the loss failed"):
+        check(mlp(1), (torch.randn(256, 64), target), F.binary_cross_entropy)
+
+
 LOSSES = [
     (nn.Softmax(1), F.cross_entropy, "softmax-before-cross-entropy", "error"),
     (nn.LogSoftmax(1), F.cross_entropy, "softmax-before-cross-entropy", "warning"),
@@ -267,6 +310,15 @@ def test_output_and_loss(last: nn.Module, loss: Any, rule: str, severity: str) -
 def test_what_goes_together_is_let_pass(last: nn.Module, loss: Any, target: Tensor) -> None:
     report = check(nn.Sequential(*mlp(1), last), (torch.randn(256, 64), target), loss=loss)
     assert report.healthy, report
+
+
+@pytest.mark.parametrize(("shape", "fits"), [((256,), False), ((256, 1), True), ((1, 256, 1), True)])
+def test_a_prediction_that_broadcasts(shape: tuple[int, ...], fits: bool) -> None:
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using a target size")
+        report = check(model, (torch.randn(256, 64), torch.randn(shape)), F.mse_loss)
+    assert found(report, "output-activation") == ([] if fits else ["2"])
 
 
 def test_a_bottleneck_and_a_separable_convolution_are_let_pass() -> None:
@@ -310,6 +362,18 @@ def test_nothing_is_changed() -> None:
     generator = torch.get_rng_state()
     check(model)  # without data: images that fit are found
     assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_a_weight_that_is_computed_stays_as_it_is() -> None:
+    model = nn.Sequential(spectral_norm(nn.Linear(64, 64)), nn.ReLU(), spectral_norm(nn.Linear(64, 10)))
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    check(model, batch(), F.cross_entropy)
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+    with softknee.watch(model, every=1) as watch:
+        model(batch()[0]).sum().backward()
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    watch.report()
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
 
 
 def test_our_functions_are_as_fast_as_before_afterwards() -> None:
@@ -443,6 +507,32 @@ def test_batches_of_every_kind() -> None:
     assert check(mlp(1), loader, loss=F.cross_entropy).layers[0].samples == 256
 
 
+def test_inputs_that_are_nested() -> None:
+    x, y = batch()
+
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = mlp(1)
+
+        def forward(self, given: Any) -> Tensor:
+            a, b = given.values() if isinstance(given, dict) else given
+            return self.net(a + b)  # type: ignore[no-any-return]
+
+    pair, named = ((x, x), y), ({"a": x, "b": x}, y)
+    for data in (pair, [list(pair[0]), y], named, [pair, pair], [named, named], (v for v in (pair, named))):
+        assert check(Nested(), data, F.cross_entropy).healthy
+    aim = (x, {"class": y})
+    assert check(mlp(1), aim, lambda out, target: F.cross_entropy(out, target["class"])).loss is not None
+
+
+def test_where_gradients_are_off_they_are_taken_all_the_same() -> None:
+    model = mlp(1)
+    for off in (torch.no_grad(), torch.inference_mode()):
+        with off:
+            assert check(model, batch(), F.cross_entropy).layers[0].gradient
+
+
 def test_one_number_a_sample_is_an_output() -> None:
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
     data = torch.randn(256, 64), torch.randint(2, (256,)).float()
@@ -463,7 +553,13 @@ def test_one_number_a_sample_is_an_output() -> None:
         (lambda: check(mlp(), batch(), loss="cros_entropy"), "has a loss 'cros_entropy'"),
         (lambda: check(mlp(), []), "have no batch"),
         (lambda: check(mlp(), torch.randn(0, 64)), "no samples"),
-        (lambda: check(mlp(), 3), "the data are a int"),
+        (lambda: check(mlp(), 3), "the data are of type int"),
+        (lambda: check(mlp(), (1 // n for n in [0])), "the data failed: ZeroDivisionError"),
+        (lambda: check(mlp(), (torch.randn(8, 64), 3), F.cross_entropy), "target of shape int"),
+        (lambda: check(mlp(), batch(), batches=-1), "batches must be a positive integer"),
+        (lambda: check(mlp(), batch(), optimizer="Adam"), "the optimizer must be one of torch's, got str"),
+        (lambda: check(mlp(), batch(), loss="Linear"), "Linear failed: TypeError"),
+        (lambda: check(mlp(), batch(), select="dead"), "nearest: dead-units"),
         (lambda: check(mlp(), batch(), select=["dead"]), "nearest: dead-units"),
         (lambda: check(nn.Sequential(nn.ReLU())), "the model has none: give data"),
     ],
@@ -492,6 +588,8 @@ def test_models_of_which_little_is_to_be_seen() -> None:
         check(nn.Sequential(nn.LazyLinear(4), nn.ReLU()), batch())
     scripted = nn.Sequential(torch.jit.script(nn.Linear(64, 64)), nn.ReLU(), nn.Linear(64, 10))
     assert any("TorchScript" in text for text in check(scripted, batch()).unseen)
+    (said,) = [t for t in check(torch.jit.script(mlp()), batch()).unseen if "TorchScript" in t]
+    assert said.startswith("the model is a TorchScript module")
 
 
 def test_half_precision() -> None:
@@ -507,6 +605,7 @@ def test_select_and_ignore_and_json() -> None:
     model = nn.Sequential(*mlp(), nn.Softmax(1))
     nn.init.constant_(model[2].bias, -50)
     assert {f.code for f in check(model, batch(), F.cross_entropy, select=["SK401"]).findings} == {"SK401"}
+    assert {f.code for f in check(model, batch(), F.cross_entropy, select="SK401").findings} == {"SK401"}
     report = check(model, batch(), F.cross_entropy, ignore=["softmax-before-cross-entropy"])
     assert not found(report, "softmax-before-cross-entropy")
     data = json.loads(report.to_json())

@@ -60,6 +60,28 @@ def empty():
 def nothing():
     return []
 
+def breaks():
+    raise RuntimeError("the disk is gone")
+
+def one_then_breaks():
+    yield torch.zeros(4, 64), torch.zeros(4, dtype=torch.long)
+    raise RuntimeError("the disk is gone")
+
+def none(*given):
+    return None
+
+def leaves(*given):
+    raise SystemExit(0)
+
+class Talks(nn.Sequential):
+    def forward(self, x):
+        print("a layer talks")
+        return super().forward(x)
+
+def talks():
+    print("the function talks")
+    return Talks(*build())
+
 number = 3
 """
 
@@ -163,7 +185,7 @@ def test_sarif_is_what_its_schema_asks_for(target: str) -> None:
         (("{}",), "module:name or file.py:name"),
         (("nowhere.py:build",), "nowhere.py: no such file"),
         (("{}:broken",), "broken failed: RuntimeError: no weights"),
-        (("{}:number",), "is a int, not a function that returns a model"),
+        (("{}:number",), "is of type int, not a function that returns a model"),
         (("{}:build", "--data", "digitz"), "digitz"),
         (("{}:build", "--format", "xml"), "--format is one of"),
         (("{}:build", "--select", "dead"), "nearest: dead-units"),
@@ -178,6 +200,13 @@ def test_sarif_is_what_its_schema_asks_for(target: str) -> None:
         ),
         (("{0}:build", "--data", "{0}:empty"), "the batch has no samples"),
         (("{0}:build", "--data", "{0}:nothing"), "the data have no batch"),
+        (("{0}:build", "--data", "{0}:breaks"), "breaks failed: RuntimeError: the disk is gone"),
+        (("{0}:build", "--data", "{0}:one_then_breaks"), "the data failed: RuntimeError: the disk is gone"),
+        (("{0}:build", "--data", "{0}:none"), "none returned None, not data"),
+        (("{0}:build", "--optimizer", "{0}:broken"), "broken failed: TypeError"),
+        (("{0}:build", "--optimizer", "{0}:none"), "none returned None, not an optimiser"),
+        (("{0}:build", "--device", "nowhere"), "moving the model to nowhere failed: RuntimeError"),
+        (("{0}:leaves",), "leaves failed: SystemExit: 0"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(target: str, words: tuple[str, ...], message: str) -> None:
@@ -197,6 +226,18 @@ def test_what_the_user_can_mend_is_one_line(target: str, words: tuple[str, ...],
 def test_what_could_not_be_looked_at_is_said(target: str, name: str, message: str) -> None:
     command = ("check", f"{target}:{name}", "--data", "digits", "--loss", "cross_entropy")
     assert message in " ".join(run(*command, code=0).output.split())
+
+
+def test_a_file_that_ends_the_program(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("raise SystemExit(0)")
+    output = run("check", f"{tmp_path}/script.py:build", code=2).output
+    assert "script.py cannot be imported: SystemExit: 0" in output
+
+
+def test_what_a_model_prints_is_no_part_of_the_report(target: str) -> None:
+    result = run("check", f"{target}:talks", "--data", "digits", "--format", "json", code=0)
+    assert json.loads(result.stdout)["healthy"]
+    assert "the function talks\na layer talks" in result.stderr
 
 
 def test_rule() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import softknee
 from softknee.diagnose.session import check
@@ -53,6 +55,32 @@ def test_a_head_of_next_to_nothing_is_drawn_and_nothing_else() -> None:
     assert report.repair.applied == ("drew the weights of 2 anew, bias 0",)
     assert report.repair.after == ()
     assert torch.equal(report.repaired[0].weight, model[0].weight)
+
+
+def test_weights_that_are_computed_are_repaired_too() -> None:
+    torch.manual_seed(0)
+    data = torch.randn(256, 64), torch.randint(10, (256,))
+    model = nn.Sequential(
+        weight_norm(nn.Linear(64, 64)),
+        nn.Tanh(),
+        weight_norm(nn.Linear(64, 64)),
+        nn.Tanh(),
+        nn.Linear(64, 10),
+    )
+    with torch.no_grad():
+        model[2].parametrizations.weight.original0.mul_(1000)
+    report = check(model, data, "cross_entropy", fix=True)
+    assert not report.healthy
+    assert check(report.repaired, data, "cross_entropy").healthy
+
+
+def test_a_model_that_cannot_be_copied_is_examined_all_the_same() -> None:
+    model = sick()
+    model.lock = threading.Lock()  # type: ignore[assignment]
+    report = check(model, (torch.randn(256, 64), torch.randint(10, (256,))), F.cross_entropy, fix=True)
+    assert report.errors
+    assert report.repair is None
+    assert "nothing was repaired: the model cannot be copied (TypeError: " in report.unseen[-1]
 
 
 def test_html_stands_alone_and_says_everything() -> None:

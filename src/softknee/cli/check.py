@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,19 +53,8 @@ def check(
     with plain_errors():
         if format not in FORMATS:
             raise ValueError(f"--format is one of {', '.join(FORMATS)}, got {format!r}")
-        from softknee.diagnose.data import imported, model_of
-        from softknee.diagnose.session import check as run
-
-        model = model_of(target)
-        if device is not None:
-            model = model.to(device)
-        if evaluate:
-            model.eval()
-        made = imported(optimizer, "the optimiser")(model) if optimizer is not None else None
-        report = run(
-            model, None if data is None else _data(data, model), loss, optimizer=made, select=_words(select),
-            ignore=_words(ignore), fix=fix,
-        )  # fmt: skip
+        with redirect_stdout(sys.stderr):  # what the model prints is no part of the report
+            report = _report(target, data, loss, optimizer, device, select, ignore, fix, evaluate)
         text = _text(report, format, target)
         if out is not None:
             typer.echo(report.save(out, text))
@@ -75,6 +66,29 @@ def check(
             typer.echo(text)
         status = report.exit_status
     raise typer.Exit(status)
+
+
+def _report(
+    target: str, data: str | None, loss: str | None, optimizer: str | None, device: str | None, select: str,
+    ignore: str, fix: bool, evaluate: bool,
+) -> Any:  # fmt: skip
+    from softknee.diagnose.data import called, imported, model_of
+    from softknee.diagnose.session import check as run
+
+    model = model_of(target)
+    if device is not None:
+        called(model.to, f"moving the model to {device}", device)
+    if evaluate:
+        model.eval()
+    made = None
+    if optimizer is not None:
+        made = called(imported(optimizer, "the optimiser"), optimizer, model)
+        if made is None:
+            raise ValueError(f"{optimizer} returned None, not an optimiser")
+    return run(
+        model, None if data is None else _data(data, model), loss, optimizer=made, select=_words(select),
+        ignore=_words(ignore), fix=fix,
+    )  # fmt: skip
 
 
 def _text(report: Any, format: str, target: str) -> str:
@@ -100,7 +114,7 @@ def _data(text: str, model: Any) -> Any:
     """A built-in set or a file as one batch: inputs as they are, labels as class numbers, shuffled."""
     import torch
 
-    from softknee.diagnose.data import imported
+    from softknee.diagnose.data import called, imported
     from softknee.diagnose.errors import CheckError
 
     path = Path(text)
@@ -111,7 +125,10 @@ def _data(text: str, model: Any) -> Any:
             raise CheckError(f"{text} cannot be read as a batch: {error}") from None
     if ":" in text and path.suffix not in (".npz", ".csv"):
         found = imported(text, "the data")
-        return found() if callable(found) and not isinstance(found, torch.Tensor) else found
+        made = called(found, text) if callable(found) and not isinstance(found, torch.Tensor) else found
+        if made is None:
+            raise CheckError(f"{text} returned None, not data")
+        return made
     import numpy as np
 
     from softknee.compare.data import load

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from softknee.diagnose.errors import CheckError
 from softknee.diagnose.trace import tensors_in
 
-__all__ = ["Batch", "batches_of", "imported", "invented", "loss_of", "model_of"]
+__all__ = ["Batch", "batches_of", "called", "imported", "invented", "loss_of", "model_of"]
 
 _TARGETS = ("labels", "label", "target", "targets", "y")
 
@@ -39,18 +40,19 @@ class Batch:
 def batches_of(data: Any, device: torch.device, with_loss: bool, most: int) -> Iterator[Batch]:
     """The first batches of data: one batch, or anything that yields batches.
 
-    A tensor is the input; the last of a tuple is the target (the only one is not); of a dictionary, what is
-    called labels, label, target, targets or y is the target, if there is a loss of its own.
+    A tensor is the input; the last of a tuple is the target (the only one is not), the others are given to the model
+    as they are; of a dictionary, what is called labels, label, target, targets or y is the target, if there is a loss
+    of its own.
     """
     if isinstance(data, (Tensor, dict)) or _is_batch(data):
         yield _batch(data, device, with_loss)
         return
     if not isinstance(data, Iterable):
         raise CheckError(
-            f"the data are a {type(data).__name__}; give a tensor, a tuple (inputs, targets), a dictionary, or "
-            "something that yields these"
+            f"the data are of type {type(data).__name__}; give a tensor, a tuple (inputs, targets), a dictionary, or "
+            "something that yields these, such as a DataLoader"
         )
-    for item in itertools.islice(data, most):
+    for item in _first(data, most):
         if not (isinstance(item, (Tensor, dict)) or _is_batch(item)):
             raise CheckError(
                 f"the data yield {type(item).__name__}; each batch must be a tensor, a tuple or a dictionary of tensors"
@@ -58,11 +60,17 @@ def batches_of(data: Any, device: torch.device, with_loss: bool, most: int) -> I
         yield _batch(item, device, with_loss)
 
 
+def _first(data: Iterable[Any], most: int) -> Iterator[Any]:
+    try:
+        yield from itertools.islice(data, most)
+    except Exception as error:
+        raise CheckError(f"the data failed: {type(error).__name__}: {error}") from error
+
+
 def _is_batch(data: Any) -> bool:
-    return (
-        isinstance(data, (tuple, list)) and bool(data) and isinstance(data[0], Tensor)
-        and all(isinstance(v, Tensor) or v is None for v in data)
-    )  # fmt: skip
+    """A tensor stands in it: ((a, b), y), ({"x": x}, y) and (x, {"boxes": y}) are batches, [(x, y), (x, y)] is a list
+    of them."""
+    return isinstance(data, (tuple, list)) and any(isinstance(v, Tensor) for v in data)
 
 
 def _batch(data: Any, device: torch.device, with_loss: bool) -> Batch:
@@ -83,7 +91,7 @@ def _batch(data: Any, device: torch.device, with_loss: bool) -> Batch:
 
 def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
-        return value.to(device)
+        return (value.clone() if value.is_inference() else value).to(device)
     if isinstance(value, dict):
         return {k: _to(v, device) for k, v in value.items()}
     if isinstance(value, (tuple, list)):
@@ -139,30 +147,17 @@ def imported(text: str, what: str) -> Any:
     if not colon or not place or not name:
         raise CheckError(f"{what} is given as module:name or file.py:name, got {text!r}")
     path = Path(place)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise CheckError(f"{place}: no such file")
-        spec = importlib.util.spec_from_file_location(f"softknee_target_{path.stem}", path)
-        if spec is None or spec.loader is None:
-            raise CheckError(f"{place} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        sys.path.insert(0, str(path.parent.resolve()))
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise CheckError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
-        finally:
-            sys.path.pop(0)
-    else:
-        here = str(Path.cwd())
-        sys.path.insert(0, here)
-        try:
-            module = importlib.import_module(place)
-        except ImportError as error:
-            raise CheckError(f"{place} cannot be imported: {error}") from error
-        finally:
-            sys.path.remove(here)
+    is_file = path.suffix == ".py"
+    if is_file and not path.is_file():
+        raise CheckError(f"{place}: no such file")
+    sys.path.insert(0, str(path.parent.resolve() if is_file else Path.cwd()))
+    here = sys.path[0]
+    try:
+        module = _executed(path) if is_file else importlib.import_module(place)
+    except (Exception, SystemExit) as error:
+        raise CheckError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(here)
     found = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -172,19 +167,34 @@ def imported(text: str, what: str) -> Any:
     return found
 
 
+def _executed(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"softknee_target_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError("it is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def called(function: Callable[..., Any], text: str, *args: Any) -> Any:
+    """What a user's function returns; text: its name."""
+    try:
+        return function(*args)
+    except (Exception, SystemExit) as error:
+        raise CheckError(f"{text} failed: {type(error).__name__}: {error}") from error
+
+
 def model_of(target: str) -> nn.Module:
     """The model that a callable returns, or that the name is."""
     found = imported(target, "the model")
     if isinstance(found, nn.Module):
         return found
     if not callable(found):
-        raise CheckError(f"{target} is a {type(found).__name__}, not a function that returns a model")
-    try:
-        made = found()
-    except Exception as error:
-        raise CheckError(f"{target} failed: {type(error).__name__}: {error}") from error
+        raise CheckError(f"{target} is of type {type(found).__name__}, not a function that returns a model")
+    made = called(found, target)
     if not isinstance(made, nn.Module):
-        raise CheckError(f"{target} returned a {type(made).__name__}, not a torch.nn.Module")
+        raise CheckError(f"{target} returned something of type {type(made).__name__}, not a torch.nn.Module")
     return made
 
 
@@ -203,4 +213,4 @@ def loss_of(given: Any) -> Callable[..., Any] | None:
                 f"neither torch.nn.functional nor torch.nn has a loss {given!r}; give one of theirs, or module:name"
             )
         given = found
-    return given() if isinstance(given, type) else given  # type: ignore[no-any-return]
+    return called(given, given.__name__) if isinstance(given, type) else given  # type: ignore[no-any-return]

@@ -26,8 +26,9 @@ def repaired(report: Report, measured: Any, again: Callable[[Any], tuple[Report,
         raise CheckError("a sharded model is not repaired: repair it before fully_shard")
     try:
         model = copy.deepcopy(measured.context.model)
-    except Exception as error:
-        raise CheckError(f"the model cannot be copied, so that nothing is repaired: {error}") from error
+    except Exception as error:  # noqa: BLE001 (a user's module copies itself as it likes)
+        said = f"nothing was repaired: the model cannot be copied ({type(error).__name__}: {error})"
+        return replace(report, unseen=(*report.unseen, said))
     applied: list[str] = []
     current, seen = report, measured
     for _ in range(ROUNDS):

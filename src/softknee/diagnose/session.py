@@ -55,9 +55,14 @@ def check(
     """
     if not isinstance(model, nn.Module):
         raise CheckError(f"check takes a torch.nn.Module, got {type(model).__name__}")
-    for name in (*select, *ignore):
-        find(name)
-    chosen = [tuple(find(n).code for n in names) for names in (select, ignore)]
+    if optimizer is not None and not hasattr(optimizer, "param_groups"):
+        raise CheckError(f"the optimizer must be one of torch's, got {type(optimizer).__name__}")
+    if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
+        raise CheckError(f"batches must be a positive integer, got {batches!r}")
+    chosen = [
+        tuple(find(n).code for n in ([names] if isinstance(names, str) else names))
+        for names in (select, ignore)
+    ]
 
     def examined(one: nn.Module) -> tuple[Report, Measured]:
         seen = _measured(one, batch, loss_of(loss), optimizer, batches)
@@ -131,7 +136,10 @@ def _measured(
         raise CheckError(
             "the model's parameters are on the meta device and have no values: materialise them first"
         )
-    with _unchanged(model), _alone(model), _uncompiled() if compiled else nullcontext():
+    with (
+        torch.inference_mode(False), _unchanged(model), _alone(model),
+        _uncompiled() if compiled else nullcontext(),
+    ):  # fmt: skip
         words = ""
         if data is None:
             torch.manual_seed(0)
@@ -202,7 +210,12 @@ def _run(
         with recorder:
             result = _called(model, batch, made_up)
             recorder.finished(result)
-            value, words = _loss(result, batch, loss)
+            try:
+                value, words = _loss(result, batch, loss)
+            except CheckError as error:
+                if recorder.first_bad is None:
+                    raise
+                value, words = None, str(error)  # no wonder: the output holds NaN, and a rule says so
         gradients = _gradients(value, parameters, unseen) if value is not None and first else {}
         if not first and value is not None and value.requires_grad:
             _gradients(value, parameters, [])

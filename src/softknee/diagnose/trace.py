@@ -101,15 +101,19 @@ class Recorder(TorchFunctionMode):
     # What brackets a run
 
     def __enter__(self) -> Any:
+        scripted: list[str] = []
         for name, module in self.model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
-                self.unseen.append(
-                    f"{name or 'the model'} is a TorchScript module: what it computes cannot be seen"
-                )
+                if not any(not outer or name.startswith(f"{outer}.") for outer in scripted):
+                    scripted.append(name)
                 continue
             if name:
                 self._hooks.append(module.register_forward_pre_hook(self._entered))
                 self._hooks.append(module.register_forward_hook(self._left, always_call=True))
+        self.unseen += [
+            f"{name or 'the model'} is a TorchScript module: what it computes cannot be seen"
+            for name in scripted
+        ]
         self._observing.enter_context(observed(self._ours))
         self._observing.enter_context(gates.dispatched())
         return super().__enter__()
@@ -243,14 +247,29 @@ class Recorder(TorchFunctionMode):
             call.details["training"] = kwargs.get("training", True)
         for tensor in made:
             self._remember(tensor, call)
-        if self.first_bad is None and kind not in ("pass", "other", "attention"):
+        if self.first_bad is None:
             self._check_finite(made[0].detach(), call)
 
     def _check_finite(self, tensor: Tensor, call: Call) -> None:
         """The sum of a tensor is finite if its elements are (and nearly the other way round)."""
-        total = tensor.sum(dtype=torch.float64 if tensor.device.type != "mps" else torch.float32)
-        if not bool(torch.isfinite(total)) and not bool(torch.isfinite(tensor).all()):
-            self.first_bad = (call.module, call.name)
+        wide = torch.float64 if tensor.device.type != "mps" else torch.float32
+        total = tensor.sum(dtype=None if tensor.is_complex() else wide)
+        if bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all()):
+            return
+        call.details["bad"] = "nan" if bool(torch.isnan(tensor).any()) else "inf"
+        if call.kind not in ("pass", "other", "attention"):  # these may be meant, as in a mask
+            self._blame(call)
+
+    def _blame(self, call: Call) -> None:
+        """What is not finite may come from a function whose result is bad on purpose at times; but a softmax is given
+        infinities by every mask."""
+        source: Call | None = call
+        while source is not None:
+            call = source
+            bad = ("nan",) if call.kind == "softmax" else ("nan", "inf")
+            before = (self.graph.calls[i] for i in call.sources)
+            source = next((c for c in before if c.details.get("bad") in bad), None)
+        self.first_bad = (call.module, call.name)
 
     def _own(self, tensor: Tensor) -> Tensor | None:
         """A parameter of the model, or a transposed view of one."""
@@ -295,7 +314,7 @@ class Recorder(TorchFunctionMode):
             if site is not None:
                 site.index = call.index if site.index < 0 else site.index
                 if self.first_bad is None and site.moments.bad:
-                    self.first_bad = (call.module, call.name)
+                    self._blame(call)
             self._remember(result, call)
         return result
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from softknee.diagnose.errors import CheckError
 from softknee.diagnose.graph import Call, Graph
@@ -20,7 +21,18 @@ from softknee.diagnose.theory import Expected, expected
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
-__all__ = ["Context", "Example", "Rule", "count", "named", "percent", "sharded", "weight_scale"]
+__all__ = [
+    "Context",
+    "Example",
+    "Rule",
+    "count",
+    "give_weight",
+    "named",
+    "percent",
+    "sharded",
+    "weight_of",
+    "weight_scale",
+]
 
 
 @dataclass(frozen=True)
@@ -139,8 +151,11 @@ class Context:
         """The biases are not as an initialiser leaves them, or the weights' means have moved: guessed from
         a normality-free sign, the spread of the biases against torch's bound 1/sqrt(fan_in)."""
         moved = total = 0
-        for module in self.modules.values():
-            weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+        used = {call.module: call.weight for call in self.graph.of_kind("affine")}
+        for name, module in self.modules.items():
+            # what is no parameter is computed when it is asked for, and a spectral norm moves with that
+            own = dict(module.named_parameters(recurse=False))
+            weight, bias = own.get("weight", used.get(name)), own.get("bias")
             if isinstance(weight, Tensor) and weight.dim() > 1 and isinstance(bias, Tensor) and len(bias) > 3:
                 total += 1
                 bound = (weight.numel() / len(weight)) ** -0.5
@@ -169,6 +184,26 @@ def named(rules: Iterable[Rule], name: str) -> Rule:
 def sharded(tensor: Any) -> TypeGuard[DTensor]:
     """Each process has a part of it."""
     return hasattr(tensor, "full_tensor")
+
+
+def weight_of(module: nn.Module | None) -> Tensor | None:
+    """The matrix or convolution of a module, if `give_weight` can give it another: it is a parameter, or computed from
+    parameters that can be found back from it (weight_norm)."""
+    weight = getattr(module, "weight", None)
+    if module is None or not isinstance(weight, Tensor) or weight.dim() < 2:
+        return None
+    if parametrize.is_parametrized(module, "weight"):
+        steps = module.parametrizations["weight"]  # type: ignore[index]
+        return weight if all(hasattr(step, "right_inverse") for step in steps) else None  # type: ignore[union-attr]
+    return weight if isinstance(weight, nn.Parameter) else None
+
+
+@torch.no_grad()
+def give_weight(module: nn.Module, weight: Tensor) -> None:
+    if parametrize.is_parametrized(module, "weight"):
+        module.weight = weight
+    else:
+        module.weight.copy_(weight)  # type: ignore[operator, union-attr]
 
 
 def percent(share: float) -> str:

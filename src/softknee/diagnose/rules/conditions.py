@@ -11,7 +11,7 @@ from torch import nn
 from softknee.diagnose.graph import Call
 from softknee.diagnose.probes import Site
 from softknee.diagnose.records import NOTE, WARNING, Evidence, Finding
-from softknee.diagnose.rules.base import Context, Example, Rule, percent, weight_scale
+from softknee.diagnose.rules.base import Context, Example, Rule, give_weight, percent, weight_of, weight_scale
 from softknee.diagnose.rules.flow import draw_anew
 
 __all__ = ["RULES"]
@@ -175,10 +175,11 @@ def _repair_self_normalising(model: nn.Module, finding: Finding, context: Contex
         parent, _, name = finding.layer.rpartition(".")
         setattr(modules[parent], name, nn.AlphaDropout(module.p))
         return f"{finding.layer} is AlphaDropout now"
-    weight = getattr(module, "weight", None)
-    if isinstance(weight, torch.Tensor) and weight.dim() > 1:
+    weight = weight_of(module)
+    if module is not None and weight is not None:
         generator = torch.Generator().manual_seed(0)
-        weight.copy_(torch.randn(weight.shape, generator=generator).to(weight) / weight[0].numel() ** 0.5)
+        drawn = torch.randn(weight.shape, generator=generator).to(weight) / weight[0].numel() ** 0.5
+        give_weight(module, drawn)
         if isinstance(bias := getattr(module, "bias", None), torch.Tensor):
             bias.zero_()
         return f"drew the weights of {finding.layer} with variance 1 / fan_in, biases 0"

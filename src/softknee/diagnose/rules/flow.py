@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from softknee.diagnose.graph import Call
 from softknee.diagnose.probes import Site
 from softknee.diagnose.records import ERROR, NOTE, WARNING, Evidence, Finding
-from softknee.diagnose.rules.base import Context, Example, Rule, count, percent, weight_scale
+from softknee.diagnose.rules.base import (
+    Context,
+    Example,
+    Rule,
+    count,
+    give_weight,
+    percent,
+    weight_of,
+    weight_scale,
+)
 
 __all__ = ["RULES", "draw_anew"]
 
@@ -388,13 +397,10 @@ def draw_anew(model: nn.Module, finding: Finding, context: Context) -> str | Non
     for site in context.hidden_sites:
         affine = context.affine_before(site)
         module = modules.get(affine.module) if affine is not None else None
-        weight = getattr(module, "weight", None)
-        if (
-            affine is None
-            or affine.module in drawn
-            or not isinstance(weight, Tensor)
-            or "transpose" in affine.name
-        ):
+        weight = weight_of(module)
+        if module is None or affine is None or weight is None:
+            continue
+        if affine.module in drawn or "transpose" in affine.name:
             continue
         drawn.add(affine.module)
         previous = context.graph.source(affine, ("pass", "dropout", "norm", "other"))
@@ -406,9 +412,9 @@ def draw_anew(model: nn.Module, finding: Finding, context: Context) -> str | Non
     return f"drew the weights of {', '.join(done)} anew, each with its gain, biases 0" if done else None
 
 
-def _draw(module: nn.Module | None, weight: Tensor, gain: float, generator: torch.Generator) -> None:
+def _draw(module: nn.Module, weight: Tensor, gain: float, generator: torch.Generator) -> None:
     drawn = torch.randn(weight.shape, generator=generator) * gain / weight[0].numel() ** 0.5
-    weight.copy_(drawn.to(weight))
+    give_weight(module, drawn.to(weight))
     if isinstance(bias := getattr(module, "bias", None), Tensor):
         bias.zero_()
 
@@ -417,8 +423,8 @@ def _draw(module: nn.Module | None, weight: Tensor, gain: float, generator: torc
 def _draw_last(model: nn.Module, finding: Finding, context: Context) -> str | None:
     """Draws a last matrix of zeros anew; where it has weights, the matrices before it."""
     module = dict(model.named_modules()).get(finding.layer)
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor) or weight.dim() < 2:
+    weight = weight_of(module)
+    if module is None or weight is None:
         return draw_anew(model, finding, context)
     if float(weight.double().square().mean() * weight[0].numel()) > TINY**2:
         return draw_anew(model, finding, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -129,11 +130,13 @@ def _output(rule: Rule, context: Context) -> Iterator[Finding]:
 def _regression(
     rule: Rule, context: Context, loss: Call, end: Call, p: Tensor, target: Tensor
 ) -> Iterator[Finding]:
-    if p.shape != target.shape and p.numel() != target.numel():
+    compared = math.prod(torch.broadcast_shapes(p.shape, target.shape))
+    if compared != p.numel() or compared != target.numel():
         yield rule.finding(
             ERROR, end.module, f"{loss.name} broadcasts a prediction of shape {tuple(p.shape)} against a target of shape "
             f"{tuple(target.shape)}",
-            [Evidence(f"{p.numel()} predictions for {target.numel()} targets, expected as many", p.numel(), target.numel())],
+            [Evidence(f"{p.numel():,} predictions and {target.numel():,} targets make {compared:,} differences, expected one each",
+                      compared, p.numel())],
             "Every prediction is compared with every target: the best answer is their mean.",
             "Give both the same shape, e.g. with squeeze(-1).",
         )  # fmt: skip

@@ -13,7 +13,16 @@ from softknee.diagnose.graph import Call
 from softknee.diagnose.probes import Site
 from softknee.diagnose.records import ERROR, NOTE, WARNING, Evidence, Finding, Severity
 from softknee.diagnose.recurrent import Gate, together
-from softknee.diagnose.rules.base import Context, Example, Rule, count, percent, weight_scale
+from softknee.diagnose.rules.base import (
+    Context,
+    Example,
+    Rule,
+    count,
+    give_weight,
+    percent,
+    weight_of,
+    weight_scale,
+)
 from softknee.diagnose.theory import FLAT, STILL
 
 __all__ = ["RULES", "cause_of_shift", "reset_units"]
@@ -403,8 +412,8 @@ def reset_units(model: nn.Module, finding: Finding, context: Context) -> str | N
     if site is None or affine is None:
         return None
     module = dict(model.named_modules()).get(affine.module)
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor) or weight.dim() < 2 or "transpose" in affine.name:
+    weight = weight_of(module)
+    if module is None or weight is None or "transpose" in affine.name:
         return None
     rows = range(weight.shape[0])[_part(context, site)]
     units = [rows[u] for u in finding.units if u < len(rows)] or list(rows)
@@ -412,7 +421,9 @@ def reset_units(model: nn.Module, finding: Finding, context: Context) -> str | N
     gain = min(site.profile.gain, 4.0)
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn((len(units), *weight.shape[1:]), generator=generator) * gain / fan_in**0.5
-    weight[units] = drawn.to(weight)
+    fresh = weight.detach().clone()
+    fresh[units] = drawn.to(weight)
+    give_weight(module, fresh)
     if isinstance(bias := getattr(module, "bias", None), Tensor):
         bias[units] = 0
     between = context.graph.source(context.call_of(site), ("pass", "dropout", "other"))
