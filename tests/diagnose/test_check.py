@@ -217,6 +217,65 @@ def test_vanishing_names_the_layer_that_stops_the_gradient() -> None:
     )
 
 
+class Towers(nn.Module):
+    """Two heads on one layer"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Linear(64, 64), nn.Tanh())
+        self.heads = nn.ModuleList(mlp(1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.stem(x)
+        return [head(x) for head in self.heads]
+
+
+class Scaled(nn.Module):
+    """Branches that begin as next to nothing, behind an activation that is on none of them"""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.stem = nn.Sequential(nn.Linear(64, 64), nn.ReLU())
+        self.branches = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 64)) for _ in range(3)
+        )
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for branch in self.branches:
+            x = x + self.scale * branch(x)
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1e-6), (1e-6, 1.0)])
+def test_gradients_of_layers_side_by_side_are_not_compared(weights: tuple[float, float]) -> None:
+    def loss(outputs: list[Tensor], y: Tensor) -> Tensor:
+        return sum(w * F.cross_entropy(o, y) for w, o in zip(weights, outputs, strict=True))  # type: ignore[return-value]
+
+    report = check(Towers(), batch(), loss)
+    assert report.healthy, report
+
+
+def test_gradients_on_a_branch_are_not_compared_with_those_before_it() -> None:
+    report = check(Scaled(1e-6), batch(), F.cross_entropy)
+    assert report.healthy, report
+
+
+def test_a_loss_of_several_terms_is_no_residual_connection() -> None:
+    model = mlp(12)
+    with torch.no_grad():
+        for layer in model[::2]:
+            layer.weight *= 0.05
+
+    def loss(output: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(output, y) + 1e-4 * output.square().sum()
+
+    assert found(check(model, batch(), loss), "wrong-init")
+    assert found(check(model, batch(), loss), "vanishing-gradient")
+
+
 def test_stuck_sigmoids_paralyse() -> None:
     model = mlp(3, nn.Sigmoid)
     for layer in (0, 2, 4):
@@ -457,6 +516,29 @@ def test_steps_in_time_are_one_activation(kind: Any) -> None:
     assert "bias of 'rnn'" in finding.cause
 
 
+class Before(nn.Module):
+    """Normalised before each branch, all in one function"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(64, 64), nn.Linear(64, 10)
+        self.norms = nn.ModuleList(nn.LayerNorm(64) for _ in range(3))
+        self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            x = x + layer(F.relu(norm(x)))
+        return self.head(F.relu(x))  # type: ignore[no-any-return]
+
+
+def test_places_along_a_residual_stream_are_told_apart() -> None:
+    model = Before()
+    nn.init.constant_(model.norms[1].bias, -50.0)
+    report = check(model, batch(), F.cross_entropy)
+    assert [row.dead for row in report.layers] == [0, 64, 0, 0]
+
+
 def test_a_last_layer_that_starts_at_zero_is_a_note() -> None:
     model = mlp()
     nn.init.zeros_(model[-1].weight)
@@ -524,6 +606,22 @@ def test_inputs_that_are_nested() -> None:
         assert check(Nested(), data, F.cross_entropy).healthy
     aim = (x, {"class": y})
     assert check(mlp(1), aim, lambda out, target: F.cross_entropy(out, target["class"])).loss is not None
+
+
+def test_symbols_that_are_cut_are_still_data() -> None:
+    class Language(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.net = nn.Embedding(10, 64), mlp(1)
+
+        def forward(self, symbols: Tensor) -> Tensor:
+            logits = self.net(self.embedding(symbols[:, :-1]))
+            return F.cross_entropy(logits.flatten(0, 1), symbols[:, 1:].flatten())
+
+    report = check(Language(), torch.randint(10, (64, 12)))
+    assert [row.layer for row in report.layers] == ["net.1"]
+    assert report.layers[0].gradient
+    assert report.unseen == ()
 
 
 def test_where_gradients_are_off_they_are_taken_all_the_same() -> None:

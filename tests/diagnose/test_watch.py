@@ -204,6 +204,19 @@ def test_a_recurrent_cell_is_one_activation_through_time() -> None:
     assert row.samples == 32 * 5
 
 
+def test_gates_of_fused_layers_are_left_to_check() -> None:
+    class Reads(nn.LSTM):
+        def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(x)[0].sum()  # type: ignore[no-any-return]
+
+    model = Reads(8, 8)
+    nn.init.constant_(model.bias_ih_l0, -50.0)
+    with watch(model, every=1) as seen:
+        model(torch.randn(5, 32, 8)).backward()
+    assert not seen.report().findings
+    assert any("check computes them" in text for text in seen.report().unseen)
+
+
 def test_cells_that_take_turns_are_measured_as_by_check() -> None:
     class Two(nn.Module):
         """The second activation is found when the first was measured already."""

@@ -146,5 +146,31 @@ class Graph:
 
     @property
     def residual(self) -> bool:
-        """Some sum has two operands that depend on data."""
-        return any(c.kind == "add" and len(set(c.sources)) > 1 for c in self.calls)
+        """Some sum has two operands that depend on data; a sum of two numbers is one of losses."""
+        return any(c.kind == "add" and len(set(c.sources)) > 1 and c.shape for c in self.calls)
+
+    @cached_property
+    def trunks(self) -> list[set[int]]:
+        """Of each input the calls that no path from it to the output goes around: as many lead through them as there
+        are."""
+        behind = [0] * len(self.calls)
+        for index in self.outputs:
+            behind[index] = 1
+        for call in reversed(self.calls):
+            behind[call.index] += sum(behind[c.index] for c in self.consumers.get(call.index, ()))
+        found = []
+        for start in self.of_kind("input"):
+            paths = [0] * len(self.calls)
+            paths[start.index] = 1
+            for call in self.calls[start.index + 1 :]:
+                paths[call.index] = sum(paths[i] for i in set(call.sources))
+            every = behind[start.index]
+            found.append({i for i, n in enumerate(paths) if n and n * behind[i] == every})
+        return found
+
+    def compares(self, early: Call, late: Call) -> bool:
+        """The gradient of the late call goes on to the early one, and is most of it: not where they lie side by side,
+        nor where the late one is on a branch that others go around."""
+        return late.index in self._after(early.index) and all(
+            late.index in trunk for trunk in self.trunks if early.index in trunk
+        )

@@ -266,7 +266,7 @@ def _loss(result: Any, batch: Batch, loss: Callable[..., Any] | None) -> tuple[T
             )
         return value.reshape(()), ""
     scalar = next((t for t in outputs if t.numel() == 1), None)
-    if scalar is not None and len(outputs) > 1 and scalar.requires_grad:
+    if scalar is not None and (len(outputs) > 1 or not scalar.dim()) and scalar.requires_grad:
         return scalar.reshape(()), ""
     if not outputs:
         return None, "the model returned no floating-point tensor: no gradient was taken"

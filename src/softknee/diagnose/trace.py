@@ -91,6 +91,7 @@ class Recorder(TorchFunctionMode):
         self._alive: list[Any] = []  # so that ids stay unique during the run
         self._counts: Counter[str] = Counter()
         self._feeding: dict[int, frozenset[Any] | None] = {}
+        self._origins: dict[Any, frozenset[Any] | None] = {}
         self._hooks: list[Any] = []
         self._observing = ExitStack()
         self._inside = False
@@ -212,7 +213,10 @@ class Recorder(TorchFunctionMode):
 
     def _recorded(self, name: str, args: Any, kwargs: Any, sources: tuple[int, ...], result: Any) -> None:
         made = [t for t in tensors_in(result) if t.is_floating_point() or t.is_complex()]
-        if not made:
+        if not made:  # symbols that were cut or shifted are still those that were given; a mask is none
+            for tensor in tensors_in(result):
+                if tensor.dtype is not torch.bool:
+                    self._remember(tensor, self.graph.calls[sources[0]])
             return
         kind = kind_of(name)
         weight = bias = None
@@ -333,8 +337,14 @@ class Recorder(TorchFunctionMode):
     def _key(self, module: str, definition: Definition, x: Tensor, source: int) -> tuple[Any, ...] | None:
         """What calls in one place have in common that are given the same part of what the same weights make; None
         where it cannot be told."""
-        found = self._weights_of(self.graph.back(source, THROUGH).index)
-        return (module, definition.name, found, _part(x)) if found else None
+        first = self.graph.back(source, THROUGH).index
+        found = self._weights_of(first)
+        if not found:
+            return None
+        key = (module, definition.name, found, _part(x))
+        # a step in time calls the weights anew; one result with something added to it on its way is another place
+        every = self._weights_of(source)
+        return key if self._origins.setdefault((key, first), every) == every else (*key, every)
 
     def _weights_of(self, index: int) -> frozenset[Any] | None:
         """Those with whose results a call's result was made, without others in between."""

@@ -470,7 +470,7 @@ class _Light(Recorder):
     """Records activations; the first time also what lies between them, to give them names."""
 
     def __init__(self, owner: Watch, full: bool) -> None:
-        super().__init__(owner.model)
+        super().__init__(owner.model, gradients=False)
         self.owner, self.full = owner, full
         self._order: Counter[str] = Counter()
 

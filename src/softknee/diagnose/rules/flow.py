@@ -59,13 +59,15 @@ def _vanishing(rule: Rule, context: Context) -> Iterator[Finding]:
             return
     worst: tuple[float, int, int] | None = None
     for i, (_, g, _) in enumerate(chain):
-        j = max(range(i, len(chain)), key=lambda k: chain[k][2])
+        j = max((i, *_later(context, [s for s, _, _ in chain], i)), key=lambda k: chain[k][2])
         reference = chain[j][2]
         if reference > 0 and g < VANISHING * reference and (worst is None or g / reference < worst[0]):
             worst = (g / reference, i, j)
     if worst is None:
         return
     ratio, i, j = worst
+    chain = [chain[k] for k in (i, *_later(context, [s for s, _, _ in chain], i)) if k <= j]
+    i, j = 0, len(chain) - 1
     drops = []  # (factor, layer, whether the activation or the weights do it)
     for k in range(i, j + 1):
         site, g, out = chain[k]
@@ -92,7 +94,8 @@ def _vanishing(rule: Rule, context: Context) -> Iterator[Finding]:
     yield rule.finding(
         ERROR if ratio < 1e-7 else WARNING,
         layer,
-        f"the gradient at {_which(chain[i][0], chain[j][0])} is {ratio:.2g} of that at {_which(chain[j][0], chain[i][0])}",
+        f"the gradient at {_which(chain[i][0], chain[j][0])} is {ratio:.2g} of that at {_which(chain[j][0], chain[i][0])}"
+        if i != j else f"the gradient at the input of {chain[i][0].layer} is {ratio:.2g} of that at its output",
         [
             Evidence(f"norm {chain[i][1]:.3g} against {chain[j][2]:.3g}, expected above {VANISHING:g} of it",
                      ratio, VANISHING),
@@ -103,6 +106,12 @@ def _vanishing(rule: Rule, context: Context) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def _later(context: Context, sites: list[Site], i: int) -> list[int]:
+    """Those behind it, whose gradient becomes its own."""
+    early = context.call_of(sites[i])
+    return [k for k in range(i + 1, len(sites)) if context.graph.compares(early, context.call_of(sites[k]))]
+
+
 def _which(site: Site, other: Site) -> str:
     """Its name; where the other has the same, as in a recurrent layer, also which activation it is."""
     return site.layer if site.layer != other.layer else f"{site.layer} ({site.label}, call {site.index})"
@@ -110,15 +119,14 @@ def _which(site: Site, other: Site) -> str:
 
 def _exploding(rule: Rule, context: Context) -> Iterator[Finding]:
     chain = [(s, g) for s, g, _ in _gradients(context) if g > 0]
-    if len(chain) < 2:
+    later = [[i, *_later(context, [s for s, _ in chain], i)] for i in range(len(chain))]
+    if not chain:
         return
-    worst = max(((g / min(h for _, h in chain[i:]), i) for i, (_, g) in enumerate(chain)), key=lambda w: w[0])
-    ratio, i = worst
+    ratio, i = max((g / min(chain[k][1] for k in later[i]), i) for i, (_, g) in enumerate(chain))
     if ratio < EXPLODING or not math.isfinite(ratio):
         return
-    j = min(range(i, len(chain)), key=lambda k: chain[k][1])
-    if i == j:
-        return
+    chain = [chain[k] for k in later[i]]
+    i, j = 0, min(range(len(chain)), key=lambda k: chain[k][1])
     k = max(range(i, j), key=lambda k: chain[k][1] / chain[k + 1][1])
     layer = chain[k + 1][0]
     before = context.affine_before(layer)
