@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import socket
@@ -421,3 +422,49 @@ def test_bad_input() -> None:
         pass
     with pytest.raises(CheckError, match="no step in training mode was seen"):
         w.report()
+
+
+def test_a_model_may_be_copied_and_saved_meanwhile(tmp_path: Path) -> None:
+    model, x = net(), torch.randn(32, 8)
+    with watch(model, every=1) as seen:
+        model(x).sum().backward()
+        best = copy.deepcopy(model)
+        torch.save(model, tmp_path / "model.pt")
+        loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+        best(x).sum().backward()
+        assert torch.equal(loaded(x), model(x))
+    report = seen.report()
+    assert report.timeline.of("1").steps == (0, 1)
+    assert best(x).shape == loaded(x).shape
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_an_activation_that_comes_later_is_said(functional: bool) -> None:
+    class Second(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act, self.late = nn.ReLU(), nn.ReLU()
+            self.calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            x = self.act(x)
+            return x if self.calls == 1 else torch.tanh(x) if functional else self.late(x)
+
+    model = nn.Sequential(nn.Linear(8, 8), Second(), nn.Linear(8, 3))
+    with watch(model, every=1) as seen:
+        for _ in range(2):
+            model(torch.randn(32, 8)).sum().backward()
+    (said,) = seen.report().unseen
+    assert said.startswith("1" if functional else "1.late")
+    assert "not watched" in said
+
+
+def test_weights_that_are_nan_have_no_scale() -> None:
+    model = net()
+    with torch.no_grad():
+        model[0].weight.fill_(torch.nan)
+    with watch(model, every=1) as seen:
+        model(torch.randn(32, 8)).sum().backward()
+    assert {f.rule_name for f in seen.report().errors} == {"non-finite"}
+    assert not seen.report().warnings

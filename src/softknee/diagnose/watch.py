@@ -527,7 +527,29 @@ class _Light(Recorder):
         return result
 
 
-class _Module:
+def _nothing(*_: Any, **__: Any) -> None:
+    """The hooks of a watch, in a model that was loaded."""
+
+
+class _Gone:
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _nothing
+
+
+class _Hooking:
+    """Its methods are hooks of the model: one that is copied meanwhile, as the best so far, shares them, and one that is
+    saved has hooks that do nothing."""
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __reduce__(self) -> Any:
+        return _Gone, ()
+
+
+class _Module(_Hooking):
     """A module that is an activation. several: what its calls in one pass are, one after the other."""
 
     def __init__(self, watch: Watch, several: tuple[_Watched, ...]) -> None:
@@ -598,7 +620,7 @@ class _Module:
         watched.observe(before, result)
 
 
-class Watch:
+class Watch(_Hooking):
     """A context around training; afterwards (or in between) `report()` says what was seen.
 
     Under DistributedDataParallel and FSDP call `report()` in every process: units count as alive where they
@@ -622,6 +644,7 @@ class Watch:
         self.unseen: list[str] = []
         self._sites: dict[Any, _Watched] = {}
         self._boards: dict[torch.device, _Board] = {}
+        self._late: dict[str, None] = {}  # modules with activations that the first observed step did not call
         self._places: dict[tuple[str, int], _Watched] = {}
         self._graph: Graph | None = None
         self._inputs: list[Tensor] = []
@@ -685,7 +708,7 @@ class Watch:
     # Steps
 
     def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self.turn or not module.training or not torch.is_grad_enabled():
+        if module is not self.outer or self.turn or not module.training or not torch.is_grad_enabled():
             return
         if not self._optimised and self._forwards:
             self._next()
@@ -716,7 +739,7 @@ class Watch:
         recorder.__enter__()
 
     def _after(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
-        if not self.turn:
+        if module is not self.outer or not self.turn:
             return
         self._outputs = _floating(result)
         recorder = self._recorder
@@ -843,7 +866,10 @@ class Watch:
         recurrent network's steps, are one activation."""
         found = self._places.get(place)
         if found is not None or not recorder.full:
-            return found if found is not None and found.site.definition is definition else None
+            if found is not None and found.site.definition is definition:
+                return found
+            self._late[place[0]] = None
+            return None
         source = recorder._of[id(x)]
         key = recorder._key(place[0], definition, x, source) or place
         watched = self._sites.get(key)
@@ -896,8 +922,18 @@ class Watch:
             self.step + (self._forwards > 0), self.every, self.window,
         )  # fmt: skip
         context.steps = timeline
+        if self._direct is not None:
+            own = {
+                n: m for n, m in self.model.named_modules()
+                if m not in self._direct and recognise.module(m) is not None
+            }  # fmt: skip
+            self._late |= dict.fromkeys(own)
+        late = [
+            f"{name or 'the model'} has an activation that the first observed step did not call: it is not watched"
+            for name in self._late
+        ]
         did = f"{timeline.steps:,} training steps, one in {self.every} observed; findings are of the last {self.window} to {2 * self.window}"
-        return judged(Measured(context, list(self.unseen), did), timeline)
+        return judged(Measured(context, [*self.unseen, *late], did), timeline)
 
     def _last(self, watched: _Watched) -> tuple[Tensor, int]:
         """(by unit, the last step at which it had a slope, the first step of the last window)"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -230,4 +231,4 @@ def weight_scale(call: Call) -> tuple[float, int] | None:
         fan_in = w[0].numel()
     with torch.no_grad():
         scale = float(w.double().square().mean().sqrt()) * fan_in**0.5
-    return scale, fan_in
+    return (scale, fan_in) if math.isfinite(scale) else None
