@@ -34,7 +34,7 @@ from softknee.diagnose.rules import RULES, Rule
 from softknee.explorer.data import GATED
 from softknee.lang.differentiate import derivative
 from softknee.lang.latex import name_to_latex, to_latex
-from softknee.lang.mathml import latex_to_mathml
+from softknee.lang.mathml import latex_to_mathml, shortened
 from softknee.lang.nodes import Node, rebuild, substitute, walk
 from softknee.nn import functional
 from softknee.show import plot, words
@@ -60,11 +60,6 @@ def inline(latex: str) -> str:
 
 def displayed(latex: str) -> str:
     return f'<div class="sk-formula">{shortened(latex_to_mathml(latex))}</div>\n'
-
-
-def shortened(mathml: str) -> str:
-    """The first digits of long decimals: what is read on a page. `act.latex()` has all of them."""
-    return re.sub(r"<mn>(\d+\.\d{5})\d{3,}</mn>", r"<mn>\1…</mn>", mathml)
 
 
 def in_a_cell(text: str) -> str:

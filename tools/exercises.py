@@ -9,7 +9,7 @@ from softknee import catalogue
 from softknee.analysis import facts, function_of
 from softknee.catalogue import Definition
 from softknee.lang.differentiate import derivative
-from softknee.lang.mathml import to_mathml
+from softknee.lang.mathml import shortened, to_mathml
 from softknee.show import words
 
 PLACE = 0.5
@@ -21,7 +21,7 @@ WORDS = {
         "solution": "Solution",
         "with": "Solution with",
         "differentiate": "Differentiate",
-        "question": "by hand. Where is it steepest, and what becomes of the slope far out on either side? Compute f and f′ at",
+        "question": "by hand. Where is it steepest, and what becomes of the slope far out on either side? Compute f and f′ at {}.",
         "and": "and",
         "table": "quantity, how, values",
         "rows": "inputs of the hidden units, their outputs, their slopes, output and loss, error at the output, gradient of v, "
@@ -32,7 +32,7 @@ WORDS = {
         "solution": "Решение",
         "with": "Решение с",
         "differentiate": "Продифференцируйте",
-        "question": "вручную. Где наклон наибольший и что с ним становится далеко в обе стороны? Вычислите f и f′ в точке",
+        "question": "вручную. Где наклон наибольший и что с ним становится далеко в обе стороны? Вычислите f и f′ в точке {}.",
         "and": "и",
         "table": "величина, как, значения",
         "rows": "входы скрытых нейронов, их выходы, их наклоны, выход и потери, ошибка на выходе, градиент v, "
@@ -43,7 +43,7 @@ WORDS = {
         "solution": "解答",
         "with": "解答：",
         "differentiate": "手工求导",
-        "question": "它在何处最陡？向两侧远处斜率如何变化？计算 f 和 f′ 在该点的值：",
+        "question": "它在何处最陡？向两侧远处斜率如何变化？计算 f 和 f′ 在 {} 处的值。",
         "and": "，",
         "table": "量, 算法, 值",
         "rows": "隐藏单元的输入, 它们的输出, 它们的斜率, 输出与损失, 输出处的误差, v 的梯度, 隐藏单元处的误差, W 的梯度（逐行）, 新的 W",
@@ -53,7 +53,7 @@ WORDS = {
         "solution": "풀이",
         "with": "풀이:",
         "differentiate": "손으로 미분하라:",
-        "question": "어디서 가장 가파르고, 양쪽 먼 곳에서 기울기는 어떻게 되는가? 이 점에서 f와 f′를 계산하라:",
+        "question": "어디서 가장 가파르고, 양쪽 먼 곳에서 기울기는 어떻게 되는가? {}에서 f와 f′를 계산하라.",
         "and": ",",
         "table": "양, 방법, 값",
         "rows": "은닉 유닛의 입력, 그 출력, 그 기울기, 출력과 손실, 출력의 오차, v의 기울기, 은닉 유닛의 오차, W의 기울기(행마다), 새 W",
@@ -82,7 +82,7 @@ def _exercise(number: int, d: Definition, language: str) -> str:
     f, slope = (float(function_of(d).exact(PLACE, order)) for order in (0, 1))
     shape = dict(words.shape_rows(known))
     solution = [
-        f'<div class="sk-formula">{to_mathml(derivative(expression, "x"), name=PRIME)}</div>',
+        f'<div class="sk-formula">{shortened(to_mathml(derivative(expression, "x"), name=PRIME))}</div>',
         f"f({PLACE}) = {words.number(f, 7)} {say['and']} f′({PLACE}) = {words.number(slope, 7)}.",
     ]
     if language == "en":
@@ -104,8 +104,8 @@ def _exercise(number: int, d: Definition, language: str) -> str:
     )
     question = (
         f"**{number}.** {say['differentiate']}\n\n"
-        f'<div class="sk-formula">{to_mathml(expression, name="f(x)")}</div>\n\n'
-        f"{say['question']} {PLACE}{'.' if language in ('en', 'ru') else ''}\n"
+        f'<div class="sk-formula">{shortened(to_mathml(expression, name="f(x)"))}</div>\n\n'
+        f"{say['question'].format(PLACE)}\n"
     )
     body = "\n".join(f"{part}\n" for part in solution)
     title = f"{say['solution']}: {d.name}"

@@ -404,6 +404,39 @@ def test_every_width_and_colour(look: Visit, width: int, dark: bool) -> None:
         assert tab.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
 
 
+def test_a_phone_shows_whole_tables_and_code(visit: Visit) -> None:
+    """Long names and four columns have room, and no button lies on the code that it copies."""
+    for fragment in (
+        "#f=swiglu",
+        "#f=gelu;gelu(approximate=tanh)&view=difference",
+        "#f=leaky_relu(negative_slope=0.1);gelu&at=-3",
+    ):
+        tab = visit(fragment + "&lang=ru", width=390)
+        tab.locator("#readout td").first.wait_for()
+        for table in tab.locator(".scroll").all():
+            assert table.evaluate("e => e.scrollWidth <= e.clientWidth"), fragment
+        under = "b => { const r = document.createRange(); r.selectNodeContents(b.previousSibling); return r.getBoundingClientRect().top - b.getBoundingClientRect().bottom; }"
+        assert all(b.evaluate(under) >= 0 for b in tab.locator(".code button").all())
+
+
+def test_a_small_difference_has_a_scale(look: Visit) -> None:
+    """Three ticks at least, none of them cut off."""
+    tab = look("#f=gelu;gelu(approximate=tanh)&view=difference", width=390)
+    for picture in ("#picture-0", "#picture-1"):
+        ticks = tab.locator(f"{picture} .grid text[text-anchor=end]")
+        assert ticks.count() >= 3
+        assert all(t.evaluate("e => e.getBBox().x") >= 0 for t in ticks.all())
+
+
+def test_the_verdict_of_depth_is_that_of_its_picture(look: Visit) -> None:
+    """A factor of 4 is not called constant, and the gain is the one in the field."""
+    tab = look("#f=selu;tanh&tab=depth")
+    assert "gradient grows by the factor 4 " in tab.locator(".verdict").inner_text()
+    tab.locator("#lab-function").select_option("tanh")
+    gain = tab.get_by_label("gain, exactly").input_value()
+    assert f"gain {gain}:" in tab.locator(".verdict").inner_text()
+
+
 def test_any_address_opens(look: Visit) -> None:
     for fragment in (
         "#", "#f=", "#f=nothing;relu(negative_slope=;!%", "#f=constructor;__proto__", "#x=5,1&at=no&show=99&depth=,,,,",

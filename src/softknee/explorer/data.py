@@ -19,7 +19,7 @@ from softknee.lang.differentiate import RULES, derivative
 from softknee.lang.evaluate import evaluate
 from softknee.lang.javascript import to_javascript
 from softknee.lang.latex import name_to_latex
-from softknee.lang.mathml import latex_to_mathml, to_mathml
+from softknee.lang.mathml import latex_to_mathml, shortened, to_mathml
 from softknee.lang.nodes import (
     OPS,
     Node,
@@ -129,7 +129,7 @@ def _gate_variant(made: Definition, key: tuple[Any, ...]) -> dict[str, Any]:
     return {
         "choices": list(key),
         "needs": [to_text(c) for c in made.conditions(choices)],
-        "formula": to_mathml(shown, name=f"f({', '.join(map(name_to_latex, made.inputs))})"),
+        "formula": shortened(to_mathml(shown, name=f"f({', '.join(map(name_to_latex, made.inputs))})")),
         "derivative": list(slopes),
         "code": to_torch(shown, made.inputs),
     }
@@ -227,8 +227,8 @@ def _variant(definition: Definition, key: tuple[Any, ...], known: Facts) -> dict
     return {
         "choices": list(key),
         "needs": [to_text(c) for c in definition.conditions(choices)],
-        "formula": to_mathml(shown, name="f(x)"),
-        "derivative": to_mathml(derivative(shown, "x"), name="f'(x)"),
+        "formula": shortened(to_mathml(shown, name="f(x)")),
+        "derivative": shortened(to_mathml(derivative(shown, "x"), name="f'(x)")),
         "code": to_torch(shown),
     }
 

@@ -17,7 +17,7 @@ from html import escape
 from softknee.lang.latex import to_latex
 from softknee.lang.nodes import Node
 
-__all__ = ["latex_to_mathml", "to_mathml"]
+__all__ = ["latex_to_mathml", "shortened", "to_mathml"]
 
 _PARTS = re.compile(
     r"\\(?:left|right)[()|]|\\begin\{cases\}|\\end\{cases\}|\\(?:text|mathrm|operatorname)\{((?:\\_|[^{}])*)\}"
@@ -144,6 +144,11 @@ def latex_to_mathml(tex: str, display: bool = True) -> str:
     reader = _Reader(tex)
     inside = reader.row()
     return f"<math{' display=' + chr(34) + 'block' + chr(34) if display else ''}>{inside}</math>"
+
+
+def shortened(mathml: str) -> str:
+    """The first digits of long decimals: what is read on a page. The LaTeX has all of them."""
+    return re.sub(r"<mn>(\d+\.\d{5})\d{3,}</mn>", r"<mn>\1…</mn>", mathml)
 
 
 def to_mathml(root: Node, display: bool = True, name: str = "") -> str:

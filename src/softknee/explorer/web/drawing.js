@@ -43,6 +43,12 @@ function ticks(low, high, count) {
   return found;
 }
 
+/** The same, but never so few that they are no scale. */
+function scale(low, high, count) {
+  const found = ticks(low, high, count);
+  return found.length < 3 ? ticks(low, high, 2 * count) : found;
+}
+
 /** What the curves take up; of those that grow steeply, only a part. */
 function heightsOf(lines, [x0, x1], most = Math.max(Math.abs(x0), Math.abs(x1)) * 1.05) {
   let [low, high] = [0, 0];
@@ -74,8 +80,10 @@ function apart(wanted, gap, low, high) {
 function chart(host, { series, x, y, xName, yName, label, labels = false, log = false, height, xTicks }) {
   const width = Math.max(240, host.clientWidth), tall = height ?? Math.round(Math.min(380, Math.max(210, width * 0.62)));
   const names = labels && width > 480 ? series.filter((s) => s.label).map((s) => ({ ...s, label: s.label.length > 31 ? `${s.label.slice(0, 17)}…${s.label.slice(-13)}` : s.label })) : [];
-  const margin = { left: 46, right: names.length ? 20 + Math.max(...names.map((s) => widthOf(s.label))) : 12, top: 12, bottom: 38 };
-  const [x0, x1] = x, [y0, y1] = y;
+  const [x0, x1] = x, [y0, y1] = y, [top, bottom] = [12, 38];
+  const places = log ? ticks(y0, y1, 5).filter((t) => Number.isInteger(t)) : scale(y0, y1, Math.max(3, (tall - top - bottom) / 48));
+  const heights = places.map((t) => (log ? `10${raised(t)}` : digits(t, 4)));
+  const margin = { left: Math.max(46, 12 + Math.max(...heights.map(widthOf))), right: names.length ? 20 + Math.max(...names.map((s) => widthOf(s.label))) : 12, top, bottom };
   const inner = { width: width - margin.left - margin.right, height: tall - margin.top - margin.bottom };
   const px = (v) => margin.left + ((v - x0) / (x1 - x0)) * inner.width;
   const py = (v) => margin.top + (1 - (v - y0) / (y1 - y0)) * inner.height;
@@ -87,11 +95,10 @@ function chart(host, { series, x, y, xName, yName, label, labels = false, log = 
   defs.append(path);
   root.append(defs);
   const grid = make("g", { class: "grid", "aria-hidden": "true" });
-  const places = log ? ticks(y0, y1, 5).filter((t) => Number.isInteger(t)) : ticks(y0, y1, Math.max(3, inner.height / 48));
-  for (const t of places) {
+  places.forEach((t, i) => {
     grid.append(make("line", { x1: margin.left, x2: width - margin.right, y1: py(t), y2: py(t), class: Math.abs(t) < 1e-12 && !log ? "axis" : null }));
-    grid.append(make("text", { x: margin.left - 7, y: py(t) + 4, "text-anchor": "end" }, log ? `10${raised(t)}` : digits(t, 4)));
-  }
+    grid.append(make("text", { x: margin.left - 7, y: py(t) + 4, "text-anchor": "end" }, heights[i]));
+  });
   for (const t of xTicks ?? ticks(x0, x1, Math.max(4, inner.width / 64))) {
     grid.append(make("line", { x1: px(t), x2: px(t), y1: margin.top, y2: tall - margin.bottom, class: Math.abs(t) < 1e-12 ? "axis" : null }));
     grid.append(make("text", { x: px(t), y: tall - margin.bottom + 17, "text-anchor": "middle" }, digits(t, 4)));

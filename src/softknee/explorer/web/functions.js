@@ -222,6 +222,15 @@ function renderPictures(found) {
 
 const byOther = (c) => `∂/∂${c.other.name}`;
 
+/** Rows of a table of values: [name, values]. On a phone a name stands above its values where there is no room beside. */
+function valueRows(rows) {
+  const above = innerWidth < 480 && rows.some(([name, values]) => values.length > 3 || values.join("").length + name.at(-1).length > 32);
+  return rows.flatMap(([name, values]) => {
+    const head = make("th", { scope: "row", colspan: above ? values.length + 1 : null }, name), cells = values.map((v) => make("td", {}, v));
+    return above ? [make("tr", { class: "above" }, head), make("tr", {}, make("td"), cells)] : [make("tr", {}, head, cells)];
+  });
+}
+
 function renderCross(found) {
   const range = rangeOf(found), shown = shownOf(found), at = state.at ?? 1, gates = state.view === "difference" ? [] : shown.filter((s) => s.other);
   const x = Math.max(range[0], Math.min(range[1], at));
@@ -233,10 +242,10 @@ function renderCross(found) {
     if (order === 1 && state.view === "values") c.cross.append(...gates.map((s) => make("circle", { cx: c.px(x), cy: c.py(s.other.slope(x)), r: 4.5, style: `fill:${s.colour};stroke:var(--paper)`, class: "mark" })));
     c.root.append(c.cross);
   });
-  const columns = [...PRIMED, ...(gates.length ? [[...new Set(gates.map(byOther))].join(", ")] : [])], count = innerWidth < 480 ? 5 : 7;
+  const columns = [...PRIMED, ...(gates.length ? [[...new Set(gates.map(byOther))].join(", ")] : [])], count = innerWidth < 480 ? 4 : 7;
   const place = digits(x, 4), rows = shown.map((s) => [s, s.f(x)]);
-  $("readout").tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, `x = ${place}`), columns.map((name) => make("th", { scope: "col" }, name))));
-  $("readout").tBodies[0].replaceChildren(...rows.map(([s, [v, d]]) => make("tr", {}, make("th", { scope: "row" }, make("i", { style: `background:${s.colour}` }), s.label), [v, d, s.second(x)].map((n) => make("td", {}, digits(n, count))), gates.length ? make("td", {}, s.other ? digits(s.other.slope(x), count) : "") : null)));
+  $("readout").tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, `x = ${place}`), columns.map((name, i) => make("th", { scope: "col" }, i === PRIMED.length ? make("i", { class: "dots" }) : null, name))));
+  $("readout").tBodies[0].replaceChildren(...valueRows(rows.map(([s, [v, d]]) => [[make("i", { style: `background:${s.colour}` }), s.label], [v, d, s.second(x)].map((n) => digits(n, count)).concat(gates.length ? [s.other ? digits(s.other.slope(x), count) : ""] : [])])));
   const slider = $("pictures");
   slider.setAttribute("aria-valuemin", range[0]);
   slider.setAttribute("aria-valuemax", range[1]);
@@ -338,16 +347,16 @@ function cataloguedDetails(c, record) {
         record.variants.length > 1 ? make("button", { onclick: () => compareVariants(record) }, t("Compare its forms")) : null),
       make("h3", {}, t("Code")), codes,
       record.source ? [make("h3", {}, t("Source")), make("p", { class: "source" }, `${record.source.text}: `, record.source.address ? make("a", { href: record.source.address, rel: "noreferrer" }, record.source.title) : record.source.title, record.source.where)] : null,
-      claimsOf(record), DATA.site === null || record.inputs.length > 1 ? null : make("p", {}, make("a", { href: `${DATA.site}activations/${record.name}/`, target: "_top" }, t("Its page in the documentation")))),
-    facts, comparison);
+      DATA.site === null || record.inputs.length > 1 ? null : make("p", {}, make("a", { href: `${DATA.site}activations/${record.name}/`, target: "_top" }, t("Its page in the documentation")))),
+    facts, comparison, claimsOf(record));
 }
 
 /** What is claimed of it and was measured; a link where the documentation stands beside this page. */
 function claimsOf(record) {
   const rows = DATA.claims.filter(([, , , about]) => about.includes(record.name));
   if (!rows.length) return null;
-  return [make("h3", {}, t("Claims, tested")), make("ul", { class: "claims" }, rows.map(([name, claim, verdict]) => make("li", {},
-    DATA.site === null ? make("span", { title: `softknee claims show ${name}` }, claim) : make("a", { href: `${DATA.site}claims/${name}/`, target: "_top" }, claim), " ", make("strong", {}, t(verdict)))))];
+  return make("div", { class: "wide" }, make("h3", {}, t("Claims, tested")), make("ul", { class: "claims" }, rows.map(([name, claim, verdict]) => make("li", {},
+    DATA.site === null ? make("span", { title: `softknee claims show ${name}` }, claim) : make("a", { href: `${DATA.site}claims/${name}/`, target: "_top" }, claim), " ", make("strong", {}, t(verdict), verdict === "holds only if" ? " …" : "")))));
 }
 
 /** Another choice that goes with the one just made, where not all combinations exist. */
@@ -433,10 +442,10 @@ function drawComparison(host, found) {
     }
     let square = 0;
     rule.points.forEach((z, i) => { square += rule.weights[i] * (c.f(z)[0] - first.f(z)[0]) ** 2; });
-    return make("tr", {}, make("th", { scope: "row" }, c.label), make("td", {}, `${digits(worst[0][0])}, x = ${digits(worst[0][1], 3)}`), make("td", {}, `${digits(worst[1][0])}, x = ${digits(worst[1][1], 3)}`), make("td", {}, digits(Math.sqrt(square))));
+    return [[c.label], [...worst.map(([far, x]) => `${digits(far, 3)}, x\u00a0=\u00a0${digits(x, 3)}`), digits(Math.sqrt(square), 3)]];
   });
-  host.replaceChildren(make("h3", {}, `${t("Distance to")} ${first.label}`), scrolling(make("div", { class: "scroll" }, make("table", { class: "readout" },
-    make("thead", {}, make("tr", {}, make("td"), [t("largest |f − first|"), t("largest |f′ − first′|"), t("root mean square, z ~ N(0, 1)")].map((head) => make("th", { scope: "col" }, head)))), make("tbody", {}, rows)))));
+  host.replaceChildren(make("h3", {}, `${t("Distance to")} ${first.label}`), scrolling(make("div", { class: "scroll" }, make("table", { class: "readout distance" },
+    make("thead", {}, make("tr", {}, make("td"), [t("largest |f − first|"), t("largest |f′ − first′|"), t("root mean square, z ~ N(0, 1)")].map((head) => make("th", { scope: "col" }, head)))), make("tbody", {}, valueRows(rows))))));
 }
 
 function factTable(title, rows, given = "") {

@@ -51,7 +51,7 @@ function buildLaboratory() {
     fields.layer.place.max = fields.layer.exact.max = s.depth;
     for (const [name, value] of Object.entries({ depth: s.depth, width: s.width, gain, bias: s.bias, layer })) {
       fields[name].place.value = value;
-      if (document.activeElement !== fields[name].exact) fields[name].exact.value = Number(value.toPrecision(5));
+      if (document.activeElement !== fields[name].exact) fields[name].exact.value = Number(value.toPrecision(4)) /* as the verdict, and as much as the field shows */;
     }
     const theory = meanField(f, { depth: s.depth, gain, bias: s.bias });
     const { layers, shown } = simulate(f, { width: s.width, depth: s.depth, gain, bias: s.bias, seed: s.seed, layer: layer - 1 });
@@ -73,7 +73,7 @@ function buildLaboratory() {
     histogram(panels.before, shown.before, "input", theory[layer - 1].q, layer);
     histogram(panels.after, shown.after, "output", null, layer);
     const g = theory[0].gradient, v = theory.at(-1).q / theory[0].q;
-    const grows = (r) => (!(r > 0) ? t("is lost") : r > 10 ? `${t("grows by the factor")} ${digits(r, 2)}` : r < 1e-4 ? `${t("shrinks by the factor")} 10${raised(Math.round(Math.log10(r)))}` : r < 0.1 ? `${t("shrinks by the factor")} ${digits(r, 2)}` : t("keeps its size"));
+    const grows = (r) => (!(r > 0) ? t("is lost") : r > 2 ? `${t("grows by the factor")} ${digits(r, 2)}` : r < 1e-4 ? `${t("shrinks by the factor")} 10${raised(Math.round(Math.log10(r)))}` : r < 0.5 ? `${t("shrinks by the factor")} ${digits(r, 2)}` : t("keeps its size"));
     const said = { function: found[s.function].label, gain: digits(gain, 4), depth: s.depth, signal: grows(v), gradient: grows(g) };
     verdict.textContent = t("{function}, gain {gain}: over {depth} layers the signal {signal}, and the squared gradient {gradient} on its way down.").replace(/\{(\w+)\}/g, (_, name) => said[name]);
   };
