@@ -13,6 +13,7 @@ from softknee.claims import TOPICS, Entry, Record, entries, records
 from softknee.claims.record import kind
 from softknee.show import claims as drawing
 from softknee.show.claims import cell, dark, picture
+from softknee.show.words import typeset
 
 sys.path.insert(0, str(Path(__file__).parent))
 from picture import kept
@@ -45,7 +46,7 @@ def badge(verdict: str) -> str:
 
 def formatted(text: str) -> str:
     """Prose of a docstring as Markdown: what it says of itself, but no accidental emphasis or HTML."""
-    return re.sub(r"(?<!\w)([A-Za-z]*\([^()`]*\*[^()`]*\))", r"`\1`", text.replace("<", "&lt;"))
+    return re.sub(r"(?<!\w)([A-Za-z]*\([^()`]*\*[^()`]*\))", r"`\1`", typeset(text).replace("<", "&lt;"))
 
 
 def pages() -> dict[str, str]:
@@ -60,12 +61,11 @@ def pages() -> dict[str, str]:
 
 
 def page(one: Entry, record: Record) -> str:
-    condition = "" if record.verdict == kind(record.verdict) else f": {record.verdict}"
     where = ", ".join(f"{k} {v}" for k, v in record.environment.items())
     parts = [
         f"---\ntitle: {one.name}\n---\n",
         f"# {formatted(one.claim)}\n",
-        f"{badge(record.verdict)}{formatted(condition)}\n",
+        f"{badge(record.verdict)}{_condition(record.verdict)}\n",
         f"*Taught in {formatted(one.taught.rstrip('.'))}.*\n",
     ]
     if one.erratum:
@@ -82,8 +82,9 @@ def page(one: Entry, record: Record) -> str:
         alt = figure["title"].replace("[", "(").replace("]", ")")
         images = (f"![{alt}]({one.name}-{i}-{shade}.svg#only-{shade})" for shade in ("light", "dark"))
         parts.append('<div class="sk-plot" markdown>\n' + "\n".join(images) + "\n</div>\n")
+    parts.append(_key(record))
     for each in record.tables:
-        parts += [f"**{each['title']}**\n", _table(each["columns"], each["rows"])]
+        parts += [f"**{typeset(each['title'])}**\n", _table(each["columns"], each["rows"])]
     parts += ["## How, and why\n", f"{formatted(one.text)}\n"] if one.text else []
     parts += ["## In practice\n", f"{formatted(one.practice)}\n"]
     if one.about:
@@ -93,8 +94,8 @@ def page(one: Entry, record: Record) -> str:
     parts += [
         "## Do it again\n",
         f"```bash\nsoftknee claims run {one.name}\n```\n",
-        f"Recorded in {record.seconds:.0f} s on one core with {where}.\n",
-        f'??? example "examples/claims/{one.script.name}"\n\n    ```python\n    {_indented(source.rstrip())}\n    ```\n',
+        f"Recorded in {max(1, round(record.seconds))} s on one core with {where}.\n",
+        f'??? example "`examples/claims/{one.script.name}`"\n\n    ```python\n    {_indented(source.rstrip())}\n    ```\n',
     ]
     return "\n".join(parts)
 
@@ -108,10 +109,29 @@ def _indented(text: str) -> str:
 
 
 def _table(columns: list[str], rows: list[list[object]]) -> str:
-    head = "| " + " | ".join(c.replace("|", "\\|") for c in columns) + " |"
+    head = "| " + " | ".join(_escaped(typeset(c)).replace(" %]", "&nbsp;%]") for c in columns) + " |"
     rule = "| --- |" + " ---: |" * (len(columns) - 1)
-    body = ("| " + " | ".join(_escaped(cell(c)) for c in row) + " |" for row in rows)
+    body = ("| " + " | ".join(_spread(_escaped(cell(c))) for c in row) + " |" for row in rows)
     return "\n".join([head, rule, *body, ""])
+
+
+def _spread(text: str) -> str:
+    """A number with its interval: this smaller, and on a phone below, as in the tables of measurements."""
+    return re.sub(r"(?<=\d) (\[[^\]]+\].*)", r" <small>\1</small>", text)
+
+
+def _key(record: Record) -> str:
+    """What is drawn, where that does not speak for itself."""
+    kinds = {
+        f["kind"]
+        for f in record.figures
+        if any("low" in s and s["low"] != s["high"] for s in f.get("series", f.get("rows", ())))
+    }
+    said = {
+        "lines": "Lines are means over the seeds, bands their 10th to 90th percentile.",
+        "points": "Points are means, bars their 95&nbsp;% intervals.",
+    }
+    return " ".join(text for name, text in said.items() if name in kinds) + "\n"
 
 
 def _escaped(text: str) -> str:
@@ -138,12 +158,15 @@ def index() -> str:
 
 def errata() -> str:
     """Wrong constants, formulas and ranges."""
-    rows = ["| it says | right | what the error does |\n| --- | --- | --- |"]
+    rows = [
+        '<div class="sk-stacked" markdown>\n',
+        "| it says | right | what the error does |\n| --- | --- | --- |",
+    ]
     for one, _ in ledger():
         if one.erratum:
             cells = (f"[{formatted(one.claim)}]({one.name}.md)", *map(formatted, (one.right, one.effect)))
             rows.append("| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |")
-    return "\n".join([*rows, ""])
+    return "\n".join([*rows, "\n</div>\n"])
 
 
 def tested(name: str) -> str:

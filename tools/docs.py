@@ -113,6 +113,7 @@ def parameter_row(p: Parameter) -> str:
         default += f" (torch writes {value(p.spelled)})"
     if p.learnable:
         default += ", <span>learnable</span>"
+    default = re.sub(r"(\d+\.\d{5})\d{3,}", r"\1…", default)
     return f"| `{p.name}` | {inline(name_to_latex(p.name))} | {default} | {in_a_cell(p.doc)} |"
 
 
@@ -368,7 +369,7 @@ def rows(shown: Iterable[tuple[str, str]]) -> str:
 
 
 def settings_of(parameters: Any) -> str:
-    shown = ", ".join(f"{name} = {words.number(v)}" for name, v in parameters.items())
+    shown = ", ".join(f"{name}&nbsp;=&nbsp;{words.number(v)}" for name, v in parameters.items())
     return f"; {shown}" if shown else ""
 
 
@@ -510,7 +511,14 @@ def shown(path: str, words: str, kind: str = "sk-plot") -> str:
 
 def shown_command(number: int, arguments: str) -> str:
     name = arguments.replace('"', "")
-    return f"```bash\nsoftknee plot {arguments}\n```\n\n{shown(f'../pictures-{number}', f'softknee plot {name}')}"
+    lines = textwrap.wrap(
+        f"softknee plot {arguments}",
+        76,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return f"```bash\n{f' {chr(92)}{chr(10)}'.join(lines)}\n```\n\n{shown(f'../pictures-{number}', f'softknee plot {name}')}"
 
 
 def shown_experiment(match: re.Match[str]) -> str:
@@ -616,12 +624,41 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         markdown = markdown.replace(f"<!-- picture: {found} -->", shown_command(number, found))
     markdown = re.sub(r"<!-- experiment (\w+): (.+?) -->", shown_experiment, markdown)
     markdown = re.sub(r"<!-- live ([0-9]+rem): (\S+) -->", live, markdown)
-    markdown = re.sub(r"<!-- generated: ([a-z0-9-]+) -->", fill, markdown)
+    markdown = joined(re.sub(r"<!-- generated: ([a-z0-9-]+) -->", fill, markdown))
     if problems := [*_UNFILLED.findall(markdown), *ragged(markdown)]:
         raise PluginError(
             "\n".join([f"{page.file.src_uri}: not understood, or with too many cells:", *problems])
         )
     return markdown
+
+
+_WIDE = r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]"
+
+
+def joined(markdown: str) -> str:
+    """Chinese lines without the space that a browser makes of their ends."""
+    return re.sub(rf"(?<={_WIDE})\n(?={_WIDE})", "", markdown)
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Code in a line breaks, where its style lets it, between the parts of its names; never in `--option`."""
+    return re.sub(r"(<pre\b.*?</pre>)|(<code>)(.*?)(</code>)", _breakable, html, flags=re.DOTALL)
+
+
+def _breakable(match: re.Match[str]) -> str:
+    block, start, code, end = match.groups()
+    if block:
+        return block
+    parts = re.sub(
+        r"(?<![\w-])--?[a-z][\w-]*|((?<=\w)[_/.](?=[A-Za-z])|[=(,](?=[\w&])|(?<=[a-z])(?=[A-Z][a-z]))",
+        _part,
+        code,
+    )
+    return f"{start}{parts}{end}"
+
+
+def _part(found: re.Match[str]) -> str:
+    return f'<span class="sk-whole">{found[0]}</span>' if found[1] is None else f"{found[0]}<wbr>"
 
 
 _UNFILLED = re.compile(r"<!-- (?:live|generated|picture|experiment|block)\b.*")
@@ -637,24 +674,25 @@ def ragged(markdown: str) -> Iterator[str]:
         wanted = (wanted or cells) if cells else 0
 
 
-def on_page_context(context: Any, page: Page, **_: object) -> Any:
-    """What is written in another language is no next page, and no previous one."""
+def language_of(page: Page | None) -> str:
+    found = re.match(r"learn/([a-z]{2})/", page.file.src_uri) if page else None
+    return found[1] if found else "en"
 
-    def language(other: Page | None) -> str:
-        found = re.match(r"learn/([a-z]{2})/", other.file.src_uri) if other else None
-        return found[1] if found else "en"
 
+def on_page_context(context: Any, page: Page, config: MkDocsConfig, **_: object) -> Any:
+    """A translated chapter has the theme's own words in its language; what is written in another is no next page, and
+    no previous one."""
+    config.theme["language"] = language_of(page)
     page.next_page, page.previous_page = (
-        other if language(other) == language(page) else None for other in (page.next_page, page.previous_page)
+        other if language_of(other) == language_of(page) else None
+        for other in (page.next_page, page.previous_page)
     )
     return context
 
 
-def on_post_page(output: str, page: Page, **_: object) -> str:
-    """The language of a translated chapter, for browsers and screen readers; a name for the theme's search."""
-    output = output.replace('role="dialog">', 'role="dialog" aria-label="Search">', 1)
-    language = re.match(r"learn/([a-z]{2})/", page.file.src_uri)
-    return output.replace('<html lang="en"', f'<html lang="{language[1]}"', 1) if language else output
+def on_post_page(output: str, **_: object) -> str:
+    """A name for the theme's search."""
+    return output.replace('role="dialog">', 'role="dialog" aria-label="Search">', 1)
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -101,9 +101,9 @@ def knees(definitions: list[Definition], *, narrow: bool = False) -> str:
         for d, colour in zip(definitions, LINES, strict=False):
             for axes, y in zip((left, right), curves(d, x), strict=True):
                 axes.plot(x, y, color=colour, linewidth=1.8, label=d.name)
-        left.set_ylim(-0.6, 3)
-        left.set_xlim(-4, 3)
-        right.set_xlim(-4, 4)
+        left.set_ylim(-0.6, 4.1)
+        for axes in (left, right):
+            axes.set_xlim(-4, 4)
         left.legend(frameon=False, labelcolor=INK, loc="upper left")
         return svg(figure)
 

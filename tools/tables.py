@@ -11,6 +11,7 @@ from statistics import geometric_mean, median
 from typing import Any
 
 import claims_pages
+from softknee.show.words import typeset
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
@@ -29,7 +30,7 @@ def _size(n: int) -> str:
 
 def setting(run: dict[str, Any]) -> str:
     return (
-        f"Measured on {run['date']}: {run['device']}, {run['threads']} threads, torch {run['torch']}, "
+        f"Measured on {run['date']}: {run['device']}, {run['threads']} thread{'s' * (run['threads'] != 1)}, torch {run['torch']}, "
         f"Python {run['python']}, softknee {run['softknee']}; {run['input']} input; peer: {run['peer']}."
     )
 
@@ -166,12 +167,12 @@ def normalisers() -> str:
     rows = [r for r in measured if r["dtype"] == "float32" and not r["masked"]]
     shapes = list(dict.fromkeys(tuple(r["shape"]) for r in rows))
     lines = [
-        "| rows x entries | " + " | ".join(f"{a:,} x {b:,}" for a, b in shapes) + " |",
+        "| rows × entries | " + " | ".join(f"{a:,}&nbsp;×&nbsp;{b:,}" for a, b in shapes) + " |",
         "| --- |" + " ---: |" * len(shapes),
     ]
     for name in dict.fromkeys(r["function"] for r in rows):
         found = {(tuple(r["shape"]), r["passes"]): r["ratio"] for r in rows if r["function"] == name}
-        cells = [f"{found[s, 'forward']:.3g} ({found[s, 'forward+backward']:.3g})" for s in shapes]
+        cells = [f"{found[s, 'forward']:.2f} ({found[s, 'forward+backward']:.2f})" for s in shapes]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", setting(run)])
 
@@ -231,7 +232,8 @@ def memory() -> str:
         if "task" in r:
             low, high = r["interval"]
             lines.append(
-                f"| {r['bits']} | {r['lean']:.4f} | {r['exact']:.4f} | {r['difference']:+.4f} ({low:+.4f} to {high:+.4f}) |"
+                f"| {r['bits']} | {r['lean']:.4f} | {r['exact']:.4f} | "
+                + typeset(f"{r['difference']:+.4f} <small>({low:+.4f} to {high:+.4f})</small> |")
             )
     return "\n".join(lines)
 
@@ -248,7 +250,7 @@ def accuracy() -> str:
         for order in ("value", "derivative"):
             entry = orders.get(order)
             cells += ["", "", ""] if entry is None else [
-                f"{entry['default']['ulp']:.2f}", f"{float.fromhex(entry['default']['at']):.6g}",
+                f"{entry['default']['ulp']:.2f}", typeset(f"{float.fromhex(entry['default']['at']):.6g}"),
                 f"{entry['exact']['ulp']:.3f}",
             ]  # fmt: skip
         rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
@@ -295,7 +297,7 @@ def gpu_accuracy() -> str:
         "| --- | --- | --- | ---: | ---: |",
     ]
     for name, dtype, order, error, at in beyond:
-        lines.append(f"| `{name}` | {dtype} | {order} | {error:.3g} | {at:.6g} |")
+        lines.append(f"| `{name}` | {dtype} | {order} | {error:.3g} | {typeset(f'{at:.6g}')} |")
     return "\n".join(lines)
 
 

@@ -26,6 +26,7 @@ from softknee.claims import records
 from softknee.cli import app
 from softknee.explorer.data import gates, record
 from softknee.lang.evaluate import evaluate
+from softknee.show.words import typeset
 
 Visit = Callable[..., Any]
 
@@ -462,7 +463,7 @@ def test_second_derivatives_gates_and_claims(look: Visit) -> None:
     assert "F.swiglu(gate, up" in tab.locator("pre").first.inner_text()
     assert tab.locator("#details .formula math").count() == 3  # of f and of both derivatives
     tab = look("#f=gelu")
-    about = {r.claim for r in records().values() if "gelu" in r.about}
+    about = {typeset(r.claim) for r in records().values() if "gelu" in r.about}
     assert set(tab.locator(".claims span").all_inner_texts()) == about
 
 

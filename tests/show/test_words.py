@@ -18,7 +18,7 @@ from softknee.show.facts import html, render
 from softknee.show.formula import one_line, set_lines
 from softknee.show.listing import Filter, select
 from softknee.show.listing import render as table
-from softknee.show.words import cautions, normal_rows, number, shape_rows, signature
+from softknee.show.words import cautions, normal_rows, number, shape_rows, signature, typeset
 
 
 def printed(what: RenderableType, width: int = 120) -> str:
@@ -67,6 +67,17 @@ def test_numbers() -> None:
     assert [number(v) for v in (1.23456789, -0.5, 1e-15, float("-inf"), 3e-7, float("nan"))] == [
         "1.2346", "−0.5", "0", "−∞", "3·10⁻⁷", "undefined",
     ]  # fmt: skip
+
+
+def test_signs_of_print() -> None:
+    assert typeset("sigma -> 0, x >= -1 and alpha <= 0.5, +-2") == "sigma → 0, x ≥ −1 and alpha ≤ 0.5, ±2"
+    assert typeset("R² x 100, 4e-06, 1 - 2, Phi(-b)") == "R² × 100, 4e−6, 1 − 2, Phi(−b)"
+    assert (
+        typeset("gains -0.37 [-0.09, +1.08], p = 0.37 points")
+        == "gains −0.37 [−0.09, +1.08] (p = 0.37) points"
+    )
+    for as_it_is in ("MNIST-5k, 128-64, SHA-256, leaky-relu", "`x >= -1`", "[-0.1, 0.2], p = 0.3."[1:]):
+        assert typeset(as_it_is) == as_it_is.replace("-0.1", "−0.1")
 
 
 def test_rows() -> None:

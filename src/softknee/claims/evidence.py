@@ -116,7 +116,9 @@ class Evidence:
         mean = f"mean, {unit} [95 %]" if unit else "mean [95 %]"
         columns = ["", mean, f"minus {against} [95 %]", "p", "better on"]
         self.table(
-            f"{title}; {len(matrix)} paired seeds, smallest p {smallest_p(len(matrix)):.2g}", columns, rows
+            f"{title}; {len(matrix)} paired seeds, smallest p attainable {smallest_p(len(matrix)):.2g}",
+            columns,
+            rows,
         )
         self._points(title, means, unit)
         return Tests(against, means, found)

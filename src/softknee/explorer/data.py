@@ -39,7 +39,7 @@ from softknee.lang.nodes import (
 from softknee.lang.stabilise import rewrite, stabilise
 from softknee.lang.text import to_text, to_torch
 from softknee.show.facts import printed
-from softknee.show.words import normal_rows, precision, shape_rows
+from softknee.show.words import normal_rows, precision, shape_rows, typeset
 
 __all__ = ["GATED", "claims", "functions", "gates", "language", "record"]
 
@@ -137,7 +137,7 @@ def _gate_variant(made: Definition, key: tuple[Any, ...]) -> dict[str, Any]:
 
 def claims() -> list[list[Any]]:
     """What is claimed of activations and was measured: name, claim, verdict, the activations it is about."""
-    return [[r.name, r.claim, kind(r.verdict), r.about] for r in records().values()]
+    return [[r.name, typeset(r.claim), kind(r.verdict), r.about] for r in records().values()]
 
 
 def traits(definition: Definition, known: Facts) -> list[str]:

@@ -17,6 +17,7 @@ from rich.text import Text
 from softknee.claims.entry import TOPICS, Entry
 from softknee.claims.record import Record, kind
 from softknee.show.plot import STYLES
+from softknee.show.words import typeset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +44,7 @@ def listing(claims: Iterable[Entry], recorded: Mapping[str, Record]) -> Group:
         table.add_column(ratio=1)
         table.add_column(justify="right", no_wrap=True)
         for one in members:
-            table.add_row(one.name, escape(one.claim), verdict(recorded.get(one.name)))
+            table.add_row(one.name, escape(typeset(one.claim)), verdict(recorded.get(one.name)))
         parts += [Text(f"\n{topic}", style="bold underline"), Padding(table, (0, 0, 0, 1))]
     return Group(*parts)
 
@@ -59,12 +60,12 @@ def verdict(record: Record | None) -> Text:
 def page(record: Record) -> Group:
     """One claim's result."""
     parts: list[Any] = [
-        Text(record.claim, style="bold"),
-        Text(record.verdict, style=_COLOURS[kind(record.verdict)]),
+        Text(typeset(record.claim), style="bold"),
+        Text(typeset(record.verdict), style=_COLOURS[kind(record.verdict)]),
     ]
-    parts += [Text(f"\n{text}") for text in record.said]
+    parts += [Text(f"\n{typeset(text)}") for text in record.said]
     for statement, found in record.parts:
-        parts.append(Text.assemble("  ", (found, _COLOURS[kind(found)]), f"  {statement}"))
+        parts.append(Text.assemble("  ", (found, _COLOURS[kind(found)]), f"  {typeset(statement)}"))
     for each in record.tables:
         table = Table(title=escape(each["title"]), title_justify="left", box=None, padding=(0, 2, 0, 0))
         for i, column in enumerate(each["columns"]):
@@ -79,9 +80,7 @@ def cell(value: Any) -> str:
     """A number to three digits; text as it is."""
     if value is None:
         return "–"
-    if isinstance(value, (str, int)):
-        return str(value)
-    return f"{value:.3g}".replace("-", "−")
+    return typeset(f"{value:.3g}" if isinstance(value, float) else str(value))
 
 
 # Pictures
@@ -118,9 +117,9 @@ def picture(figure: Mapping[str, Any]) -> str:
         made = Figure(figsize=(5, 3.3 if not rows else 0.9 + 0.3 * rows), layout="constrained")
         axes = made.add_subplot()
         axes.set_facecolor("none")
-        made.suptitle("\n".join(wrap(figure["title"], 62)), fontsize=10.5, x=0.01, ha="left")
+        made.suptitle("\n".join(wrap(typeset(figure["title"]), 62)), fontsize=10.5, x=0.01, ha="left")
         {"lines": _lines, "points": _points, "frames": _frames}[figure["kind"]](axes, figure)
-        axes.set_xlabel(figure["x_label"])
+        axes.set_xlabel(typeset(figure["x_label"]))
         for name in figure.get("log") or "":
             _logarithmic(getattr(axes, f"{name}axis"))
         out = io.StringIO()
@@ -201,7 +200,7 @@ def _lines(axes: Axes, figure: Mapping[str, Any]) -> None:
             axes.fill_between(figure["x"], one["low"], one["high"], color=colour, alpha=0.15, linewidth=0)
     for axis in figure["log"]:
         getattr(axes, f"set_{axis}scale")("log")
-    axes.set_ylabel(figure["y_label"])
+    axes.set_ylabel(typeset(figure["y_label"]))
     if len(figure["series"]) > 1:
         _legend(axes)
 
@@ -212,7 +211,7 @@ def _points(axes: Axes, figure: Mapping[str, Any]) -> None:
         mean, low, high = (float("nan") if row[k] is None else row[k] for k in ("mean", "low", "high"))
         axes.plot([low, high], [i, i], color=_LIGHT.curves[0], linewidth=2, solid_capstyle="butt")
         axes.plot([mean], [i], "o", color=_LIGHT.curves[0], markersize=6)
-    axes.set_yticks(range(len(rows)), [row["label"] for row in rows])
+    axes.set_yticks(range(len(rows)), [typeset(row["label"]) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     if figure["log"]:
         axes.set_xscale("log")

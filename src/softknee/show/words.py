@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from softknee.analysis import Facts, FixedPoint, Kink, Range
 from softknee.catalogue import Definition
 
-__all__ = ["Row", "cautions", "normal_rows", "number", "precision", "shape_rows", "signature"]
+__all__ = ["Row", "cautions", "normal_rows", "number", "precision", "shape_rows", "signature", "typeset"]
 
 Row = tuple[str, str]
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -26,6 +27,23 @@ def number(value: float, digits: int = 5) -> str:
         mantissa, exponent = text.split("e")
         text = f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}"
     return text.replace("inf", "∞").replace("-", "−")
+
+
+_TYPED = (
+    (r"(?<=\])(, )(p = [\d.e-]+)(?= (?:percentage )?(?:points|nats|decades))", r" (\2)"),  # the unit belongs to the value
+    (r"<?->", "→"), (r">=", "≥"), (r"<=", "≤"), (r"\+-", "±"),
+    (r"(?<=[\d²]) x (?=\d)", " × "),
+    (r"(?<=\de)-0?(?=\d)|(?<![\w)\]-])-(?=[\d.])|(?<=[\s(\[=^])-(?=[a-z|])|(?<= )-(?= \d)", "−"),
+)  # fmt: skip
+
+
+def typeset(text: str) -> str:
+    """Prose with the signs of print for those of a keyboard; what stands in backticks stays as it is."""
+    parts = text.split("`")
+    for i in range(0, len(parts), 2):
+        for typed, printed in _TYPED:
+            parts[i] = re.sub(typed, printed, parts[i])
+    return "`".join(parts)
 
 
 def signature(definition: Definition, facts: Facts) -> str:
