@@ -1,7 +1,8 @@
-"""The scripts of the documentation's pages: languages, and tables that scroll by keyboard."""
+"""The scripts of the documentation's pages: languages, and tables that scroll by keyboard. A report on a phone."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+
+import softknee as sk
 
 PATIENCE = 120_000
 ASSETS = Path(__file__).parents[2] / "docs" / "assets"
@@ -124,3 +127,18 @@ def test_what_is_wider_than_the_page_scrolls_by_keyboard(opened: Open) -> None:
     expect(tab.locator("[tabindex]")).to_have_count(3)
     tab.set_viewport_size({"width": 1280, "height": 600})
     expect(tab.locator("[tabindex]")).to_have_count(0)
+
+
+def test_names_in_a_report_on_a_phone_cover_each_other_nowhere(opened: Open, tmp_path: Path) -> None:
+    found = sk.compare(
+        "iris", "relu,tanh,gelu,sigmoid,elu,mish", seeds=2, width=4, epochs=1, lr=0.01, progress=False
+    )
+    found.save(tmp_path / "found")
+    tab = opened("report.html", (tmp_path / "found" / "report.html").read_text(encoding="utf-8"))
+    plot = tab.locator(".scatter").first
+    assert plot.bounding_box()["height"] >= 200
+    boxes = [name.bounding_box() for name in plot.locator(":scope > span").all()]
+    assert len(boxes) >= 3
+    for a, b in itertools.combinations(boxes, 2):
+        beside = a["x"] + a["width"] <= b["x"] + 1 or b["x"] + b["width"] <= a["x"] + 1
+        assert beside or abs(a["y"] - b["y"]) >= min(a["height"], b["height"]) - 3

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -20,6 +21,7 @@ from softknee.catalogue import all_definitions, get
 from softknee.show.language import reader, reader_of_pictures
 from softknee.show.plot import (
     SIZES,
+    STYLES,
     Curve,
     Errors,
     _apart,
@@ -212,6 +214,20 @@ def test_a_family_has_a_scale_of_colours() -> None:
     assert {t.get_text() for t in panel.texts} == {"beta=0.5", "beta=1", "beta=2"}
     assert len({line.get_color() for line in panel.lines if len(line.get_xdata()) > 100}) == 3
     assert sk.get("swish").plot(vary={"beta": [1, 2]}, derivative=True).axes
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_every_colour_of_a_scale_is_seen_on_its_paper(look: str) -> None:
+    def light(colour: str) -> float:
+        """The relative luminance."""
+        parts = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in to_rgb(colour))
+        return float(np.dot((0.2126, 0.7152, 0.0722), list(parts)))
+
+    drawn = figure(family(get("swish"), "beta", [0, 0.5, 1, 2, 10]), ordered=True, style=look)
+    paper = light(STYLES[look].paper)
+    for one in drawn.axes[0].texts:
+        dark, bright = sorted((light(one.get_color()), paper))
+        assert (bright + 0.05) / (dark + 0.05) >= 3
 
 
 def test_errors_of_approximations() -> None:

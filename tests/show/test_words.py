@@ -158,6 +158,18 @@ def test_the_list_shows_everything() -> None:
     assert all(family in text for family in catalogue.FAMILIES)
 
 
+def test_families_of_the_list_share_their_columns() -> None:
+    """What a family is has the width of the line, and the columns stand below each other."""
+    chosen = [get(n) for n in ("relu", "softplus", "gelu", "binary_step")]
+    lines = printed(table(chosen, summaries(chosen)), 100).splitlines()
+    assert "piecewise linear  Piecewise linear functions: cheap, exact in low precision, with kinks." in map(
+        str.rstrip, lines
+    )
+    (head,) = (line for line in lines if line.startswith("name"))
+    years = [line.index(year) for line in lines for year in ("2010", "2000", "2016", "1943") if year in line]
+    assert years == 4 * [head.index("since")]
+
+
 def test_summaries_are_kept_and_survive_a_damaged_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

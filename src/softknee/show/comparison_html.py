@@ -209,7 +209,7 @@ def _sensitivity(labels: Sequence[str], levels: Sequence[Level]) -> list[dict[st
 def _scatter(level: Level) -> dict[str, Any]:
     """Time of a step against score. A name stands where it covers no other and no dot, in a box of this many pixels;
     one that finds no place is left to the table."""
-    wide, high, line = 400.0, 240.0, 13.0
+    wide, high, line = 320.0, 240.0, 13.0  # the room that there is on a phone
     times = [1e6 * s.step_seconds[0] for s in level.standings]
     down, across = scale_of(level, seeds=False), scale(min(times), max(times))
     places = [

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +19,7 @@ from softknee.show.words import number
 
 __all__ = ["Filter", "render", "select"]
 
+_TITLES = ("name", "f(x)", "range", "", "class", "since")
 _ARROWS = {"increasing": "↗", "decreasing": "↘", "constant": "→", None: "~"}
 
 
@@ -84,30 +84,35 @@ def _passes(definition: Definition, wanted: Filter, known: Summary | None) -> bo
 
 
 def render(definitions: list[Definition], known: dict[str, Summary]) -> RenderableType:
-    """One table, a family after the other."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=True)
-    table.add_column("name", no_wrap=True)
-    table.add_column("f(x)", ratio=1)
-    table.add_column("range", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("class", no_wrap=True)
-    table.add_column("since", no_wrap=True)
-    families = [
-        f
-        for f in dict.fromkeys((*FAMILIES, *(d.family for d in definitions)))
-        if any(d.family == f for d in definitions)
-    ]
-    for family in families:
-        table.add_row(Text(family, style="bold #56B4E9"), Text(FAMILIES.get(family, ""), style="dim"))
-        for d in (d for d in definitions if d.family == family):
-            table.add_row(*_row(d, known[d.name]))
-        table.add_section()
+    """A table for each family below what the family is; their columns stand below each other."""
+    rows = {d.name: _row(d, known[d.name]) for d in definitions}
+    widths = [max(map(cell_len, map(str, column))) for column in zip(_TITLES, *rows.values(), strict=True)]
+
+    def table(*shown: tuple[RenderableType, ...], style: str = "") -> Table:
+        made = Table(box=None, show_header=False, pad_edge=False, expand=True)
+        for title, width in zip(_TITLES, widths, strict=True):
+            if title == "f(x)":
+                made.add_column(ratio=1)
+            else:
+                made.add_column(no_wrap=True, min_width=width)
+        for row in shown:
+            made.add_row(*row, style=style)
+        return made
+
+    parts: list[RenderableType] = [table(_TITLES, style="bold")]
+    for family in dict.fromkeys((*FAMILIES, *(d.family for d in definitions))):
+        members = [rows[d.name] for d in definitions if d.family == family]
+        if members:
+            about = Text(f"\n{family}", style="bold #56B4E9").append(
+                f"  {FAMILIES.get(family, '')}", style="not bold dim"
+            )
+            parts += [about, table(*members)]
     count = f"{len(definitions)} activation{'s' * (len(definitions) != 1)}"
     legend = (
-        f"{count}. ↗ increasing, ↘ decreasing, ~ neither; C0 has kinks, C1 a jump in f″, C∞ is smooth; "
+        f"\n{count}. ↗ increasing, ↘ decreasing, ~ neither; C0 has kinks, C1 a jump in f″, C∞ is smooth; "
         "● has learnable parameters; t is in torch.nn. Ranges are for default parameters. More: softknee show NAME"
     )
-    return Group(table, Padding(Text(legend, style="dim"), (1, 0, 0, 0)))
+    return Group(*parts, Text(legend, style="dim"))
 
 
 def _row(d: Definition, known: Summary) -> tuple[RenderableType, ...]:
