@@ -511,13 +511,11 @@ def shown(path: str, words: str, kind: str = "sk-plot") -> str:
 
 def shown_command(number: int, arguments: str) -> str:
     name = arguments.replace('"', "")
-    lines = textwrap.wrap(
-        f"softknee plot {arguments}",
-        76,
-        subsequent_indent="    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    whole = re.sub(
+        r" (?!--)", "\N{NO-BREAK SPACE}", f"softknee plot {arguments}"
+    )  # an option stays with its value
+    lines = textwrap.wrap(whole, 76, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
     return f"```bash\n{f' {chr(92)}{chr(10)}'.join(lines)}\n```\n\n{shown(f'../pictures-{number}', f'softknee plot {name}')}"
 
 
@@ -649,11 +647,11 @@ def _breakable(match: re.Match[str]) -> str:
     block, start, code, end = match.groups()
     if block:
         return block
-    parts = re.sub(
-        r"(?<![\w-])--?[a-z][\w-]*|((?<=\w)[_/.](?=[A-Za-z])|[=(,](?=[\w&])|(?<=[a-z])(?=[A-Z][a-z]))",
-        _part,
-        code,
+    option, joint = (
+        r"(?<![\w-])--?[a-z][\w-]*",
+        r"(?<=\w)[_/](?=[A-Za-z])|(?<=\w)\.(?=[A-Za-z]\w{4})|[=(,](?=[\w&])",
     )
+    parts = re.sub(rf"{option}|({joint}|(?<=[a-z])(?=[A-Z][a-z]))", _part, code)
     return f"{start}{parts}{end}"
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
+import torch
 import typer
 
 import softknee
@@ -142,10 +143,15 @@ def modules() -> str:
         "`from softknee import nn`. What is not listed here is torch.nn's own.\n",
         "## Activations\n",
         "Each is called with the parameters of its function; those that are learned have torch's names.\n",
-        calls(lambda d: f"nn.{d.module}{shown_signature(getattr(softknee.nn, d.module).__init__)}"),
+        calls(lambda d: f"nn.{d.module}{shown_signature(constructor(getattr(softknee.nn, d.module)))}"),
         "## Layers\n",
         *(documented(f"softknee.nn.{n}", getattr(softknee.nn, n)) for n in sorted(beyond.MODULES)),
     ])  # fmt: skip
+
+
+def constructor(module: type) -> Any:
+    """What makes a module; what has none of its own takes nothing."""
+    return (lambda: None) if module.__init__ is torch.nn.Module.__init__ else module.__init__  # type: ignore[misc]
 
 
 def calls(call: Callable[[Definition], str]) -> str:

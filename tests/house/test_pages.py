@@ -40,7 +40,7 @@ def test_code_in_a_line_breaks_where_its_names_do() -> None:
         "<code>ClampedSwiGLU</code> <code>gelu_tanh(cdf=0.25)</code>",
         "<pre><code>gelu_tanh --derivative</code></pre>",
     ) == [
-        '<code>softknee plot gelu <span class="sk-whole">--derivative</span> <span class="sk-whole">-o</span> a.<wbr>png</code>',
+        '<code>softknee plot gelu <span class="sk-whole">--derivative</span> <span class="sk-whole">-o</span> a.png</code>',
         "<code>Clamped<wbr>SwiGLU</code> <code>gelu_<wbr>tanh(<wbr>cdf=<wbr>0.25)</code>",
         "<pre><code>gelu_tanh --derivative</code></pre>",
     ]

@@ -60,11 +60,13 @@ def test_modules_are_torchs(definition: Definition) -> None:
     other.load_state_dict(mine.state_dict())
     x = torch.randn(2, 3)
     assert torch.allclose(mine.eval()(x), other.eval()(x), rtol=1e-5, atol=1e-6)
-    wanted = list(inspect.signature(theirs).parameters)
-    assert (
-        list(inspect.signature(ours).parameters)[: len(wanted)] == wanted
-        or "args" in inspect.signature(ours).parameters
-    )
+    wanted, given = (list(inspect.signature(module).parameters.values()) for module in (theirs, ours))
+    if [p.name for p in wanted] == ["args", "kwargs"] != [p.name for p in given]:  # torch's that take nothing
+        wanted = []
+    assert [(p.name, p.kind, p.default) for p in given[: len(wanted)]] == [
+        (p.name, p.kind, p.default) for p in wanted
+    ]
+    assert all(p.kind is p.KEYWORD_ONLY for p in given[len(wanted) :])
 
 
 @torch_function

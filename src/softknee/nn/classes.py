@@ -7,6 +7,7 @@ subclass of it: the same constructor, `repr` and state_dict keys, and `isinstanc
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -165,6 +166,7 @@ def _make(definition: Definition) -> type[torch.nn.Module]:
                 definition.chosen(choices)
                 run._given({n: getattr(self, n) for n in run.parameters if n not in learnable}, choices)
 
+            __init__.__signature__ = _extended_signature(theirs, defaults)  # type: ignore[attr-defined]
             namespace["__init__"] = __init__
         base: type = theirs
     else:
@@ -197,6 +199,14 @@ def _make(definition: Definition) -> type[torch.nn.Module]:
         if name in namespace:
             namespace[name].__qualname__ = f"{definition.module}.{name}"
     return made
+
+
+def _extended_signature(theirs: Any, defaults: dict[str, Any]) -> inspect.Signature:
+    """Of a constructor: torch's arguments, and ours by keyword."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    known = [p for p in inspect.signature(theirs.__init__).parameters.values() if p.kind not in variable]
+    more = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=v) for n, v in defaults.items()]
+    return inspect.Signature([*known, *more])
 
 
 def _extended_repr(theirs: Any, defaults: dict[str, Any]) -> Any:
