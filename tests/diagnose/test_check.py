@@ -516,6 +516,48 @@ def test_steps_in_time_are_one_activation(kind: Any) -> None:
     assert "bias of 'rnn'" in finding.cause
 
 
+class Cut(nn.Module):
+    """cut: what becomes of the gradient between two layers"""
+
+    def __init__(self, cut: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.cut, self.body, self.other, self.head = cut, mlp(1), nn.Linear(64, 3), nn.Linear(10, 10)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(self.cut(self.body(x))), self.other(x)
+
+
+def whole_numbers(x: Tensor) -> Tensor:
+    return F.one_hot(x.argmax(1), 10).float()
+
+
+@pytest.mark.parametrize(
+    ("cut", "layer"),
+    [
+        (Tensor.detach, "body.2"),
+        (lambda x: x.data, "body.2"),
+        (whole_numbers, "body.2"),
+        (lambda x: x + (x.round() - x).detach(), None),  # straight through
+    ],
+)
+def test_a_gradient_that_is_cut_off(cut: Callable[[Tensor], Tensor], layer: str | None) -> None:
+    model = Cut(cut)
+
+    def loss(outputs: tuple[Tensor, Tensor], y: Tensor) -> Tensor:
+        return F.cross_entropy(outputs[0], y)
+
+    def said(**more: Any) -> list[tuple[str, str]]:
+        every = check(model, batch(), loss, select="cut-off-gradient", **more).findings
+        return [(f.severity, f.layer) for f in every]
+
+    known = [] if layer is None else [layer]
+    assert said() == [("note", name) for name in known]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert said(optimizer=optimizer) == [("warning", name) for name in known]
+    model.body.requires_grad_(False)
+    assert said(optimizer=optimizer) == []
+
+
 class Before(nn.Module):
     """Normalised before each branch, all in one function"""
 

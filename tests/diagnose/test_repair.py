@@ -57,6 +57,21 @@ def test_a_head_of_next_to_nothing_is_drawn_and_nothing_else() -> None:
     assert torch.equal(report.repaired[0].weight, model[0].weight)
 
 
+def test_what_was_learnt_elsewhere_is_kept() -> None:
+    torch.manual_seed(0)
+    layers = [m for _ in range(3) for m in (nn.Linear(64, 64), nn.ReLU())]
+    model, data = nn.Sequential(*layers, nn.Linear(64, 10)), (
+        torch.randn(256, 64), torch.randint(10, (256,))
+    )  # fmt: skip
+    nn.init.constant_(model[2].bias, -50)
+    report = check(model, data, F.cross_entropy, fix=True)
+    assert {"dead-units", "vanishing-gradient", "constant-output"} <= {f.rule_name for f in report.errors}
+    assert report.repair.applied[0] == "drew 64 units of 2 anew, gain 1.41, bias 0"
+    assert not [f for f in report.repair.after if f.severity != "note"], report.repair
+    assert torch.equal(report.repaired[0].weight, model[0].weight)
+    assert torch.equal(report.repaired[6].weight, model[6].weight)
+
+
 def test_weights_that_are_computed_are_repaired_too() -> None:
     torch.manual_seed(0)
     data = torch.randn(256, 64), torch.randint(10, (256,))

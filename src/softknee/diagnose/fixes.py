@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from softknee.diagnose.errors import CheckError
 from softknee.diagnose.records import NOTE, Repair, Report
 from softknee.diagnose.rules import RULES
@@ -14,7 +16,7 @@ from softknee.diagnose.rules.base import sharded
 
 __all__ = ["repaired"]
 
-ROUNDS = 3  # a repair may bring to light what the fault had hidden
+ROUNDS = 4  # a repair may bring to light what the fault had hidden
 
 
 def repaired(report: Report, measured: Any, again: Callable[[Any], tuple[Report, Any]]) -> Report:
@@ -32,14 +34,7 @@ def repaired(report: Report, measured: Any, again: Callable[[Any], tuple[Report,
     applied: list[str] = []
     current, seen = report, measured
     for _ in range(ROUNDS):
-        done: list[str] = []
-        for finding in current.findings:
-            repair = RULES[finding.code].repair
-            if finding.severity == NOTE or repair is None:
-                continue
-            said = repair(model, finding, seen.context)
-            if said is not None and said not in done:
-                done.append(said)
+        done = _done(model, current, seen, thorough=False) or _done(model, current, seen, thorough=True)
         applied += done
         if not done:
             break
@@ -51,3 +46,16 @@ def repaired(report: Report, measured: Any, again: Callable[[Any], tuple[Report,
         repair=Repair(tuple(dict.fromkeys(applied)), report.findings, current.findings),
         repaired=model if applied else None,
     )
+
+
+def _done(model: nn.Module, report: Report, measured: Any, thorough: bool) -> list[str]:
+    """What was repaired, by rules of one kind."""
+    done: list[str] = []
+    for finding in report.findings:
+        rule = RULES[finding.code]
+        if finding.severity == NOTE or rule.repair is None or rule.thorough is not thorough:
+            continue
+        said = rule.repair(model, finding, measured.context)
+        if said is not None and said not in done:
+            done.append(said)
+    return done

@@ -74,10 +74,12 @@ class Call:
 
 @dataclass(eq=False)
 class Graph:
-    """The calls of one run of a model, in order; `outputs` are those whose results it returned."""
+    """The calls of one run of a model, in order; `outputs` are those whose results it returned, `loss` is the one whose
+    result was the loss."""
 
     calls: list[Call] = field(default_factory=list)
     outputs: tuple[int, ...] = ()
+    loss: int | None = None
 
     @cached_property
     def consumers(self) -> dict[int, list[Call]]:
@@ -125,6 +127,10 @@ class Graph:
                     waiting.append(consumer.index)
         return reached
 
+    def leads(self, call: Call, index: int) -> bool:
+        """A result depends on the call's."""
+        return index in self._after(call.index)
+
     def hidden(self, call: Call) -> bool:
         """A matrix or convolution follows: the call is inside the network, not at its end."""
         return any(
@@ -171,6 +177,6 @@ class Graph:
     def compares(self, early: Call, late: Call) -> bool:
         """The gradient of the late call goes on to the early one, and is most of it: not where they lie side by side,
         nor where the late one is on a branch that others go around."""
-        return late.index in self._after(early.index) and all(
+        return self.leads(early, late.index) and all(
             late.index in trunk for trunk in self.trunks if early.index in trunk
         )

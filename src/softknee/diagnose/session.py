@@ -216,6 +216,8 @@ def _run(
                 if recorder.first_bad is None:
                     raise
                 value, words = None, str(error)  # no wonder: the output holds NaN, and a rule says so
+            if value is not None:
+                recorder.judged(value)
         gradients = _gradients(value, parameters, unseen) if value is not None and first else {}
         if not first and value is not None and value.requires_grad:
             _gradients(value, parameters, [])

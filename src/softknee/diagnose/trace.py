@@ -137,6 +137,10 @@ class Recorder(TorchFunctionMode):
         """Says what the model returned; ends what is recorded under modules."""
         self.graph.outputs = tuple(self._of[id(t)] for t in tensors_in(result) if id(t) in self._of)
 
+    def judged(self, loss: Tensor) -> None:
+        """Says what the loss is."""
+        self.graph.loss = self._of.get(id(loss))
+
     def release(self) -> None:
         self._alive.clear()
         self._of.clear()

@@ -50,7 +50,8 @@ class Rule:
     """One fault: how it is recognised, what it means, what to do.
 
     judge: yields findings. repair: changes a model in place for one finding and says what it did;
-    None: not to be done without knowing what the user wants. limit: what it takes to be reported.
+    None: not to be done without knowing what the user wants. thorough: it draws all weights anew, what was learnt is
+    lost; it is done where the repairs of single places were not enough. limit: what it takes to be reported.
     """
 
     code: str
@@ -62,6 +63,7 @@ class Rule:
     example: Example
     judge: Callable[[Rule, Context], Iterator[Finding]]
     repair: Callable[[nn.Module, Finding, Context], str | None] | None = None
+    thorough: bool = False
 
     def finding(
         self, severity: Severity, layer: str, message: str, evidence: Iterable[Evidence], cause: str,

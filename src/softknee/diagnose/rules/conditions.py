@@ -207,7 +207,7 @@ RULES = (
             batch = (torch.randn(256, 64), torch.randint(3, (256,)))
             """,
         ),
-        _wrong_init, draw_anew,
+        _wrong_init, draw_anew, thorough=True,
     ),
     Rule(
         "SK302", "unscaled-input", "Inputs that are not standardised",

@@ -310,6 +310,32 @@ def _silent(site: Site) -> bool:
     return m.variation < CONSTANT or float(varying.mean()) < 1e-10 or float(site.dead.double().mean()) > 0.99
 
 
+def _cut_off(rule: Rule, context: Context) -> Iterator[Finding]:
+    end = context.graph.loss
+    if end is None or not context.loss_given:
+        return
+    of_weight = context.parameter_names
+    used = {c.index: of_weight[id(c.weight)] for c in context.graph.of_kind("affine")
+            if id(c.weight) in of_weight and context.graph.leads(c, end)}  # fmt: skip
+    lost = {n for n, gradient in context.parameter_gradients.items() if gradient is None}
+    missing = {i: n for i, n in used.items() if n in lost}
+    if not missing:
+        return
+    groups = context.optimizer.param_groups if context.optimizer is not None else ()
+    trained = {of_weight.get(id(p)) for g in groups for p in g["params"]}
+    meant = any(n in trained for n in missing.values())
+    last = context.graph.calls[max(missing)].module
+    number, every = len(set(missing.values())), len(set(used.values()))
+    yield rule.finding(
+        WARNING if meant else NOTE,
+        last,
+        "the loss depends on it, and no gradient comes back",
+        [Evidence(f"{number} of {every} matrices that the loss depends on get no gradient, {last or 'the last of them'} "
+                  "and what is before it, expected none" + ("; the optimiser holds them" if meant else ""), number, 0.0)],
+        f"What stands behind {last or 'it'} lets values through, and no gradient.",
+    )  # fmt: skip
+
+
 def _non_finite(rule: Rule, context: Context) -> Iterator[Finding]:
     def said(layer: str, what: str, number: float, cause: str, fix: str = "") -> Finding:
         return rule.finding(ERROR, layer, what, [Evidence(what, number, 0.0)], cause, fix)
@@ -463,7 +489,7 @@ RULES = (
         "networks with sums of branches, the first activation against all later ones.",
         _DIM,
         Example(_deep("0.4 / 8"), _deep("1.2 / 8")),
-        _vanishing, draw_anew,
+        _vanishing, draw_anew, thorough=True,
     ),
     Rule(
         "SK202", "exploding-gradient", "The gradient grows on its way back",
@@ -473,7 +499,7 @@ RULES = (
         "Draw the weights with the gain of the activation (softknee.init.initialize_), normalise, or clip gradients.",
         Example(_deep("1.2 / 8").replace("nn.Tanh", "nn.ReLU").replace("1.2 / 8", "4.0 / 8"),
                 _deep("1.2 / 8").replace("nn.Tanh", "nn.ReLU").replace("1.2 / 8", "1.41 / 8")),
-        _exploding, draw_anew,
+        _exploding, draw_anew, thorough=True,
     ),
     Rule(
         "SK203", "variance-collapse", "Samples become indistinguishable from layer to layer",
@@ -482,7 +508,7 @@ RULES = (
         "Below 1e-7 of an earlier hidden layer, in networks without normalisation; an error below 1e-10.",
         _DIM,
         Example(_deep("0.1 / 8"), _deep("1.2 / 8")),
-        _collapse, draw_anew,
+        _collapse, draw_anew, thorough=True,
     ),
     Rule(
         "SK204", "variance-growth", "The signal grows from layer to layer",
@@ -492,7 +518,7 @@ RULES = (
         _DIM,
         Example(_deep("1.2 / 8").replace("nn.Tanh", "nn.ReLU").replace("1.2 / 8", "4.0 / 8"),
                 _deep("1.2 / 8").replace("nn.Tanh", "nn.ReLU").replace("1.2 / 8", "1.41 / 8")),
-        _growth, draw_anew,
+        _growth, draw_anew, thorough=True,
     ),
     Rule(
         "SK205", "bias-shift", "Outputs that are nearly all offset",
@@ -510,7 +536,7 @@ RULES = (
             nn.init.zeros_(model[0].bias)
             """,
         ),
-        _shift, draw_anew,
+        _shift, draw_anew, thorough=True,
     ),
     Rule(
         "SK206", "constant-output", "The network gives one answer, whatever the input",
@@ -527,7 +553,7 @@ RULES = (
             model = nn.Sequential(nn.Linear(8, 32), nn.Sigmoid(), nn.Linear(32, 3))
             """,
         ),
-        _constant, _draw_last,
+        _constant, _draw_last, thorough=True,
     ),
     Rule(
         "SK207", "non-finite", "NaN or infinity",
@@ -574,5 +600,41 @@ RULES = (
             """,
         ),
         _unstable,
+    ),
+    Rule(
+        "SK209", "cut-off-gradient", "Layers that the loss depends on and no gradient reaches",
+        "detach(), .data, torch.no_grad(), whole numbers (argmax, rounding to integers) and tensors made anew from values "
+        "end the way of the gradient: layers before them stay as they were drawn, and what is behind them learns from "
+        "random features.",
+        "One matrix or convolution whose parameter is not frozen, with a loss. A note, and a warning where the optimiser "
+        "(optimizer=) holds it: then it was meant to be trained.",
+        "Remove what cuts the gradient off; where it is meant, say so with requires_grad_(False).",
+        Example(
+            """
+            class Cut(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.body, self.head = nn.Linear(8, 32), nn.Linear(32, 3)
+
+                def forward(self, x):
+                    return self.head(torch.relu(self.body(x)).detach())
+
+            model = Cut()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            """,
+            """
+            class Whole(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.body, self.head = nn.Linear(8, 32), nn.Linear(32, 3)
+
+                def forward(self, x):
+                    return self.head(torch.relu(self.body(x)))
+
+            model = Whole()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            """,
+        ),
+        _cut_off,
     ),
 )  # fmt: skip
