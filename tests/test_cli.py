@@ -119,3 +119,9 @@ def test_compare(tmp_path: Path) -> None:
         "0 runs trained, 2 found finished" in " ".join(run(*words).output.split())
         or "4 found" in run(*words).output
     )
+
+
+def test_the_help_says_whole_sentences_of_every_command() -> None:
+    shown = CliRunner().invoke(app, ["--help"], terminal_width=80).output
+    assert "Compare activations" in shown
+    assert "..." not in shown.replace("[ARGS]...", "")

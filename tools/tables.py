@@ -329,7 +329,7 @@ def diagnosis_truth() -> str:
     for rule in columns[0]:
         lines.append(f"| [{rule}](rules/{rule}.md) | " + " | ".join(c.get(rule, "") for c in columns) + " |")
     totals = [[sum(int(n.split()[k]) for n in c.values()) for k in (0, 2)] for c in columns]
-    lines.append("| all | " + " | ".join(f"**{a} of {b}** ({a / b:.1%})" for a, b in totals) + " |")
+    lines.append("| all | " + " | ".join(f"**{a} of {b}** ({100 * a / b:.1f} %)" for a, b in totals) + " |")
     names = {"trained": "healthy and trained", "untrained": "the same, untrained", "pretrained": "pretrained"}
     networks, alarms = record["healthy networks"], record["false alarms"]
     lines += ["", "| healthy networks | with an error or a warning |", "| --- | ---: |"]

@@ -159,6 +159,8 @@ def test_identities() -> None:
     assert (elu.text, elu.where) == ("f' = f + 1.5", "x < 0")
     assert [i.text for i in facts(get("silu")).identities] == ["f(x) - f(-x) = x"]
     assert facts(get("relu")).identities == ()
+    (step,) = facts(get("binary_step")).identities
+    assert (step.text, step.where) == ("f(-x) = 1 - f(x)", "x ≠ 0")  # at 0 it is 1
     assert all(i.error < 1e-11 for i in facts(get("softsign")).identities)
 
 

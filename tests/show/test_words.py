@@ -71,11 +71,12 @@ def test_numbers() -> None:
 
 def test_signs_of_print() -> None:
     assert typeset("sigma -> 0, x >= -1 and alpha <= 0.5, +-2") == "sigma → 0, x ≥ −1 and alpha ≤ 0.5, ±2"
-    assert typeset("R² x 100, 4e-06, 1 - 2, Phi(-b)") == "R² × 100, 4e−6, 1 − 2, Phi(−b)"
+    assert typeset("R² x 100, 4e-06, 1 - x, Phi(-b)") == "R² × 100, 4e−6, 1 − x, Phi(−b)"
     assert (
         typeset("gains -0.37 [-0.09, +1.08], p = 0.37 points")
         == "gains −0.37 [−0.09, +1.08] (p = 0.37) points"
     )
+    assert typeset("grows 1e+09 times, 57% of 0.0e+00") == "grows 1e9 times, 57\N{NO-BREAK SPACE}% of 0"
     for as_it_is in ("MNIST-5k, 128-64, SHA-256, leaky-relu", "`x >= -1`", "[-0.1, 0.2], p = 0.3."[1:]):
         assert typeset(as_it_is) == as_it_is.replace("-0.1", "−0.1")
 

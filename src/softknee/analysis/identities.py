@@ -88,9 +88,13 @@ def _factor(value: float) -> str:
 def _mirrored(function: Function, points: Array) -> Iterator[Identity]:
     """Rules that join f(x) and f(-x), beyond odd and even."""
     f, g = (evaluated((function.order(0),), x)[0] for x in (points, -points))
-    for text, left, right in (("f(-x) = 1 - f(x)", g, 1 - f), ("f(x) - f(-x) = x", f - g, points)):
+    (middle,) = evaluated((function.order(0),), np.zeros(1))[0]
+    for text, left, right, at_0 in (
+        ("f(-x) = 1 - f(x)", g, 1 - f, abs(2 * middle - 1) <= _CLOSE),
+        ("f(x) - f(-x) = x", f - g, points, True),
+    ):
         size = np.abs(f) + np.abs(g) + np.abs(right)
         if np.isfinite(size).all():
             error = float(np.max(np.abs(left - right) / size))
             if error <= _CLOSE and np.ptp(f - points) > 1e-9:
-                yield Identity(text, "all x", error)
+                yield Identity(text, "all x" if at_0 else "x \N{NOT EQUAL TO} 0", error)

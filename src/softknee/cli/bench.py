@@ -37,7 +37,7 @@ def bench(
         Path | None, typer.Option("--out", "-o", help="A file for the figures, one JSON line each.")
     ] = None,
 ) -> None:
-    """Measure how fast activations are here, beside torch's and others'."""
+    """Measure how fast activations are here, beside torch's. Other libraries' are measured, too."""
     with plain_errors():
         import json
         from dataclasses import asdict

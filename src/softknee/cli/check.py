@@ -153,7 +153,7 @@ def rule(
         str | None, typer.Argument(help="Its name or code.", show_default="all, as a list")
     ] = None,
 ) -> None:
-    """Explain a rule of `softknee check`, with an example that fails and its repair."""
+    """Explain a rule of `softknee check`. With an example that fails and its repair."""
     with plain_errors():
         from softknee.diagnose.rules import find
         from softknee.show.diagnosis import render_rule, render_rules

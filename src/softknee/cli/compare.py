@@ -118,7 +118,7 @@ def compare(
         float, typer.Option(help="The budget of --recommend: then it answers from what is finished.")
     ] = 10.0,
 ) -> None:
-    """Train networks that differ in the activation alone, and say which differences are real."""
+    """Compare activations in networks that differ in nothing else. Says which differences are real."""
     with plain_errors():
         began = time.monotonic()
         from softknee.show import comparison
@@ -147,7 +147,7 @@ def compare(
 
 @commands.command()
 def data() -> None:
-    """List the data sets that have a name, and how to get those that are not here."""
+    """List the data sets that have a name, and how to get them."""
     with plain_errors():
         from softknee.show.comparison import sources
 

@@ -24,7 +24,7 @@ def explore(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("explorer.html"),
     browse: Annotated[bool, typer.Option("--open/--no-open", help="Show it in the browser.")] = True,
 ) -> None:
-    """Write the explorer, one page that needs no server and no network, and open it.
+    """Write the explorer, one page that needs no network, and open it.
 
     Overlay functions, turn their parameters, read values off, compare approximations, see what depth makes of a
     signal, try a formula of your own.

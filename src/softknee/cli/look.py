@@ -53,7 +53,7 @@ def show(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="One activation or several.")],
     language: Annotated[str, typer.Option(help="en, ru, zh or ko: names, uses, labels.")] = "en",
 ) -> None:
-    """Show what an activation is: formula, picture, facts, source, when to use it."""
+    """Show an activation: formula, picture, facts, source, its use."""
     with plain_errors():
         from softknee.show.facts import render
         from softknee.show.language import reader
@@ -174,7 +174,7 @@ def animate(
     dark: Annotated[bool, typer.Option("--dark", help="For a dark background.")] = False,
     language: Annotated[str, typer.Option(help="en, ru, zh or ko.")] = "en",
 ) -> None:
-    """Animate an activation and its derivative while one parameter runs from one end to the other and back."""
+    """Animate an activation while a parameter runs there and back. Its derivative stands beside it."""
     with plain_errors():
         from softknee.show.animate import animate as write
         from softknee.show.animate import sweep

@@ -443,7 +443,7 @@ RULES = (
         "adds a constant. Many zeros are no death: a rectifier gives about half, the feed-forward layers of trained "
         "Transformers 90 % and more, each unit for other samples. Dead is a unit that fires for none. A convolution's "
         "unit is a channel.",
-        "One unit that is flat (slope below 1/1000 of the steepest) on every one of 200 samples or more; on fewer, its "
+        "One unit whose slope is below 1/1000 of the steepest on every one of 200 samples or more; on fewer, its "
         "input must also lie 3 standard deviations away. A note below 10 % of a layer's units, an error from 90 %. Units "
         "whose inputs stay within 4 times what is usual in the layer were drawn that way and may wake up: up to half of "
         "a layer they are a note.",
