@@ -166,7 +166,7 @@ def page(d: Definition) -> str:
     also = f"Also called {', '.join(f'`{a}`' for a in d.aliases)}. " if d.aliases else ""
     parts = [
         f"---\ntitle: {d.name}\n---\n",
-        f"# {d.name}\n",
+        f"# {d.name} {{ .sk-name }}\n",
         languages_offered("../"),
         f"{also}<span>Family:</span> [{d.family}](index.md#{slug(d.family)}).\n",
         formulas(d, "f(x)", lambda e: e),
@@ -212,7 +212,7 @@ def gate_page(gate: Gate) -> str:
     arguments = "x" if gate.torch else ", ".join(order)
     parts = [
         f"---\ntitle: {d.name}\n---\n",
-        f"# {d.name}\n",
+        f"# {d.name} {{ .sk-name }}\n",
         languages_offered("../"),
         f"<span>Family:</span> [{GATED}](index.md#{slug(GATED)}).\n",
         displayed(f"f({', '.join(map(name_to_latex, order))}) = {to_latex(shown)}"),
@@ -256,7 +256,7 @@ def words_of(language: str) -> str:
     """For words.js: what the pages of activations say, in another language."""
     table = translations(language)
     exact = {**table["labels"], **table["families"], **table["parameters"], **table["pages"]}
-    exact |= {family[:1].upper() + family[1:]: said for family, said in table["families"].items()}
+    exact |= {f[:1].upper() + f[1:]: said[:1].upper() + said[1:] for f, said in table["families"].items()}
     exact |= {g.use: table["use"].get(g.name, g.use) for g in GATES}
     for d in catalogue.all_definitions():
         exact |= {d.use: table["use"].get(d.name, d.use), d.note: table["notes"].get(d.name, d.note)}
@@ -400,7 +400,7 @@ def overview() -> str:
         parts.append('<div class="sk-overview" markdown>\n')
         parts.append("| | f(x) | when to use it |\n| --- | --- | --- |")
         parts += [
-            f"| [{d.name}]({d.name}.md) | {in_a_cell(inline(to_latex(printed(d, d.chosen({})))))} | {in_a_cell(d.use)} |"
+            f"| [{d.name}]({d.name}.md){{ .sk-name }} | {in_a_cell(inline(to_latex(printed(d, d.chosen({})))))} | {in_a_cell(d.use)} |"
             for d in members
         ]
         parts.append("\n</div>\n")
@@ -411,7 +411,9 @@ def overview() -> str:
     ]
     for gate in GATES:
         formula = inline(to_latex(shown_formula(gate.definition, {}, gate.definition.defaults)))
-        parts.append(f"| [{gate.name}]({gate.name}.md) | {in_a_cell(formula)} | {in_a_cell(gate.use)} |")
+        parts.append(
+            f"| [{gate.name}]({gate.name}.md){{ .sk-name }} | {in_a_cell(formula)} | {in_a_cell(gate.use)} |"
+        )
     return "\n".join([*parts, "\n</div>\n"])
 
 

@@ -28,7 +28,7 @@
     const found = [];
     for (const root of [head.closest("article"), ...document.querySelectorAll(".md-nav--secondary")]) {
       const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-      while (walker.nextNode()) if (!walker.currentNode.parentElement.closest("math, pre, code, .sk-languages")) found.push(walker.currentNode);
+      while (walker.nextNode()) if (!walker.currentNode.parentElement.closest("math, pre, code, .sk-languages, .sk-name")) found.push(walker.currentNode);
     }
     for (const text of found) {
       const [, before, said, after] = /^(\s*)(.*?)(\s*)$/s.exec(text.data), facts = text.parentElement.closest(".sk-facts");

@@ -49,6 +49,8 @@ def test_every_key_is_known_and_every_entry_says_something(language: str) -> Non
     said |= {f"{p.replace('+', ' and ')}, {t}" for p in PASSES for t in ("float32", "bfloat16")}  # of speed
     for label in table["labels"]:
         assert label in said or any(f"{mark}{label}" in page for mark in ("'", '"', ">")), label
+    assert set(catalogue.FAMILIES.values()) <= set(table["pages"])
+    said |= {*catalogue.FAMILIES.values()}
     for text in table["pages"]:
         assembled = re.sub(r"^, | is used\.$|b?float\d+ number$| …$", "", text)
         assert assembled in documentation or assembled in said, text

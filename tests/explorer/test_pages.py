@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-import softknee as sk
+from softknee.show import comparison
 
 PATIENCE = 120_000
 ASSETS = Path(__file__).parents[2] / "docs" / "assets"
@@ -21,7 +21,7 @@ Open = Callable[..., Any]
 ACTIVATION = """<!doctype html><html lang="en"><meta charset="utf-8"><article>
 <h1>relu<a class="headerlink">#</a></h1>
 <div class="sk-languages" data-folder="" data-words='{"ko": "한국어", "ru": "Русский"}'></div>
-<h2>Derivative</h2><p>Nothing of this is known.</p><p>constructor</p><code>Derivative</code>
+<h2>Derivative</h2><a class="sk-name">Derivative</a><p>Nothing of this is known.</p><p>constructor</p><code>Derivative</code>
 <p><b>1</b> Derivative <b>2</b></p><p>a kink elsewhere</p>
 <div class="sk-facts"><p>zero-centred, 3 kinks, kinked, 1 kink, kink at 0</p></div></article>
 <nav class="md-nav--secondary"><a href="#">Derivative</a></nav><script src="words.js"></script></html>"""
@@ -75,6 +75,7 @@ def test_an_activation_in_the_readers_language(opened: Open, tmp_path: Path) -> 
     assert tab.locator("h1").inner_text() == "relu линейный выпрямитель#"
     assert tab.locator(".sk-facts").inner_text() == "центрирована, 3 изломы, kinked, 1 излом, излом при 0"
     assert tab.locator("code").inner_text() == "Derivative"
+    assert tab.locator(".sk-name").inner_text() == "Derivative"  # a function may be called like a label
     assert tab.locator("p").all_inner_texts()[:4] == [
         "Nothing of this is known.", "constructor", "1 Производная 2", "a kink elsewhere",
     ]  # fmt: skip
@@ -130,7 +131,7 @@ def test_what_is_wider_than_the_page_scrolls_by_keyboard(opened: Open) -> None:
 
 
 def test_names_in_a_report_on_a_phone_cover_each_other_nowhere(opened: Open, tmp_path: Path) -> None:
-    found = sk.compare(
+    found = comparison.compare(
         "iris", "relu,tanh,gelu,sigmoid,elu,mish", seeds=2, width=4, epochs=1, lr=0.01, progress=False
     )
     found.save(tmp_path / "found")
