@@ -516,6 +516,27 @@ def test_steps_in_time_are_one_activation(kind: Any) -> None:
     assert "bias of 'rnn'" in finding.cause
 
 
+def test_units_that_are_the_same() -> None:
+    model = mlp(2, nn.Tanh)
+    for p in model.parameters():
+        nn.init.constant_(p, 0.01)
+    assert found(check(model, batch(), F.cross_entropy), "identical-units") == ["0", "2"]
+    nn.init.normal_(model[4].weight)  # what comes back to each is different now
+    assert found(check(model, batch(), F.cross_entropy), "identical-units") == ["0"]
+    scripted = torch.jit.script(mlp(1))
+    assert not found(check(scripted, batch(), F.cross_entropy), "identical-units")
+
+
+def test_data_that_are_at_fault() -> None:
+    regression = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 1))
+    x, y = torch.randn(256, 64), torch.randn(256, 1)
+    (said,) = check(regression, (x, torch.where(y > 0, y, torch.nan)), F.mse_loss).errors
+    assert said.message.startswith("the targets hold")
+    (said,) = check(mlp(1), (torch.ones_like(x), torch.randint(10, (256,))), F.cross_entropy).errors
+    assert (said.rule_name, said.layer) == ("constant-output", "")
+    assert "the data are at fault" in said.cause.lower()
+
+
 class Cut(nn.Module):
     """cut: what becomes of the gradient between two layers"""
 

@@ -72,6 +72,14 @@ def test_what_was_learnt_elsewhere_is_kept() -> None:
     assert torch.equal(report.repaired[6].weight, model[6].weight)
 
 
+def test_data_that_come_once_are_shown_to_the_copy_too() -> None:
+    x, y = torch.randn(256, 64), torch.randint(10, (256,))
+    report = check(sick(), (pair for pair in [(x, y), (x, y)]), F.cross_entropy, fix=True)
+    assert report.layers[0].samples == 512
+    assert report.repaired is not None
+    assert check(sick(), iter([x, x]), fix=True).layers[0].samples == 512
+
+
 def test_weights_that_are_computed_are_repaired_too() -> None:
     torch.manual_seed(0)
     data = torch.randn(256, 64), torch.randint(10, (256,))

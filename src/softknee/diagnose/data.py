@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from softknee.diagnose.errors import CheckError
 from softknee.diagnose.trace import tensors_in
 
-__all__ = ["Batch", "batches_of", "called", "imported", "invented", "loss_of", "model_of"]
+__all__ = ["Batch", "batches_of", "called", "first_of", "imported", "invented", "loss_of", "model_of"]
 
 _TARGETS = ("labels", "label", "target", "targets", "y")
 
@@ -52,7 +52,7 @@ def batches_of(data: Any, device: torch.device, with_loss: bool, most: int) -> I
             f"the data are of type {type(data).__name__}; give a tensor, a tuple (inputs, targets), a dictionary, or "
             "something that yields these, such as a DataLoader"
         )
-    for item in _first(data, most):
+    for item in first_of(data, most):
         if not (isinstance(item, (Tensor, dict)) or _is_batch(item)):
             raise CheckError(
                 f"the data yield {type(item).__name__}; each batch must be a tensor, a tuple or a dictionary of tensors"
@@ -60,7 +60,7 @@ def batches_of(data: Any, device: torch.device, with_loss: bool, most: int) -> I
         yield _batch(item, device, with_loss)
 
 
-def _first(data: Iterable[Any], most: int) -> Iterator[Any]:
+def first_of(data: Iterable[Any], most: int) -> Iterator[Any]:
     try:
         yield from itertools.islice(data, most)
     except Exception as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softknee.diagnose.data import Batch, batches_of, invented, loss_of
+from softknee.diagnose.data import Batch, batches_of, first_of, invented, loss_of
 from softknee.diagnose.errors import CheckError
 from softknee.diagnose.probes import Site
 from softknee.diagnose.records import LayerRow, Report
@@ -63,6 +64,11 @@ def check(
         tuple(find(n).code for n in ([names] if isinstance(names, str) else names))
         for names in (select, ignore)
     ]
+
+    if fix and isinstance(
+        batch, Iterator
+    ):  # the copy is shown the same; a deque is no batch, as a list may be
+        batch = deque(first_of(batch, batches))
 
     def examined(one: nn.Module) -> tuple[Report, Measured]:
         seen = _measured(one, batch, loss_of(loss), optimizer, batches)
@@ -225,6 +231,7 @@ def _run(
         unseen.append(words)
     context = Context(model, recorder.graph, [], batch.samples)
     context.inputs = [t.detach() for t in tensors_in((batch.args, batch.kwargs)) if t.is_floating_point()]
+    context.targets = [t.detach() for t in tensors_in(batch.target) if t.is_floating_point()]
     context.outputs = [t.detach() for t in tensors_in(result) if t.is_floating_point()]
     context.loss = None if value is None else float(value.detach())
     context.parameter_gradients = gradients

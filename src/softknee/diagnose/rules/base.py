@@ -88,6 +88,7 @@ class Context:
     loss: float | None = None
     optimizer: Any = None
     inputs: list[Tensor] = field(default_factory=list)  # floating ones of the first batch
+    targets: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
     parameter_gradients: dict[str, Tensor | None] = field(default_factory=dict)
     first_bad: tuple[str, str] | None = None

@@ -11,7 +11,16 @@ from torch import nn
 from softknee.diagnose.graph import Call
 from softknee.diagnose.probes import Site
 from softknee.diagnose.records import NOTE, WARNING, Evidence, Finding
-from softknee.diagnose.rules.base import Context, Example, Rule, give_weight, percent, weight_of, weight_scale
+from softknee.diagnose.rules.base import (
+    Context,
+    Example,
+    Rule,
+    give_weight,
+    percent,
+    sharded,
+    weight_of,
+    weight_scale,
+)
 from softknee.diagnose.rules.flow import draw_anew
 
 __all__ = ["RULES"]
@@ -167,6 +176,28 @@ def _sigmoids(rule: Rule, context: Context) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def _identical(rule: Rule, context: Context) -> Iterator[Finding]:
+    weights = dict(context.model.named_parameters())
+    for name, gradient in context.parameter_gradients.items():
+        if gradient is None or gradient.dim() < 2 or len(gradient) < 2 or sharded(gradient):
+            continue
+        weight = weights[name]
+        most = gradient.abs().max()  # rows of a gradient are summed in one order or another
+        if (
+            not most > 0
+            or bool((weight != weight[:1]).any())
+            or (gradient - gradient[:1]).abs().max() > 1e-5 * most
+        ):
+            continue
+        layer = name.rpartition(".")[0]
+        yield rule.finding(
+            WARNING, layer, f"all {len(gradient)} units are one and the same",
+            [Evidence(f"the {len(gradient)} rows of {name} are equal, and so are those of its gradient, expected rows that differ",
+                      1.0, float(len(gradient)))],
+            "The weights before and behind them were set to one number: every step changes all of them alike.",
+        )  # fmt: skip
+
+
 @torch.no_grad()
 def _repair_self_normalising(model: nn.Module, finding: Finding, context: Context) -> str | None:
     modules = dict(model.named_modules())
@@ -271,5 +302,24 @@ RULES = (
             """,
         ),
         _sigmoids,
+    ),
+    Rule(
+        "SK305", "identical-units", "Units that are, and stay, the same",
+        "Units of one layer that begin with the same weights, and are used in the same way, get the same gradient: no step "
+        "tells them apart, and a layer of a hundred does the work of one. Weights are drawn at random for this reason.",
+        "All rows of a matrix, or filters of a convolution, are exactly equal, and the rows of their gradient to within "
+        "1e-5 of its largest number.",
+        "Draw the weights at random (softknee.init.initialize_); only biases may begin alike.",
+        Example(
+            """
+            model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 3))
+            for parameter in model.parameters():
+                nn.init.constant_(parameter, 0.1)
+            """,
+            """
+            model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 3))
+            """,
+        ),
+        _identical, draw_anew, thorough=True,
     ),
 )  # fmt: skip

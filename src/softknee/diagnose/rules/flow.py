@@ -264,6 +264,13 @@ def _constant(rule: Rule, context: Context) -> Iterator[Finding]:
     share = varying / second if second > 0 else 0.0
     if share >= CONSTANT:
         return
+    if context.inputs and all(bool((x == x[:1]).all()) for x in context.inputs if x.dim()):
+        yield rule.finding(
+            ERROR, "", "the output is the same for every sample, and so is the input",
+            [Evidence("every sample is the same, expected ones that differ", 0.0, None)],
+            "The data are at fault, not the model.", "Look at what is loaded, and at what is done to it before the model.",
+        )  # fmt: skip
+        return
     where, at, cause = "", None, "the weights before the output are zero or far too small."
     severity = ERROR
     for site in context.hidden_sites:
@@ -341,13 +348,16 @@ def _non_finite(rule: Rule, context: Context) -> Iterator[Finding]:
         return rule.finding(ERROR, layer, what, [Evidence(what, number, 0.0)], cause, fix)
 
     bad_parameters = [n for n, p in context.model.named_parameters() if not bool(torch.isfinite(p).all())]
-    bad_inputs = [x for x in context.inputs if not bool(torch.isfinite(x).all())]
-    if bad_inputs:
-        number = int(sum((~torch.isfinite(x)).sum() for x in bad_inputs))
-        yield said(
-            "", f"the data hold {count(number, 'value')} that are NaN or infinite", number,
-            "The data are broken before the model sees them.", "Find and fill or drop these values.",
-        )  # fmt: skip
+    bad_inputs = []
+    for what, given in (("data", context.inputs), ("targets", context.targets)):
+        bad = [x for x in given if not bool(torch.isfinite(x).all())]
+        if bad:
+            number = int(sum((~torch.isfinite(x)).sum() for x in bad))
+            yield said(
+                "", f"the {what} hold {count(number, 'value')} that are NaN or infinite", number,
+                f"The {what} are broken before the model sees them.", "Find and fill or drop these values.",
+            )  # fmt: skip
+        bad_inputs += bad
     for name in bad_parameters:
         layer = name.rpartition(".")[0]
         yield said(
