@@ -66,7 +66,7 @@ def page(one: Entry, record: Record) -> str:
         f"---\ntitle: {one.name}\n---\n",
         f"# {formatted(one.claim)}\n",
         f"{badge(record.verdict)}{_condition(record.verdict)}\n",
-        f"*Taught in {formatted(one.taught.rstrip('.'))}.*\n",
+        f"*Taught: {formatted(one.taught.rstrip('.'))}.*\n",
     ]
     if one.erratum:
         parts += [

@@ -165,7 +165,7 @@ def formulas(d: Definition, name: str, change: Callable[[Node], Node]) -> str:
 def page(d: Definition) -> str:
     also = f"Also called {', '.join(f'`{a}`' for a in d.aliases)}. " if d.aliases else ""
     parts = [
-        f"---\ntitle: {d.name}\n---\n",
+        f"---\ntitle: {d.name}\nsearch:\n  boost: 4\n---\n",  # before what mentions it
         f"# {d.name} {{ .sk-name }}\n",
         languages_offered("../"),
         f"{also}<span>Family:</span> [{d.family}](index.md#{slug(d.family)}).\n",
@@ -211,7 +211,7 @@ def gate_page(gate: Gate) -> str:
     halves = "the gate, then the other input" if gate.gate_first else "the other input, then the gate"
     arguments = "x" if gate.torch else ", ".join(order)
     parts = [
-        f"---\ntitle: {d.name}\n---\n",
+        f"---\ntitle: {d.name}\nsearch:\n  boost: 4\n---\n",  # before what mentions it
         f"# {d.name} {{ .sk-name }}\n",
         languages_offered("../"),
         f"<span>Family:</span> [{GATED}](index.md#{slug(GATED)}).\n",

@@ -438,6 +438,20 @@ def test_the_verdict_of_depth_is_that_of_its_picture(look: Visit) -> None:
     assert f"gain {gain}:" in tab.locator(".verdict").inner_text()
 
 
+def test_what_is_called_so_is_found_first(visit: Visit) -> None:
+    tab = visit()
+    everything = tab.locator("#list label").all_inner_texts()
+    tab.get_by_role("searchbox").fill("swish")
+    assert tab.locator("#list label:visible").first.inner_text() in {
+        "swish",
+        "silu",
+    }  # which is called swish, too
+    tab.get_by_role("searchbox").fill("relu")
+    assert tab.locator("#list label:visible").first.inner_text() == "relu"
+    tab.get_by_role("searchbox").fill("")
+    assert tab.locator("#list label").all_inner_texts() == everything
+
+
 def test_any_address_opens(look: Visit) -> None:
     for fragment in (
         "#", "#f=", "#f=nothing;relu(negative_slope=;!%", "#f=constructor;__proto__", "#x=5,1&at=no&show=99&depth=,,,,",

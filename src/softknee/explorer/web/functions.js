@@ -127,10 +127,11 @@ function buildList() {
       const box = make("input", { type: "checkbox", "data-name": record.name, onchange: (e) => toggle(record.name, e.currentTarget.checked) });
       const row = make("label", { title: useOf(record) }, box, make("span", {}, record.name), spark(record));
       const text = [record.name, ...record.aliases, record.use, useOf(record), nameOf(record), record.note, noteOf(record), record.family, familyOf(record.family), record.source?.text, record.source?.title].join(" ").toLowerCase();
-      rows.push({ record, row, text });
-      return row;
+      const entry = { record, row, text };
+      rows.push(entry);
+      return entry;
     });
-    const group = make("fieldset", {}, make("legend", { title: about }, familyOf(name)), members);
+    const group = make("fieldset", {}, make("legend", { title: about }, familyOf(name)), members.map((m) => m.row));
     groups.push({ group, members });
   }
   $("list").append(...groups.map((g) => g.group));
@@ -142,7 +143,14 @@ function buildList() {
       row.hidden = !(asked.every((w) => text.includes(w) || squeezed.includes(w.replace(/[_-]/g, ""))) && [...wanted].every((w) => record.traits.includes(w)) && (!family.value || record.family === family.value));
       count += !row.hidden;
     }
-    for (const { group, members } of groups) group.hidden = members.every((m) => m.hidden);
+    // what is called so comes before what mentions it
+    const far = ({ record, row }) => (row.hidden ? 3 : !asked.length ? 2 : Math.min(...[record.name, ...record.aliases].map((n) => (n === asked[0] ? 0 : n.startsWith(asked[0]) ? 1 : 2))));
+    const nearest = (g) => Math.min(...g.members.map(far));
+    for (const { group, members } of groups) {
+      group.hidden = members.every((m) => m.row.hidden);
+      group.append(...[...members].sort((a, b) => far(a) - far(b)).map((m) => m.row));
+    }
+    $("list").append(...[...groups].sort((a, b) => nearest(a) - nearest(b)).map((g) => g.group));
     $("count").textContent = count === rows.length ? `${count} ${t("functions")}` : count ? `${count} / ${rows.length} ${t("functions")}` : t("Nothing is like that: use fewer words or filters");
   };
   $("search").addEventListener("input", filter);
