@@ -82,6 +82,7 @@ def test_signs_of_print() -> None:
 
 
 def test_rows() -> None:
+    assert dict(shape_rows(facts(get("identity"))))["steepest slope"] == "1 everywhere (Lipschitz constant)"
     found = dict(shape_rows(facts(get("elu"), alpha=1.5)))
     assert found["range"] == "(−1.5, ∞)"
     assert found["x → −∞"] == "→ −1.5 from above; soft saturation"

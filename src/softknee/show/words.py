@@ -210,6 +210,8 @@ def _monotone(facts: Facts) -> str:
 def _steepest(facts: Facts) -> str:
     if math.isinf(facts.lipschitz):
         return "unbounded (a jump)" if facts.continuity < 0 else "unbounded"
+    if facts.curvature == "linear":
+        return f"{number(facts.lipschitz)} everywhere (Lipschitz constant)"
     if math.isinf(facts.lipschitz_at):
         return f"{number(facts.lipschitz)} towards {number(facts.lipschitz_at)} (Lipschitz constant)"
     return f"{number(facts.lipschitz)} at {number(facts.lipschitz_at)} (Lipschitz constant)"
