@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import warnings
+from collections import UserDict
 from collections.abc import Callable
 from typing import Any
 
@@ -647,6 +648,9 @@ def test_batches_of_every_kind() -> None:
 
     assert check(Named(), {"x": x, "labels": y}).loss is not None
     assert check(Named(), {"x": x, "labels": y}, loss=F.cross_entropy).healthy
+    tokenised = UserDict({"x": x, "labels": y})  # as a tokeniser gives it
+    assert check(Named(), tokenised, loss=F.cross_entropy).healthy
+    assert check(Named(), [tokenised, tokenised]).layers[0].samples == 512
     assert check(mlp(1), x).healthy
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=64)
     assert check(mlp(1), loader, loss=F.cross_entropy).layers[0].samples == 256
@@ -751,6 +755,43 @@ def test_models_of_which_little_is_to_be_seen() -> None:
     assert any("TorchScript" in text for text in check(scripted, batch()).unseen)
     (said,) = [t for t in check(torch.jit.script(mlp()), batch()).unseen if "TorchScript" in t]
     assert said.startswith("the model is a TorchScript module")
+
+
+def test_tensors_whose_numbers_do_not_lie_in_a_row() -> None:
+    class Graphs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.own: Tensor
+            self.register_buffer("own", torch.eye(256).to_sparse())
+            self.words, self.net = nn.EmbeddingBag(32, 64, sparse=True), mlp(1)
+
+        def forward(self, words: Tensor, edges: Tensor) -> Tensor:
+            return self.net(torch.sparse.mm(self.own, edges @ self.words(words)))  # type: ignore[no-any-return]
+
+    model = Graphs()
+    data = torch.randint(32, (256, 8)), torch.eye(256).to_sparse(), torch.randint(10, (256,))
+    report = check(model, data, F.cross_entropy)
+    assert report.healthy
+    assert report.layers[0].gradient
+    assert torch.equal(model.own.to_dense(), torch.eye(256))
+
+    class Uneven(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.nested.nested_tensor([super().forward(x[:2]), super().forward(x[2:])])  # type: ignore[no-any-return]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert any("no gradient" in text for text in check(Uneven(*mlp(1)), batch()[0]).unseen)
+
+
+def test_an_overflow_is_said_once() -> None:
+    model = mlp(2).half()
+    with torch.no_grad():
+        model[0].weight *= 1e4
+        model[2].weight *= 1e3
+    report = check(model, (torch.randn(256, 64).half(), torch.randint(10, (256,))), F.cross_entropy)
+    assert found(report, "non-finite")
+    assert not found(report, "bias-shift")
 
 
 def test_half_precision() -> None:

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -44,7 +44,7 @@ def batches_of(data: Any, device: torch.device, with_loss: bool, most: int) -> I
     as they are; of a dictionary, what is called labels, label, target, targets or y is the target, if there is a loss
     of its own.
     """
-    if isinstance(data, (Tensor, dict)) or _is_batch(data):
+    if isinstance(data, (Tensor, Mapping)) or _is_batch(data):
         yield _batch(data, device, with_loss)
         return
     if not isinstance(data, Iterable):
@@ -53,7 +53,7 @@ def batches_of(data: Any, device: torch.device, with_loss: bool, most: int) -> I
             "something that yields these, such as a DataLoader"
         )
     for item in first_of(data, most):
-        if not (isinstance(item, (Tensor, dict)) or _is_batch(item)):
+        if not (isinstance(item, (Tensor, Mapping)) or _is_batch(item)):
             raise CheckError(
                 f"the data yield {type(item).__name__}; each batch must be a tensor, a tuple or a dictionary of tensors"
             )
@@ -75,7 +75,7 @@ def _is_batch(data: Any) -> bool:
 
 def _batch(data: Any, device: torch.device, with_loss: bool) -> Batch:
     moved = _to(data, device)
-    if isinstance(moved, dict):
+    if isinstance(moved, Mapping):
         kwargs = dict(moved)
         target = next((kwargs.pop(n) for n in _TARGETS if n in kwargs), None) if with_loss else None
         made = Batch((), kwargs, target)
@@ -92,7 +92,7 @@ def _batch(data: Any, device: torch.device, with_loss: bool) -> Batch:
 def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return (value.clone() if value.is_inference() else value).to(device)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {k: _to(v, device) for k, v in value.items()}
     if isinstance(value, (tuple, list)):
         return [_to(v, device) for v in value]

@@ -18,7 +18,7 @@ from softknee.diagnose.probes import Site
 from softknee.diagnose.records import LayerRow, Report
 from softknee.diagnose.rules import RULES, Context, find
 from softknee.diagnose.rules.base import sharded
-from softknee.diagnose.trace import Recorder, compiled_in, kept_random_state, tensors_in
+from softknee.diagnose.trace import Recorder, compiled_in, dense, kept_random_state, tensors_in
 
 __all__ = ["Measured", "check", "judged", "name_sites", "rows"]
 
@@ -188,7 +188,7 @@ def _unchanged(model: nn.Module) -> Any:
         finally:
             with torch.no_grad():
                 for tensor, before in state:
-                    if not (tensor.shape == before.shape and torch.equal(tensor, before)):
+                    if not (dense(tensor) and tensor.shape == before.shape and torch.equal(tensor, before)):
                         tensor.set_(before) if tensor.shape != before.shape else tensor.copy_(before)
             for module, training in modes:
                 module.training = training
@@ -230,9 +230,10 @@ def _run(
     if first and words:
         unseen.append(words)
     context = Context(model, recorder.graph, [], batch.samples)
-    context.inputs = [t.detach() for t in tensors_in((batch.args, batch.kwargs)) if t.is_floating_point()]
-    context.targets = [t.detach() for t in tensors_in(batch.target) if t.is_floating_point()]
-    context.outputs = [t.detach() for t in tensors_in(result) if t.is_floating_point()]
+    context.inputs, context.targets, context.outputs = (
+        [t.detach() for t in tensors_in(given) if t.is_floating_point() and dense(t)]
+        for given in ((batch.args, batch.kwargs), batch.target, result)
+    )
     context.loss = None if value is None else float(value.detach())
     context.parameter_gradients = gradients
     context.first_bad = recorder.first_bad
@@ -255,7 +256,7 @@ def _called(model: nn.Module, batch: Batch, made_up: str) -> Any:
 
 def _loss(result: Any, batch: Batch, loss: Callable[..., Any] | None) -> tuple[Tensor | None, str]:
     """The loss, and what has to be said about it."""
-    outputs = [t for t in tensors_in(result) if t.is_floating_point()]
+    outputs = [t for t in tensors_in(result) if t.is_floating_point() and dense(t)]
     if loss is not None:
         main = outputs[0] if outputs and not isinstance(result, Tensor) and _plain(loss) else result
         if batch.target is None:
@@ -328,7 +329,8 @@ def _gradients(
         if "checkpoint" not in str(error).lower() or ".grad()" not in str(error):
             raise CheckError(f"the backward pass failed: {error}") from error
         found = _by_backward(value, every)
-    return dict(zip(parameters, found, strict=True))
+    numbers = [g.coalesce().values() if g is not None and g.is_sparse else g for g in found]
+    return dict(zip(parameters, numbers, strict=True))
 
 
 def _by_backward(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | None]:

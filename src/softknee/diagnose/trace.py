@@ -24,7 +24,7 @@ from softknee.nn import gates, recognise
 from softknee.nn.functional import observed
 from softknee.nn.runtime import runtime
 
-__all__ = ["Recorder", "arguments_of", "compiled_in", "tensors_in"]
+__all__ = ["Recorder", "arguments_of", "compiled_in", "dense", "tensors_in"]
 
 
 def arguments_of(
@@ -57,6 +57,11 @@ def tensors_in(value: Any, depth: int = 3) -> Iterator[Tensor]:
             yield from tensors_in(v, depth - 1)
     elif depth and is_dataclass(value) and not isinstance(value, type):
         yield from tensors_in(list(vars(value).values()), depth)
+
+
+def dense(tensor: Tensor) -> bool:
+    """Its numbers can be counted as they lie: it is neither sparse nor nested."""
+    return tensor.layout is torch.strided and not tensor.is_nested
 
 
 def compiled_in(model: nn.Module) -> bool:
@@ -237,7 +242,7 @@ class Recorder(TorchFunctionMode):
             kind = "scale"
         call = self._new(kind, name, sources)
         call.weight, call.bias, call.shape = weight, bias, tuple(made[0].shape)
-        if kind == "affine" and args and isinstance(args[0], Tensor):
+        if kind == "affine" and args and isinstance(args[0], Tensor) and dense(args[0]):
             x = args[0].detach().double() if args[0].device.type != "mps" else args[0].detach().float()
             call.details["input_mean"], call.details["input_rms"] = (
                 float(x.mean()),
@@ -255,7 +260,7 @@ class Recorder(TorchFunctionMode):
             call.details["training"] = kwargs.get("training", True)
         for tensor in made:
             self._remember(tensor, call)
-        if self.first_bad is None:
+        if self.first_bad is None and dense(made[0]):
             self._check_finite(made[0].detach(), call)
 
     def _check_finite(self, tensor: Tensor, call: Call) -> None:

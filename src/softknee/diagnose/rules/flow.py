@@ -235,6 +235,8 @@ def _shift(rule: Rule, context: Context) -> Iterator[Finding]:
         offset = math.sqrt(max(m.mean("ff") * share, 0.0))
         if m.samples < 16 or offset < OFFSET * max(1.0, site.profile.gain**-1) or m.variation > VARIES:
             continue
+        if not math.isfinite(offset):
+            continue
         if float(site.dead.double().mean()) >= 0.9 or m.variation < CONSTANT:
             continue  # said by other rules
         middle = m.mean("z")
