@@ -201,7 +201,7 @@ def recipes() -> list[Recipe]:
     eighth = (mp.tan(mp.pi / 8) * slack) ** 2
     quarter = mpf("0.5") ** 2 * slack
     return [
-        Recipe("EXPM1_DOUBLE", "expm1(r)/r, |r| <= ln2/2", _expm1_over, (-half * slack, half * slack), 8),
+        Recipe("EXPM1_DOUBLE", "expm1(r)/r, |r| <= ln2/2", _expm1_over, (-half * slack, half * slack), 10),
         Recipe(
             "LOG_DOUBLE",
             "2 atanh(s)/s in s^2, |s| <= (sqrt2 - 1)/(sqrt2 + 1)",
@@ -214,7 +214,7 @@ def recipes() -> list[Recipe]:
             "2 atanh(s)/s in s^2, 0 <= s <= 1/3",
             _even(lambda s: 2 * mp.atanh(s), 2),
             (mpf(0), mpf(1) / 9 * slack),
-            7,
+            10,
         ),
         Recipe(
             "MILLS_DOUBLE",

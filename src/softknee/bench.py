@@ -113,6 +113,8 @@ def _torch_activation(definition: Definition, arguments: Mapping[str, Any]) -> F
     return None if found is None or arguments else getattr(torch_activation, found)()
 
 
+#: bytes of results before measuring: a virtual machine whose host took idle memory back gets it page by page
+FRESH = 2**30
 #: how often a figure is measured, at most; and how far its quartiles may be apart not to be measured again
 ATTEMPTS, STEADY = 3, 1.25
 
@@ -201,7 +203,7 @@ def measure(
             for n, f in functions.items()
         }
     for run in runs.values():  # compile, fill caches
-        seconds_of(run, 3, wait)
+        seconds_of(run, max(3, min(64, FRESH // (x.numel() * x.element_size()))), wait)
     slowest = max(min(seconds_of(run, 1, wait) for _ in range(3)) for run in runs.values())
     calls = max(1, min(10_000, round(seconds / slowest)))
     # where something else on the machine got in between, again; what scattered least is what counts

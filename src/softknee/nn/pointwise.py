@@ -325,7 +325,7 @@ class Pointwise:
             if dtype not in launch.STORAGE:
                 return None
             form = saved_form(self, current.kept)
-            made = (lambda x: self._apply(x, usual)) if form is None else form.apply
+            made = (lambda x: self._apply(x, usual)) if form is None else form.usual(dtype)
             recorded[dtype] = made
             return made
 

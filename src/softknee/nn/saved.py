@@ -9,7 +9,7 @@ is decided here, once, for the CPU's kernels and the GPU's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Joint", "joint_form", "levels_for", "saved_form"]
 
+#: how the input of codes lay in memory, where nothing else is said
+CONTIGUOUS = "contiguous"
 #: codes are padded to whole vectors of this many elements
 PADDED = 64
 
@@ -138,6 +140,8 @@ class Saved:
     free = False
     #: `apply` for tensors of a GPU; None: the operator's own way keeps them themselves
     elsewhere: Any = None
+    #: an autograd function of a tensor of that type alone, for the usual options
+    quick: Callable[[torch.dtype], type[torch.autograd.Function]]
 
     def __init__(
         self,
@@ -156,6 +160,10 @@ class Saved:
         if not x.is_cpu:
             return self.elsewhere
         return self.apply if x.is_contiguous() or launch.dense(x) else None
+
+    def usual(self, dtype: torch.dtype) -> Any:
+        """What to call for CPU tensors of a type while nothing is out of the ordinary."""
+        return _apply(self.quick(dtype))
 
 
 def _apply(function: type[torch.autograd.Function]) -> Any:
@@ -202,6 +210,12 @@ class Whole(Saved):
         forwards, backwards = op.kernels, _Gradient(back, 1)
         slopes = backwards.usual
 
+        def product(x: Tensor, gradient: Tensor, call: Call) -> Any:
+            if not plain(gradient):  # to be differentiated again
+                return back(x, gradient, call)
+            result = backwards((x,), gradient, call)
+            return back.evaluate((x, gradient, call)) if result is None else result
+
         class WholeFunction(torch.autograd.Function):
             @staticmethod
             def forward(ctx: Any, x: Tensor, call: Call = usual, inplace: bool = False) -> Tensor:
@@ -218,16 +232,30 @@ class Whole(Saved):
 
             @staticmethod
             def backward(ctx: Any, gradient: Tensor) -> Any:
-                (x,) = ctx.saved_tensors
-                call = ctx.call
-                if not plain(gradient):  # to be differentiated again
-                    return back(x, gradient, call), None, None
-                on = slopes.get(gradient.dtype) if call is usual else None
-                if on is not None and (result := on(x, gradient)) is not None:
-                    return result, None, None
-                result = backwards((x,), gradient, call)
-                return back.evaluate((x, gradient, call)) if result is None else result, None, None
+                return product(*ctx.saved_tensors, gradient, ctx.call), None, None
 
+        def quick(dtype: torch.dtype) -> type[torch.autograd.Function]:
+            on = (forwards.get((dtype, "default")) or flat_kernel(op, dtype, "default")).on
+
+            class QuickFunction(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx: Any, x: Tensor) -> Tensor:
+                    if (y := on(x)) is None:
+                        y = op.evaluate((x, usual))
+                    ctx.to_save = (y if output else x,)  # what save_for_backward does
+                    return y  # type: ignore[no-any-return]
+
+                @staticmethod
+                def backward(ctx: Any, gradient: Tensor) -> Any:
+                    (x,) = ctx.saved_tensors
+                    slope = slopes.get(dtype)
+                    if slope is not None and plain(gradient) and (result := slope(x, gradient)) is not None:
+                        return result
+                    return product(x, gradient, usual)
+
+            return QuickFunction
+
+        self.quick = quick
         super().__init__(op, WholeFunction, _by_output(op, back) if output else None)
 
 
@@ -317,6 +345,7 @@ class Coded(Saved):
         count = len(codes.planes)
         scalars = [(name, Scalar()) for name in op.scalars]
         kernels: dict[Any, Any] = {}
+        slopes: dict[torch.dtype, Any] = {}  # what is called for backward without options, by type
 
         def forward_plan(dtype: torch.dtype, precision: Any) -> Plan:
             storage = launch.STORAGE[dtype]
@@ -335,7 +364,10 @@ class Coded(Saved):
             return kernels.setdefault(key, compile_plan(forward_plan(*key)))
 
         def backward_kernel(*key: Any) -> Any:
-            return kernels.setdefault(key, compile_plan(backward_plan(*key)))
+            made = compile_plan(backward_plan(*key))
+            if key[1:] == (False, "default"):
+                slopes[key[0]] = made.on
+            return kernels.setdefault(key, made)
 
         def product(kept: Sequence[Tensor], gradient: Tensor, like: Any, call: Call) -> Tensor | None:
             """gradient times the derivative that the codes stand for, None where no kernel takes the
@@ -353,20 +385,20 @@ class Coded(Saved):
             result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=cpu)
             return result if kernel.on(*kept, gradient, result, *call.scalars) else None
 
-        def backward_with(product: Any) -> Any:
-            def backward(ctx: Any, gradient: Tensor) -> Any:
-                kept, like, call = ctx.saved_tensors, ctx.like, ctx.call
-                if like is None:
-                    derived = op.backward((True,))
-                    return derived and derived[0](*kept, gradient, call), None, None
-                result = product(kept, gradient, like, call) if plain(gradient) else None
-                if result is None:
-                    # to be differentiated again, or batched: the gradient enters by one product
-                    one = torch.ones((), dtype=gradient.dtype, device=kept[0].device).expand(like[0])
-                    result = gradient * product(kept, one, like, call)
-                return result, None, None
-
-            return backward
+        def gradient_with(product: Any, ctx: Any, gradient: Tensor, call: Call) -> Any:
+            kept, like = ctx.saved_tensors, ctx.like
+            if like is None:
+                derived = op.backward((True,))
+                return derived and derived[0](*kept, gradient, call)
+            if like is CONTIGUOUS:
+                shape = gradient.shape
+                like = shape, torch.empty(shape, device="meta").stride()
+            result = product(kept, gradient, like, call) if plain(gradient) else None
+            if result is None:
+                # to be differentiated again, or batched: the gradient enters by one product
+                one = torch.ones((), dtype=gradient.dtype, device=kept[0].device).expand(like[0])
+                result = gradient * product(kept, one, like, call)
+            return result
 
         def without_codes(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
             """Where no kernel takes the tensor: the input is kept"""
@@ -375,30 +407,65 @@ class Coded(Saved):
             ctx.like = None
             return y
 
+        def keep_codes(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
+            key = x.dtype, call.precision
+            kernel = kernels.get(key) or forward_kernel(*key)
+            made = None if inplace else kernel.on(x, *call.scalars)
+            if made is None:
+                bytes_ = -(-x.numel() // PADDED) * PADDED // 8
+                kept = [empty(bytes_, dtype=uint8, device=cpu) for _ in range(count)]
+                given = (x if inplace else empty_like(x), *kept)
+                made = given if kernel.on(x, *given, *call.scalars) else None
+            if made is None:
+                return without_codes(ctx, x, call, inplace)
+            ctx.save_for_backward(*made[1:])
+            ctx.like = x.shape, x.stride()
+            return made[0]  # type: ignore[no-any-return]
+
         class CodedFunction(torch.autograd.Function):
             @staticmethod
             def forward(ctx: Any, x: Tensor, call: Call = usual, inplace: bool = False) -> Tensor:
-                key = x.dtype, call.precision
-                kernel = kernels.get(key) or forward_kernel(*key)
-                made = None if inplace else kernel.on(x, *call.scalars)
-                if made is None:
-                    bytes_ = -(-x.numel() // PADDED) * PADDED // 8
-                    kept = [empty(bytes_, dtype=uint8, device=cpu) for _ in range(count)]
-                    given = (x if inplace else empty_like(x), *kept)
-                    made = given if kernel.on(x, *given, *call.scalars) else None
                 ctx.call = call
-                if made is not None:
-                    y: Tensor = made[0]
-                    ctx.save_for_backward(*made[1:])
-                    ctx.like = x.shape, x.stride()
-                else:
-                    y = without_codes(ctx, x, call, inplace)
+                y = keep_codes(ctx, x, call, inplace)
                 if inplace:
                     ctx.mark_dirty(x)
                 return y
 
-            backward = staticmethod(backward_with(product))
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Any:
+                return gradient_with(product, ctx, gradient, ctx.call), None, None
 
+        def quick(dtype: torch.dtype) -> type[torch.autograd.Function]:
+            on = (kernels.get((dtype, "default")) or forward_kernel(dtype, "default")).on
+
+            class QuickFunction(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx: Any, x: Tensor) -> Tensor:
+                    if (made := on(x)) is None:
+                        return keep_codes(ctx, x, usual, False)
+                    ctx.to_save = made[1:]  # what save_for_backward does
+                    if not x.is_contiguous():
+                        ctx.like = x.shape, x.stride()
+                    return made[0]  # type: ignore[no-any-return]
+
+                @staticmethod
+                def backward(ctx: Any, gradient: Tensor) -> Any:
+                    slope = slopes.get(dtype)
+                    if (
+                        slope is not None
+                        and ctx.like is CONTIGUOUS
+                        and gradient.is_contiguous()
+                        and plain(gradient)
+                    ):
+                        result = slope(*ctx.saved_tensors, gradient)
+                        if result is not None:
+                            return result
+                    return gradient_with(product, ctx, gradient, usual)
+
+            QuickFunction._backward_cls.like = CONTIGUOUS  # type: ignore[attr-defined]
+            return QuickFunction
+
+        self.quick = quick
         far = gpu.Coded()
 
         def far_product(kept: Sequence[Tensor], gradient: Tensor, like: Any, call: Call) -> Tensor | None:
@@ -428,6 +495,8 @@ class Coded(Saved):
                 ctx.call = call
                 return y
 
-            backward = staticmethod(backward_with(far_product))
+            @staticmethod
+            def backward(ctx: Any, gradient: Tensor) -> Any:
+                return gradient_with(far_product, ctx, gradient, ctx.call), None, None
 
         super().__init__(op, CodedFunction, FarFunction)
