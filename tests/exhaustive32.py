@@ -86,7 +86,11 @@ class Sweep:
     def plan(self, storage: Any, precision: Any) -> Plan:
         op = self.operator
         assert op is not None
-        inputs = [(n, Operand(storage, "row" if n == "x" else "splat")) for n in op.tensors if n in op.used or n == "x"]
+        inputs = [
+            (n, Operand(storage, "row" if n == "x" else "splat"))
+            for n in op.tensors
+            if n in op.used or n == "x"
+        ]
         return Plan(((op.expressions[0], Operand(storage)),), tuple(inputs), precision, op.factors)
 
     @property

@@ -7,7 +7,7 @@ import math
 import mpmath as mp
 import pytest
 
-from softknee.lang import Node, exp, log, sigmoid, symbol, symbols_in, tanh, walk
+from softknee.lang import Node, absolute, exp, log, sigmoid, symbol, symbols_in, tanh, walk
 from softknee.lang.evaluate import evaluate, evaluate_mp
 from softknee.lang.stabilise import (
     EXAMPLES,
@@ -15,7 +15,7 @@ from softknee.lang.stabilise import (
     IDENTITIES,
     guard_dead_branches,
     rewrite,
-    series_at_zero,
+    series,
     stabilise,
     tame,
 )
@@ -65,10 +65,24 @@ def test_rewriting_ends(name: str) -> None:
 
 def test_series_keep_digits_where_terms_cancel() -> None:
     formula = x - tanh(x)
-    stable = series_at_zero(formula)
+    stable = series(formula)
     for at in (1e-8, -1e-4, 1e-3, 0.01):
         assert evaluate(stable, {"x": at}) == pytest.approx(float(evaluate_mp(formula, {"x": at})), rel=1e-15)
-    assert series_at_zero(x + tanh(x)) is x + tanh(x)
+    assert series(x + tanh(x)) is x + tanh(x)
+
+
+def test_series_keep_digits_where_terms_cancel_far_out() -> None:
+    from softknee.lang import atan, where
+
+    formula = atan(1 / x) - x / (x * x + 1)
+    stable = series(formula)
+    for at in (-1e30, -1e6, -9.0, 9.0, 1e3, 1e12):
+        assert evaluate(stable, {"x": at}) == pytest.approx(
+            float(evaluate_mp(formula, {"x": at}, 80)), rel=4e-15
+        )
+    near = where(absolute(x) < 1, formula, x)  # it is not taken far out
+    assert series(near) is near
+    assert series(exp(-x) + 1 - 1 / (1 + exp(x))) is exp(-x) + 1 - 1 / (1 + exp(x))  # no power of 1/x
 
 
 def test_infinite_and_huge_inputs_are_tamed() -> None:

@@ -2,7 +2,7 @@
 
 `rewrite` applies identities (`IDENTITIES`, each with an example): before differentiation, because
 the derivative of a stable form is stable. `stabilise` is the last step before a backend: it adds
-guards against overflow (`GUARDS`), a Taylor polynomial where terms cancel at 0 (`series_at_zero`),
+guards against overflow (`GUARDS`), a Taylor polynomial where terms cancel at 0 or far out (`series`),
 and finite inputs in place of infinite ones where the arithmetic would meet inf * 0, inf - inf or
 inf / inf on the way to a limit that exists (`tame`).
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 from softknee.lang.evaluate import compiled
 from softknee.lang.nodes import (
@@ -40,7 +41,7 @@ from softknee.lang.nodes import (
 )  # fmt: skip
 from softknee.lang.simplify import simplify
 
-__all__ = ["EXAMPLES", "GUARDS", "IDENTITIES", "rewrite", "series_at_zero", "stabilise", "tame"]
+__all__ = ["EXAMPLES", "GUARDS", "IDENTITIES", "rewrite", "series", "stabilise", "tame"]
 
 Rule = Callable[[Node], Node | None]
 #: name -> rule; `EXAMPLES` has an expression that each one changes
@@ -327,48 +328,79 @@ def guard_dead_branches(root: Node) -> Node:
     return rebuild(root, rule)
 
 
-# Cancellation at 0
+# Cancellation at 0 and far out
+
+#: where it is asked whether terms cancel: at 0, and on the way to either infinity
+_ENDS = {0: 1e-5, 1: 1e5, -1: -1e5}
 
 
-def series_at_zero(root: Node, name: str = "x") -> Node:
+def series(root: Node, name: str = "x", ends: Sequence[int] = tuple(_ENDS)) -> Node:
     """A factor of the expression that is a sum of x alone whose terms cancel at 0 becomes its Taylor
-    polynomial near 0.
+    polynomial near 0, one whose terms cancel at an infinity the same of 1/x far out.
 
     x - tanh(x), evaluated as written, has no right digit below 1e-6; its series has them all.
+    ends: where the expression is taken.
     """
     if root.op in ("mul", "div", "neg"):
-        return make(root.op, tuple(series_at_zero(a, name) for a in root.args))
+        return make(root.op, tuple(series(a, name, ends) for a in root.args))
     if root.op == "where":
-        return where(root.args[0], *(series_at_zero(a, name) for a in root.args[1:]))
+        condition, *branches = root.args
+        taken = [[e for e in ends if not e or _holds(condition, name, e) in (k, None)] for k in (True, False)]
+        return where(condition, *(series(a, name, e) for a, e in zip(branches, taken, strict=True)))
     if root.op not in ("add", "sub") or symbols_in(root) != [name]:
         return root
-    f, a, b = compiled((root, *root.args), (name,), "float")(1e-5)
-    if not math.isfinite(a) or abs(f) > 1e-4 * min(abs(a), abs(b)):
-        return root
-    polynomial, radius = _taylor(root, name)
-    return root if polynomial is None else where(absolute(symbol(name)) < radius, polynomial, root)
+    x, function, result = symbol(name), compiled((root, *root.args), (name,), "float"), root
+    for end in ends:
+        f, a, b = map(abs, function(_ENDS[end]))
+        if not math.isfinite(a) or f > 1e-4 * min(a, b) or (end and not f):
+            continue
+        polynomial, radius = _taylor(root, name, end)
+        if polynomial is not None:
+            far = number(end / radius) if end else x
+            there = x > far if end > 0 else x < far if end else absolute(x) < number(radius)
+            if end:  # what is not taken stays finite
+                t = number(end) / make("maximum" if end > 0 else "minimum", (x, far))
+                polynomial = substitute(polynomial, {name: t})
+            result = where(there, polynomial, result)
+    return result
+
+
+def _holds(condition: Node, name: str, end: int) -> bool | None:
+    """Whether it does at that end; None: that depends on other symbols, too"""
+    if symbols_in(condition) != [name]:
+        return None
+    return bool(compiled((condition,), (name,), "float")(_ENDS[end])[0])
 
 
 @lru_cache(maxsize=256)
-def _taylor(n: Node, name: str) -> tuple[Node | None, Node]:
+def _taylor(n: Node, name: str, end: int) -> tuple[Node | None, Fraction]:
+    """The polynomial, in x, and the radius within which it holds. At an infinity: of t = 1/|x|."""
     import mpmath as mp
 
-    function = compiled((n,), (name,), "mpmath")
+    none = None, Fraction(0)
+    of_x = compiled((n,), (name,), "mpmath")
+
+    def function(t: Any) -> Any:
+        return of_x(end / t if end else t)[0]
+
     with mp.workdps(60):
         try:
-            terms = mp.taylor(lambda v: function(v)[0], 0, 27)
+            one_sided = {"direction": 1, "singular": True} if end else {}
+            terms = mp.taylor(function, 0, 27, **one_sided)
         except (ValueError, ZeroDivisionError, TypeError):
-            return None, number(0)
+            return none
         terms = [t if abs(t) > mp.mpf(10) ** -40 else mp.mpf(0) for t in terms]
         late = [abs(t) ** (mp.mpf(1) / k) for k, t in enumerate(terms) if k > 15 and t]
         if not late or not any(terms):
-            return None, number(0)
+            return none
         radius = Fraction(1, 2 ** max(2, math.ceil(math.log2(6 * float(max(late))))))
-        for side in (-0.9, 0.9):  # a function that is not analytic at 0 has no such polynomial
+        for side in (
+            (0.5, 0.9) if end else (-0.9, 0.9)
+        ):  # a function that is not analytic there has no such polynomial
             at = mp.mpf(side) * radius.numerator / radius.denominator
-            value, sum_ = function(at)[0], mp.polyval(terms[::-1], at)
+            value, sum_ = function(at), mp.polyval(terms[::-1], at)
             if not abs(sum_ - value) <= abs(value) * mp.mpf(2) ** -58:
-                return None, number(0)
+                return none
         exact = [Fraction(int(mp.nint(t * mp.mpf(2) ** 180)), 2**180) for t in terms]
     x = symbol(name)
     lowest = next(k for k, t in enumerate(exact) if t)
@@ -381,7 +413,7 @@ def _taylor(n: Node, name: str) -> tuple[Node | None, Node]:
     assert total is not None
     for _ in range(lowest):
         total = total * x
-    return total, number(radius)
+    return total, radius
 
 
 # Infinite and huge inputs
@@ -530,9 +562,9 @@ def stabilise(
     root: Node, inputs: Iterable[str] = ("x",), samples: Mapping[str, Sequence[float]] | None = None,
     several: bool = False,
 ) -> Node:  # fmt: skip
-    """What a backend should evaluate: `rewrite`, `GUARDS`, `series_at_zero` and `tame`, in this order."""
+    """What a backend should evaluate: `rewrite`, `GUARDS`, `series` and `tame`, in this order."""
     inputs = tuple(inputs)
     root = _applied(rewrite(root), GUARDS)
     for name in inputs:
-        root = series_at_zero(root, name)
+        root = series(root, name)
     return tame(root, inputs, samples, several)
