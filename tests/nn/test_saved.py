@@ -219,3 +219,21 @@ def test_the_output_may_lie_where_the_input_was() -> None:
     y.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+@pytest.mark.parametrize("name", ["relu", "silu"])
+@pytest.mark.parametrize("of", ["gradient", "input"])
+def test_gradients_lie_as_they_like(name: str, of: str) -> None:
+    """in another order of memory than the input; one at a time, and several at once"""
+    x, g = torch.randn(4, 6, 5, 3), torch.randn(4, 6, 5, 3)
+    if of == "input":
+        x = x.to(memory_format=torch.channels_last)
+    else:
+        g = g.to(memory_format=torch.channels_last)
+    x.requires_grad_()
+    wanted = g * sk.get(name).derivative(x.detach())
+    y = getattr(F, name)(x)
+    (one,) = torch.autograd.grad(y, x, g, retain_graph=True)
+    (several,) = torch.autograd.grad(y, x, torch.stack([g, 2 * g]), is_grads_batched=True)
+    assert torch.allclose(one, wanted)
+    assert torch.allclose(several, torch.stack([wanted, 2 * wanted]))

@@ -37,6 +37,8 @@ PADDED = 64
 
 empty, empty_like, uint8, cpu = torch.empty, torch.empty_like, torch.uint8, torch.device("cpu")
 flat_kernel, plain = launch.flat_kernel, launch.plain
+#: whether `torch.autograd.grad(..., is_grads_batched=True)` made it
+_is_batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda gradient: False)
 
 
 def _normal(count: int) -> Any:
@@ -375,6 +377,8 @@ class Coded(Saved):
             shape, stride = like
             splat = False
             if gradient.stride() != stride:
+                if _is_batched(gradient):
+                    return None
                 splat = not any(gradient.stride())  # the gradient of a sum: one number for all
                 result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=cpu)
                 gradient = gradient if splat else result.copy_(gradient)
