@@ -70,17 +70,19 @@ def _sources() -> str:
 
 def arithmetic_for(plan: Plan) -> type:
     """Pair for float64, Single where its error is small enough, else Double."""
-    storages = {o.storage for o in _operands(plan)} - {"bits"}
-    if "float64" in storages and not all(o.access.startswith("sum") for _, o in plan.outputs):
+    if "float64" in _stored(plan):
         return Pair
-    if any(isinstance(i, Operand) and i.storage == "float64" for _, i in plan.inputs):
-        return Pair
-    plain = storages == {"float32"} and not any(o.access.startswith("sum") for _, o in plan.outputs)
+    plain = {o.storage for o in _operands(plan)} - {"bits"} == {"float32"}
     if plan.precision == "default" and plain:
         expressions = [e for e, o in plan.outputs if o.storage != "bits"]
         if all(_good_in_single(e, plan, SINGLE_LIMIT) for e in expressions):
             return Single
     return Double
+
+
+def _stored(plan: Plan) -> set[str]:
+    """The types of what is read, and of what is written but for sums: those are of float64 in any case."""
+    return {o.storage for o in _operands(plan) if not o.access.startswith("sum")}
 
 
 def _operands(plan: Plan) -> list[Operand]:
@@ -90,8 +92,7 @@ def _operands(plan: Plan) -> list[Operand]:
 def gpu_arithmetic_for(plan: Plan) -> type:
     """As `arithmetic_for`, where float64 costs much more: float32 also wherever its error, if it cannot be
     bounded, is measured to be small enough. Sums are taken of the float32 results."""
-    stored = {o.storage for _, o in plan.outputs if not o.access.startswith("sum")}
-    if "float64" in stored | {i.storage for _, i in plan.inputs if isinstance(i, Operand)}:
+    if "float64" in _stored(plan):
         return Pair
     if plan.precision == "exact":
         return Double
