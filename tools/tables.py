@@ -261,9 +261,11 @@ def accuracy_16() -> str:
     """How many 16-bit functions are correctly rounded at every input, and which are not"""
     found = {entry["what"]: entry for entry in records("exhaustive")}
     wrong = {what: entry for what, entry in found.items() if entry["wrong"]}
+    each = "correctly rounded at every input: a function, a type and the value or the first derivative each."
+    if not wrong:
+        return f"All {len(found)} are {each}"
     lines = [
-        f"{len(found) - len(wrong)} of {len(found)} are correctly rounded at every input: a function, a type and the "
-        "value or the first derivative each. The others:",
+        f"{len(found) - len(wrong)} of {len(found)} are {each} The others:",
         "",
         "| | results that are not | error of the worst, ULP |",
         "| --- | ---: | ---: |",

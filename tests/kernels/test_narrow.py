@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import softknee.lang as f
 from softknee.kernels import native, plan
 from softknee.kernels.arrays import from_bfloat16, run, run_program
-from softknee.kernels.llvm import Operand, to_llvm
+from softknee.kernels.llvm import Operand, Scalar, to_llvm
 from softknee.kernels.lower import lower
 from softknee.kernels.plan import Plan, compile_plan, kernel_of
 from softknee.kernels.primitives import Single
@@ -19,9 +20,10 @@ from softknee.kernels.program import Program, Value
 from softknee.kernels.table import _to_odd, is_choice, table_of
 from softknee.lang.nodes import Node, symbol
 from softknee.lang.stabilise import stabilise
-from softknee.testing.metric import format_of
+from softknee.testing.metric import format_of, rounded
+from softknee.testing.oracle import exact_value
 
-X = symbol("x")
+X, A = symbol("x"), symbol("a")
 
 
 def _operations(expression: Node, storage: Any = "bfloat16") -> set[str]:
@@ -108,6 +110,57 @@ def test_float64_is_rounded_once(storage: Any, machine: str, monkeypatch: pytest
     if storage == "float16":
         with np.errstate(over="ignore"):
             np.testing.assert_array_equal(found, x.astype(np.float16))
+
+
+@pytest.mark.parametrize("storage", ["bfloat16", "float16"])
+@pytest.mark.parametrize("machine", ["this", "any"])
+def test_what_float64_cannot_tell_from_a_middle(
+    storage: Any, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There pairs of float64 decide, and only there."""
+    if machine == "any":
+        monkeypatch.setattr(native, "features", frozenset)
+    form = format_of(storage)
+    numbers = np.arange(65536, dtype=np.uint16).view(np.float16 if storage == "float16" else np.uint16)
+    places = np.flatnonzero(np.isfinite(_wide(numbers, storage)))[::7]
+
+    def errors(expression: Node, a: float, *xs: int) -> int:
+        made = Plan(((stabilise(expression), Operand(storage)),), (("x", Operand(storage)), ("a", Scalar())))
+        kernel = kernel_of(made)
+        assert kernel.finer is not None
+        found = _wide(run(compile_plan(made).call, kernel, [numbers], (a,))[0], storage)
+        x = _wide(numbers, storage)
+        return sum(
+            found[k] != float(rounded(exact_value(expression, {"x": float(x[k]), "a": a}), storage))
+            for k in (*xs, *places)
+        )
+
+    middle = 1 + 2.0**-form.precision
+    assert middle / 5 * 5 == middle != Fraction(middle / 5) * 5
+    fives = np.flatnonzero(np.isin(np.abs(_wide(numbers, storage)), 5 * 2.0 ** np.arange(-140, 100)))
+    for a in (middle / 5, 0.75, 0.01):  # near a middle, one, and neither
+        assert not errors(A * X, a, *fives)
+    # half of an odd multiple of the smallest number, and a trace more
+    assert not errors(X * f.sigmoid(A * X), 1.25, *range(64), *range(32768, 32832))
+
+
+def test_what_float64_has_exactly_is_not_computed_again() -> None:
+    inputs = tuple((name, Operand("bfloat16")) for name in ("x", "a", "b"))
+
+    def finer(expression: Node, storage: Any = "bfloat16") -> bool:
+        return (
+            kernel_of(Plan(((expression, Operand(storage)),), (*inputs, ("c", Scalar())))).finer is not None
+        )
+
+    b, c = symbol("b"), symbol("c")
+    assert not finer(f.where(X > 0, X, A * X))
+    assert not finer(f.minimum(A * b * -X, 0.375))
+    assert finer(c * X)
+    assert finer(f.where(X > A, A * X / 3, X))
+    assert finer(f.minimum(A * X, Fraction(3, 10)))
+    assert finer(A + X)
+    assert finer(X * f.sigmoid(A * X))
+    assert not finer(X * f.sigmoid(A * X), "float32")
 
 
 def test_few_instructions_take_narrower_registers_where_wide_ones_slow_a_processor_down() -> None:

@@ -22,6 +22,7 @@ from softknee.kernels.primitives import (
     SINGLE_ERROR,
     SINGLE_SUBNORMAL_ERROR,
     Double,
+    Odd,
     Pair,
     Single,
     Wide,
@@ -241,6 +242,19 @@ def test_pair_comparisons_see_the_low_part(operation: str) -> None:
     wanted = [by_hand(p, q) if p != q else by_hand(0.0 if math.isinf(p) else e, 0.0)
               for p, e, q in zip(x.tolist(), low.tolist(), y.tolist(), strict=True)]  # fmt: skip
     np.testing.assert_array_equal(found.astype(bool), wanted)
+
+
+def test_sums_rounded_to_odd() -> None:
+    """Exact sums as they are, others as the neighbour whose last digit is odd"""
+    next_ = math.nextafter
+    cases = [(1.0, 0.0, 1.0), (1.0, 1e-20, next_(1, 2)), (1.0, -1e-20, next_(1, 0)), (-1.0, 1e-20, next_(-1, 0)),
+             (-1.0, -1e-20, next_(-1, -2)), (next_(1, 2), 1e-20, next_(1, 2)), (next_(1, 2), -1e-20, next_(1, 2)),
+             (math.inf, 1.0, math.inf), (-math.inf, 0.0, -math.inf), (3.0, math.nan, 3.0), (5e-324, 0.0, 5e-324)]  # fmt: skip
+    high, low, wanted = map(np.array, zip(*cases, strict=True))
+    program = Program()
+    a = Odd(program)
+    value = a.to_value(Wide(program.input(0, "f64"), program.input(1, "f64")))
+    np.testing.assert_array_equal(run_program(program, [value], [high, low], "float64")[0], wanted)
 
 
 #: in float64, from libraries that share nothing with ours

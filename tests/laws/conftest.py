@@ -9,21 +9,12 @@ import pytest
 
 CANCELS = "vanishes by cancellation: the error is small against the terms, not against their difference"
 CAUCHY = "gelu(cdf='cauchy') with another mu or sigma: the derivative cancels on the left"
-MIDDLES = (
-    "16-bit results with parameters given at the call: float64 cannot tell on which side of a middle they lie"
-)
 
 KNOWN: dict[str, str] = {
     "test_value_and_derivative[float64-xielu]": CANCELS,
     "test_value_and_derivative[float64-dsilu]": CANCELS,
     "test_other_parameters[gelu]": CAUCHY,
     "test_limits_with_other_parameters[gelu]": CAUCHY,
-    "test_16_bit_results_are_correctly_rounded[bfloat16-acon_a]": MIDDLES,
-    "test_16_bit_results_are_correctly_rounded[bfloat16-acon_b]": MIDDLES,
-    "test_16_bit_results_are_correctly_rounded[bfloat16-acon_c]": MIDDLES,
-    "test_16_bit_results_are_correctly_rounded[bfloat16-swish]": MIDDLES,
-    "test_16_bit_results_are_correctly_rounded[bfloat16-xielu]": MIDDLES,
-    "test_16_bit_results_are_correctly_rounded[bfloat16-meta_acon]": MIDDLES,
 }
 
 

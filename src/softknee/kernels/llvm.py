@@ -21,7 +21,7 @@ from typing import Literal
 from softknee.kernels.entry import Form
 from softknee.kernels.program import PICKED, Instruction, Program, Value
 
-__all__ = ["SPELLING", "Kernel", "Operand", "Scalar", "Shortcut", "to_llvm"]
+__all__ = ["SPELLING", "Finer", "Kernel", "Operand", "Scalar", "Shortcut", "to_llvm"]
 
 #: "bits": truth values, eight a byte, read as 0 or 1 and written where a result is not 0; always a
 #: whole number of vectors long, in one contiguous row
@@ -33,6 +33,11 @@ Access = Literal["row", "splat", "sum_row", "sum_rows", "sum"]
 SIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "bits": 0}
 MEMORY = {"float32": "float", "float64": "double", "float16": "half", "bfloat16": "i16"}
 LLVM = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
+#: the relative error that a 16-bit result may have before it is rounded: what float64 arithmetic makes of 2^-42, and
+#: of terms that cancel to a thousandth
+_UNSURE = 2.0**-32
+#: elements that are computed again together
+_GROUP = 8
 #: instructions, no gathers among them, that half as wide registers do as soon: the time goes into memory
 LIGHT = 30
 
@@ -65,6 +70,19 @@ class Shortcut:
 
 
 @dataclass(frozen=True)
+class Finer:
+    """A program with the same inputs, and with 16-bit results, by their place, that are good to more digits and
+    rounded to odd: they stand where the kernel's own lie beside the middle of two 16-bit numbers."""
+
+    program: Program
+    results: dict[int, Value]
+
+    @property
+    def inputs(self) -> list[int]:
+        return sorted({i.payload for _, i in self.program if i.op == "input"})  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
 class Kernel:
     """What is compiled: a program, where its inputs come from and where its results go.
 
@@ -78,6 +96,7 @@ class Kernel:
     lanes: int = 16
     header: str = ""
     shortcut: Shortcut | None = None
+    finer: Finer | None = None
 
     @property
     def operands(self) -> list[Operand]:
@@ -493,6 +512,89 @@ def _either(t: _Text, kernel: Kernel, short: Shortcut, given: Given) -> list[str
     return [t.put(f"phi {v} [ {x}, %shortcut ], [ {y}, %usual ]") for x, y in zip(found, right, strict=True)]
 
 
+def _decided(t: _Text, kernel: Kernel, finer: Finer, found: list[str], given: Given) -> dict[int, str]:
+    """The results that `finer` has too, as float32 numbers to be rounded again. That is right but beside a middle:
+    few vectors have such a number, and next to none one so near that float64 could be on the wrong side."""
+    f64, f32, b, word = t.vector("f64"), t.vector("f32"), t.vector("bool"), f"i{t.lanes}"
+    storage = {k: kernel.results[k][1].storage for k in finer.results}
+    plain = {k: t.put(f"fptrunc {f64} {found[k]} to {f32}") for k in storage}
+    near = _word(t, [_beside_a_middle(t, s, plain[k]) for k, s in storage.items()])
+    t.do("br label %plain")
+    t.label("plain")
+    t.do(f"br i1 {t.put(f'icmp ne {word} {near}, 0')}, label %near, label %decided, !prof !0")
+    t.label("near")
+    odd, unsure = {}, {}
+    for k, s in storage.items():
+        odd[k] = _to_odd(t, found[k])
+        ends = [t.put(f"fmul {f64} {found[k]}, {t.const(1 + e, 'f64')}") for e in (_UNSURE, -_UNSURE)]
+        up, down = (_rounded(t, s, end, "f64") for end in ends)
+        unsure[k] = t.put(f"{'fcmp one' if s == 'float16' else 'icmp ne'} {t.vector(MEMORY[s])} {up}, {down}")
+    groups = _word(t, list(unsure.values()))
+    t.do(f"br i1 {t.put(f'icmp ne {word} {groups}, 0')}, label %finer, label %decided, !prof !0")
+    t.label("finer")
+    for k in finer.inputs:
+        t.do(f"store {f64} {given(k, 'f64')}, ptr %given.{k}")
+    t.do("br label %finer.head")
+    t.label("finer.head")
+    t.do(f"%finer.at = phi {word} [ 0, %finer ], [ %finer.next, %finer.step ]")
+    t.do(f"%finer.more = icmp ult {word} %finer.at, {t.lanes}")
+    t.do("br i1 %finer.more, label %finer.group, label %finer.end")
+    t.label("finer.group")
+    group = t.put(f"trunc {word} {t.put(f'lshr {word} {groups}, %finer.at')} to i{_GROUP}")
+    t.do(f"br i1 {t.put(f'icmp ne i{_GROUP} {group}, 0')}, label %finer.call, label %finer.step")
+    t.label("finer.call")
+    places = [f"getelementptr double, ptr %given.{k}, {word} %finer.at" for k in finer.inputs]
+    places += [f"getelementptr float, ptr %again.{k}, {word} %finer.at" for k in storage]
+    t.do(f"call void @finer({', '.join(f'ptr {t.put(place)}' for place in places)})")
+    t.do("br label %finer.step")
+    t.label("finer.step")
+    t.do(f"%finer.next = add {word} %finer.at, {_GROUP}")
+    t.do("br label %finer.head")
+    t.label("finer.end")
+    right = {}
+    for k in storage:
+        again = t.put(f"load {f32}, ptr %again.{k}")
+        right[k] = t.put(f"select {b} {unsure[k]}, {f32} {again}, {f32} {odd[k]}")
+    t.do("br label %decided")
+    t.label("decided")
+    ways = {k: f"[ {plain[k]}, %plain ], [ {odd[k]}, %near ], [ {right[k]}, %finer.end ]" for k in storage}
+    return {k: t.put(f"phi {f32} {way}") for k, way in ways.items()}
+
+
+def _finer(finer: Finer, features: frozenset[str]) -> tuple[_Text, str]:
+    """A function that computes some of the elements of a vector again"""
+    t = _Text(_GROUP, features)
+    names = _body(t, finer.program, lambda k, kind: t.put(f"load {t.vector(kind)}, ptr %given.{k}, align 8"))
+    for k, value in finer.results.items():
+        t.do(f"store {t.vector('f32')} {_to_odd(t, names[value])}, ptr %again.{k}, align 4")
+    given = [f"ptr %given.{k}" for k in finer.inputs] + [f"ptr %again.{k}" for k in finer.results]
+    head = f"define internal void @finer({', '.join(given)}) noinline cold #0 {{"
+    return t, "\n".join([head, *t.lines, "  ret void", "}", ""])
+
+
+def _word(t: _Text, conditions: list[str]) -> str:
+    """A bit for each lane: whether any of the conditions holds there"""
+    b, first = t.vector("bool"), conditions[0]
+    for other in conditions[1:]:
+        first = t.put(f"or {b} {first}, {other}")
+    return t.put(f"bitcast {b} {first} to i{t.lanes}")
+
+
+def _beside_a_middle(t: _Text, storage: Storage, value: str) -> str:
+    """Whether float32 numbers are at most two from the middle of two 16-bit numbers"""
+    f32, i32, b = t.vector("f32"), t.vector("i32"), t.vector("bool")
+    rest = 16
+    if storage == "float16":  # 2^-14 brings the digits of subnormal numbers to where normal ones have them
+        rest, least = 13, t.const(2.0**-14, "f32")
+        value = t.intrinsic("fabs", "f32", value)
+        small = t.put(f"fcmp olt {f32} {value}, {least}")
+        value = t.put(f"select {b} {small}, {f32} {t.put(f'fadd {f32} {value}, {least}')}, {f32} {value}")
+    bits = t.put(f"bitcast {f32} {value} to {i32}")
+    above = t.put(f"add {i32} {bits}, splat (i32 {(1 << rest - 1) + 2})")
+    cut = t.put(f"and {i32} {above}, splat (i32 {(1 << rest) - 4})")
+    return t.put(f"icmp eq {i32} {cut}, zeroinitializer")
+
+
 def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     """The text of a module with @kernel, the loop."""
     t = _Text(kernel.lanes, features)
@@ -500,9 +602,10 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     n_in = sum(isinstance(i, Operand) for i in kernel.inputs)
     sums = [k for k, o in enumerate(operands) if o.access.startswith("sum")]
     kinds: dict[int, set[str]] = {}
-    for v, i in (*kernel.program, *(kernel.shortcut.program if kernel.shortcut else ())):
+    programs = [each.program for each in (kernel, kernel.shortcut, kernel.finer) if each]
+    for v, i in (each for program in programs for each in program):
         if i.op == "input":
-            kinds.setdefault(i.payload, set()).add(v.type)
+            kinds.setdefault(i.payload, set()).add(v.type)  # type: ignore[arg-type]
 
     t.label("entry")
     for k in range(len(operands)):
@@ -512,6 +615,11 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
             spare = f"<{lanes * operands[k].turns} x {MEMORY[operands[k].storage]}>"
             t.do(f"%spare.{k} = alloca {spare}, align 64")
             t.do(f"store {spare} zeroinitializer, ptr %spare.{k}")
+    if kernel.finer:
+        for k in kernel.finer.inputs:
+            t.do(f"%given.{k} = alloca {t.vector('f64')}, align 64")
+        for k in kernel.finer.results:
+            t.do(f"%again.{k} = alloca {t.vector('f32')}, align 64")
     for k, name in enumerate(("length", "chunk", "chunks", "outer")):
         t.do(f"%g.{name} = getelementptr i64, ptr %geometry, i64 {k}")
         t.do(f"%{name} = load i64, ptr %g.{name}")
@@ -638,6 +746,9 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     else:
         names = _body(t, kernel.program, given)
         results = [(names[value], value.type) for value, _ in kernel.results]
+    if kernel.finer:
+        decided = _decided(t, kernel, kernel.finer, [name for name, _ in results], given)
+        results = [(decided[k], "f32") if k in decided else each for k, each in enumerate(results)]
     if sums:
         step = ", ".join(f"i64 {k}" for k in range(lanes))
         limit = _splat(t, "%rest", "i64")
@@ -707,6 +818,11 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
         + "\n".join(t.lines)
         + "\n}\n"
     )
+    if kernel.finer:
+        other, text = _finer(kernel.finer, features)
+        t.globals |= other.globals
+        t.declared |= other.declared
+        function += text
     return "\n".join(
         [
             head,
@@ -714,6 +830,7 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
             function,
             *sorted(t.declared),
             f"attributes #0 = {{ {' '.join(attributes)} }}",
+            '!0 = !{!"branch_weights", i32 1, i32 1000}',
             "",
         ]
     )

@@ -1,7 +1,8 @@
 """What a kernel is: which expressions, from which operands, in which arithmetic.
 
 The one rule of precision: compute in twice the precision of the result and round once. float32 and
-16-bit results are computed in float64, float64 results in pairs of float64. For speed a float32
+16-bit results are computed in float64, float64 results in pairs of float64; and so are 16-bit results
+where float64 cannot tell on which side of the middle between two of them they lie. For speed a float32
 result is computed in float32 where the rounding error of the whole expression stays within
 `SINGLE_LIMIT`: bounded operation by operation (`single_error`), or else measured (`measured_error`).
 """
@@ -12,6 +13,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +21,11 @@ from typing import Any, Literal
 from softknee.kernels import native
 from softknee.kernels.arrays import from_bfloat16, narrowed, run, run_program
 from softknee.kernels.error import SINGLE_LIMIT, single_error
-from softknee.kernels.llvm import SIZE, Kernel, Operand, Scalar, form_of, to_llvm
+from softknee.kernels.llvm import SIZE, Finer, Kernel, Operand, Scalar, form_of, to_llvm
 from softknee.kernels.lower import lower
 from softknee.kernels.measure import measured_error
 from softknee.kernels.pieces import REACHES, Pieces, evaluate, fitted, shortcut
-from softknee.kernels.primitives import Double, Pair, Single
+from softknee.kernels.primitives import Double, Odd, Pair, Single, exact
 from softknee.kernels.program import Program, Value
 from softknee.kernels.table import is_choice, split, table_of
 from softknee.kernels.triton import Layout, to_triton
@@ -177,7 +179,45 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
         lanes=_lanes(arithmetic),
         header=header,
         shortcut=short,
+        finer=_finer(roots, plan) if backend == "cpu" and arithmetic is Double else None,
     )
+
+
+def _finer(roots: list[Node], plan: Plan) -> Finer | None:
+    """The 16-bit results that float64 rounds before they are rounded, in pairs of float64.
+
+    roots: the outputs, in which a function of one variable may be the symbol of a table."""
+    digits = {name: _DIGITS.get(i.storage, 53) if isinstance(i, Operand) else 53 for name, i in plan.inputs}
+    rounded = {
+        k: expression
+        for k, (expression, o) in enumerate(plan.outputs)
+        if o.access == "row" and o.storage in _DIGITS and _digits(roots[k], digits) > 53
+    }
+    if not rounded:
+        return None
+    program = Program()
+    values = {name: program.input(k, "f64") for k, (name, _) in enumerate(plan.inputs)}
+    results = lower(list(rounded.values()), program, Odd(program), values)
+    return Finer(program, dict(zip(rounded, results, strict=True)))
+
+
+#: the binary digits of a 16-bit number, and of a table's
+_DIGITS, _TABLE_DIGITS = {"bfloat16": 8, "float16": 11}, 24
+
+
+def _digits(n: Node, of: dict[str, int]) -> float:
+    """The most binary digits that the exact value of a product or a choice can have; infinitely many for others"""
+    if n.op == "symbol":
+        return of.get(str(n.payload), _TABLE_DIGITS)
+    if n.op == "number":
+        value = exact(n.payload) if math.isfinite(n.payload) else Fraction(0)
+        size, scale = abs(value.numerator), value.denominator
+        return (size // (size & -size or 1)).bit_length() if scale & (scale - 1) == 0 else math.inf
+    if n.op == "mul":
+        return sum(_digits(a, of) for a in n.args)
+    if n.op in ("neg", "abs", "minimum", "maximum", "where"):
+        return max(_digits(a, of) for a in n.args[n.op == "where" :])
+    return math.inf
 
 
 def _pieces_pay(plan: Plan) -> bool:

@@ -4,6 +4,7 @@ A kernel computes in about twice the precision of its result and rounds once:
 
 * `Double`, one f64, for results in float32, float16 and bfloat16;
 * `Pair`, an unevaluated sum of two f64, for results in float64;
+* `Odd`, the same for 16-bit results beside the middle of two numbers, where `Double` cannot tell the nearer one;
 * `Single`, one f32, for float32 results at full speed with a stated error.
 
 All have the same methods, named as the operations of `softknee.lang`. Everything is branch-free
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from softknee.kernels.primitives.common import exact
 from softknee.kernels.primitives.double import Double
-from softknee.kernels.primitives.pair import Pair, Wide
+from softknee.kernels.primitives.pair import Odd, Pair, Wide
 from softknee.kernels.primitives.single import Single
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "SINGLE_ERROR",
     "SINGLE_SUBNORMAL_ERROR",
     "Double",
+    "Odd",
     "Pair",
     "Single",
     "Wide",

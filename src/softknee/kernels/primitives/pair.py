@@ -11,7 +11,7 @@ from softknee.kernels import coefficients as fitted
 from softknee.kernels.primitives.common import FIRST_EXPONENT, LOG2E, MAGIC, ONE, SIGN, Common, exact, nearest
 from softknee.kernels.program import Value
 
-__all__ = ["Pair", "Wide"]
+__all__ = ["Odd", "Pair", "Wide"]
 
 _LARGEST = 709.782712893384  # the largest argument with a finite exponential
 
@@ -542,3 +542,22 @@ class Pair(Common):
         total = self._fast(base.high, y.high)
         assert total.low is not None
         return self._with_sign(self._fast(total.high, self._sum(total.low, base.low, y.low)), x.high)
+
+
+class Odd(Pair):
+    """Pairs whose results are rounded to odd, so that rounding them again to fewer digits is right.
+
+    (Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums".)
+    """
+
+    def to_value(self, a: Wide) -> Value:
+        """The high part where it is the sum, or odd; else the number beyond the sum"""
+        p = self.p
+        if a.low is None:
+            return a.high
+        bits = p.bits(a.high)
+        apart = p.ixor(bits, p.bits(a.low))
+        smaller = p.iashr(apart, p.const(63, "i64"))  # -1 where the sum is, in size; else 0
+        odd = p.from_bits(p.ior(p.iadd(bits, smaller), p.const(1, "i64")))
+        rounded = p.lt(p.const(0.0), p.abs(a.low))
+        return p.select(p.and_(rounded, p.lt(p.abs(a.high), p.const(math.inf))), odd, a.high)
