@@ -4,7 +4,7 @@
 
 Two feed-forward blocks (one as in a vision transformer, one gated as in Llama) and a ReLU network: the bytes
 that backward keeps, each memory counted once, and the time of a step as a ratio to torch's. Then the error of lean
-slopes, and a classifier of the digits, trained with exact and with lean gradients, ten paired seeds. Writes
+slopes, and classifiers of the digits, trained with exact and with lean gradients, ten paired seeds. Writes
 benchmarks/results/memory-cpu.jsonl.
 """
 
@@ -37,6 +37,7 @@ TOKENS, WIDTH = 1024, 256
 EXACT: dict[str, Any] = {}
 BITS = (8, 4, 3, 2)
 SMOOTH = ("gelu", "silu", "mish", "elu", "tanh", "sigmoid", "softplus")
+GATES = ("glu", "swiglu", "geglu")
 
 
 def blocks(dtype: torch.dtype) -> dict[str, tuple[Callable[[torch.Tensor, Any], torch.Tensor], torch.Tensor]]:
@@ -106,28 +107,42 @@ def _run(block: Any, x: torch.Tensor, functions: Any, options: dict[str, Any]) -
         return block(x, functions)  # type: ignore[no-any-return]
 
 
-def error(name: str, bits: int) -> float:
-    """Root mean square error of a lean slope for a million numbers from N(0, 1)"""
-    x = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    (exact,) = torch.autograd.grad(getattr(F, name)(x).sum(), x)
-    with sk.options(saved="lean", bits=bits):
-        y = getattr(F, name)(x)
-    (lean,) = torch.autograd.grad(y.sum(), x)
-    return float((lean - exact).double().square().mean().sqrt())
+def errors(name: str) -> list[dict[str, Any]]:
+    """Root mean square errors of lean slopes for a million numbers from N(0, 1), by bits; of a gated unit a row for
+    each input's slope"""
+    function, gated = getattr(F, name), name in GATES
+    draw = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(1_000_000, generator=draw).requires_grad_() for _ in range(1 + gated)]
+
+    def slopes() -> tuple[torch.Tensor, ...]:
+        gate = {"gate": inputs[0]} if name == "glu" else {}  # torch's order
+        y = function(inputs[1], **gate) if gate else function(*inputs)
+        return torch.autograd.grad(y.sum(), inputs)
+
+    exact = slopes()
+    rows = [{"slope": f"{name}, {part}"} for part in ("gate", "other")] if gated else [{"slope": name}]
+    for bits in BITS:
+        with sk.options(saved="lean", bits=bits):  # type: ignore[arg-type]
+            found = slopes()
+        for row, one, true in zip(rows, found, exact, strict=True):
+            row[str(bits)] = float((one - true).double().square().mean().sqrt())  # type: ignore[assignment]
+    return rows  # type: ignore[return-value]
 
 
-def trained(seed: int, options: dict[str, Any]) -> float:
-    """Test accuracy of a 64-64-64-10 GELU network on the digits after 20 epochs"""
+def trained(seed: int, unit: str, options: dict[str, Any]) -> float:
+    """Test accuracy of a 64-64-64-10 network of GELU or SwiGLU on the digits after 20 epochs"""
+    gated = unit in GATES
     data = load_digits()
     order = np.random.default_rng(seed).permutation(len(data.target))
     x = torch.tensor(data.data[order] / 8 - 1, dtype=torch.float32)
     y = torch.tensor(data.target[order])
     torch.manual_seed(seed)
-    layers = [torch.nn.Linear(64, 64), torch.nn.Linear(64, 64), torch.nn.Linear(64, 10)]
+    wide, function = 128 if gated else 64, getattr(F, unit)
+    layers = [torch.nn.Linear(64, wide), torch.nn.Linear(64, wide), torch.nn.Linear(64, 10)]
     optimizer = torch.optim.Adam([p for layer in layers for p in layer.parameters()], lr=3e-3)
 
     def network(batch: torch.Tensor) -> torch.Tensor:
-        return layers[2](F.gelu(layers[1](F.gelu(layers[0](batch)))))  # type: ignore[no-any-return]
+        return layers[2](function(layers[1](function(layers[0](batch)))))  # type: ignore[no-any-return]
 
     cut = 1300
     with sk.options(**options) if options else nullcontext():
@@ -148,19 +163,21 @@ def main() -> None:
         cells = (f"{r['bytes'] / 2**20:.2f}", f"{r['share']:.2f}", f"{r['speed']:.2f}")
         table.add_row(r["block"], r["dtype"], r["saved"], *cells)
     console.print(table)
-    rows += [{"slope": name} | {str(bits): error(name, bits) for bits in BITS} for name in SMOOTH]
-    seeds = range(10)
-    exact = np.array([trained(s, EXACT) for s in track(seeds, "exact gradients", console=console)])
-    for bits in BITS:
-        lean = [
-            trained(s, {"saved": "lean", "bits": bits}) for s in track(seeds, f"{bits} bits", console=console)
-        ]
-        change = np.array(lean) - exact
-        spread = stats.t.interval(0.95, len(change) - 1, change.mean(), stats.sem(change) or 1e-9)
-        rows.append({"task": "digits", "bits": bits, "exact": exact.mean(), "lean": float(np.mean(lean)),
-                     "difference": change.mean(), "interval": list(spread)})  # fmt: skip
-        console.print(f"{bits} bits: accuracy {np.mean(lean):.4f} against {exact.mean():.4f} with exact gradients; "
-                      f"difference {change.mean():+.4f} [{spread[0]:+.4f}, {spread[1]:+.4f}], 10 paired seeds")  # fmt: skip
+    rows += [row for name in (*SMOOTH, *GATES) for row in errors(name)]
+    for unit in ("gelu", "swiglu"):
+        runs = partial(track, range(10), console=console)
+        exact = np.array([trained(s, unit, EXACT) for s in runs(description=f"{unit}, exact gradients")])
+        for bits in BITS:
+            kind = {"saved": "lean", "bits": bits}
+            lean = np.array([trained(s, unit, kind) for s in runs(description=f"{unit}, {bits} bits")])
+            change = lean - exact
+            spread = stats.t.interval(0.95, len(change) - 1, change.mean(), stats.sem(change) or 1e-9)
+            rows.append({"task": "digits", "unit": unit, "bits": bits, "exact": exact.mean(), "lean": lean.mean(),
+                         "difference": change.mean(), "interval": list(spread)})  # fmt: skip
+            console.print(
+                f"{unit}, {bits} bits: accuracy {lean.mean():.4f} against {exact.mean():.4f} with exact gradients; "
+                f"difference {change.mean():+.4f} [{spread[0]:+.4f}, {spread[1]:+.4f}], 10 paired seeds"
+            )
     head = {"torch": torch.__version__, "softknee": sk.__version__, "processor": platform.machine(),
             "threads": torch.get_num_threads(), "tokens": TOKENS, "width": WIDTH}  # fmt: skip
     OUTPUT.write_text("".join(json.dumps(r, default=float) + "\n" for r in (head, *rows)))

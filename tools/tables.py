@@ -223,16 +223,16 @@ def memory() -> str:
         ]
     lines += [
         "",
-        "A classifier of the digits (64-64-64-10, GELU, 20 epochs) with lean gradients, ten paired seeds:",
+        "Classifiers of the digits (64-64-64-10, 20 epochs) with lean gradients, ten paired seeds:",
         "",
-        "| bits | accuracy | with exact gradients | difference, 95 % interval |",
-        "| ---: | ---: | ---: | ---: |",
+        "| units | bits | accuracy | with exact gradients | difference, 95 % interval |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
     for r in rows:
         if "task" in r:
             low, high = r["interval"]
             lines.append(
-                f"| {r['bits']} | {r['lean']:.4f} | {r['exact']:.4f} | "
+                f"| {r['unit']} | {r['bits']} | {r['lean']:.4f} | {r['exact']:.4f} | "
                 + typeset(f"{r['difference']:+.4f} <small>({low:+.4f} to {high:+.4f})</small> |")
             )
     return "\n".join(lines)

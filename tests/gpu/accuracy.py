@@ -53,7 +53,7 @@ def gpu_arithmetic() -> Iterator[None]:
     """CPU tensors are computed with the operations of the GPU's kernels, and keep their inputs."""
     before = launch.compile_plan, pointwise.saved_form
     known = [(kept, dict(kept)) for op in pointwise._operators for kept in (op.kernels, op.ready, op.forms)]
-    launch.compile_plan, pointwise.saved_form = _compiled, lambda op, kept: None
+    launch.compile_plan, pointwise.saved_form = _compiled, lambda op, *kept: None
     for kept, _ in known:
         kept.clear()
     try:

@@ -20,7 +20,7 @@ import pytest
 import torch
 from tests.laws.conftest import KNOWN
 
-from softknee.nn import gpu, launch, pointwise, runtime, saved
+from softknee.nn import gpu, launch, parts, pointwise, runtime, saved
 from softknee.testing import laws
 
 triton = pytest.importorskip("triton")
@@ -131,19 +131,21 @@ def _splat(original: Any) -> Any:
     return splat
 
 
-def _far_form(op: Any, kept: Any) -> Any:
-    """What a tensor of a GPU keeps, for tensors that are none"""
-    if (made := op.forms.get(("far", kept))) is None:
+def _far_form(op: Any, kept: Any, scalars: Any = ()) -> Any:
+    """What tensors of a GPU keep, for tensors that are none"""
+    if (made := op.forms.get(("far", kept, scalars))) is None:
         form = saved._made(op, *kept)
+        form = form.at(scalars) if isinstance(form, saved.Lean) else form
         far = form and form.elsewhere
-        shim = far and SimpleNamespace(apply=far, free=form.free, way=lambda x: far)
-        made = op.forms["far", kept] = (shim,)
+        shim = far and SimpleNamespace(apply=far, free=form.free, way=lambda *tensors: far)
+        made = op.forms["far", kept, scalars] = (shim,)
     return made[0]
 
 
 @pytest.fixture(autouse=True)
 def on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every operator runs by the GPU's kernels: on CUDA tensors, or interpreted."""
+    torch.manual_seed(0)
     for dtype, bounds in BOUNDS.items():
         monkeypatch.setitem(laws.BOUNDS, dtype, bounds)
     if not INTERPRETED:
@@ -165,8 +167,7 @@ def on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     known = [(kept, dict(kept)) for op in pointwise._operators for kept in (op.kernels, op.forms)]
     for kernels, _ in known:
         kernels.clear()  # what was compiled for the CPU would be found first
-    for op in pointwise._operators:
-        op.forms["joint"] = None
+    monkeypatch.setattr(parts, "saved_form", lambda *_: None)
     with np.errstate(all="ignore"):
         yield
     for kernels, before in known:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from softknee import catalogue, options
+from softknee.catalogue.gates import gated
 from softknee.nn import gpu, saved
 from softknee.nn.pointwise import Call, Pointwise
 from softknee.nn.runtime import runtime
@@ -35,6 +36,7 @@ def _piecewise() -> Pointwise:
 def _forms(op: Pointwise, *kept: Any) -> tuple[Any, Any]:
     """What records a CPU tensor, and what records a GPU's"""
     form = saved._made(op, *kept)
+    form = form.at(()) if isinstance(form, saved.Lean) else form
     assert isinstance(form, saved.Coded)
     return form.apply, form.elsewhere
 
@@ -74,6 +76,29 @@ def test_lean_codes_are_those_of_the_cpu(bits: int) -> None:
     (gradient,) = torch.autograd.grad(y.sum(), x)  # one number for all
     assert torch.equal(gradient.cpu(), torch.autograd.grad(w.sum(), z)[0])
     assert (1 << bits) * 0.9 < len(gradient.unique()) <= 1 << bits
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_lean_codes_of_a_gate_are_those_of_the_cpu(bits: int) -> None:
+    """Both inputs' codes, and both gradients, for inputs and a gradient that lie in orders of their own"""
+    op = runtime(gated(catalogue.get("silu"))).operator({}, {})
+    here, there = _forms(op, "lean", bits)
+    a, b, g = torch.randn(7, 293), torch.randn(293, 7).t(), torch.randn(293, 7).t()
+    inputs = [t.clone().requires_grad_() for t in (a, b)]
+    theirs = [t.cpu().contiguous().requires_grad_() for t in (a, b)]
+    y, w = there(*inputs, CALL, False), here(*theirs, CALL, False)
+    assert _kept(y) == _kept(w)
+    assert len(_kept(y)) == 2 * bits
+    assert torch.equal(y.detach(), op.evaluate((a, b, CALL)))
+    kept = _kept(y)
+    found, wanted = torch.autograd.grad(y, inputs, g), torch.autograd.grad(w, theirs, g.cpu())
+    assert all(torch.equal(f.cpu(), e) for f, e in zip(found, wanted, strict=True))
+    from softknee import functional as F
+
+    with options(saved="lean", bits=bits):
+        z = F.swiglu(torch.cat([a, b], 1).requires_grad_())
+    assert torch.equal(z.detach(), y.detach())
+    assert _kept(z) == kept
 
 
 ARRANGED = {

@@ -1,6 +1,8 @@
-"""Functions with choices: what was made before is found at once, and says and does the same."""
+"""Functions with choices and numbers: what was made before is found at once, and says and does the same."""
 
 from __future__ import annotations
+
+from collections import deque
 
 import pytest
 import torch
@@ -8,15 +10,22 @@ import torch
 import softknee as sk
 import softknee.functional as F
 from softknee.nn.functional import function_of, observed
-from softknee.nn.runtime import runtime
+from softknee.nn.runtime import MOST, SEEN, runtime
+
+
+def _forget(monkeypatch: pytest.MonkeyPatch, function, run) -> None:
+    monkeypatch.setattr(run, "met", {})
+    monkeypatch.setattr(run, "_seen", deque(maxlen=SEEN))
+    monkeypatch.setitem(function.__globals__, "_met", run.met)
 
 
 def test_a_choice_made_before_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
     run, x = runtime(sk.get("gelu").definition), torch.randn(100)
-    monkeypatch.setattr(run, "chosen", {})
-    monkeypatch.setitem(F.gelu.__globals__, "_chosen", run.chosen)
+    _forget(monkeypatch, F.gelu, run)
+    F.gelu(x, approximate="tanh")
     first = F.gelu(x, approximate="tanh")
-    assert list(run.chosen) == [("tanh", "normal")]
+    # mu and sigma, and the two choices
+    assert list(run.met) == [(0.0, 1.0, "tanh", "normal")]
 
     def unused(*args: object, **more: object) -> object:
         raise AssertionError
@@ -29,6 +38,48 @@ def test_a_choice_made_before_takes_the_short_way(monkeypatch: pytest.MonkeyPatc
         lambda x: torch.nn.functional.gelu(x, approximate="tanh"), x, torch.ones_like(x))[1])  # fmt: skip
     with pytest.raises(AssertionError):
         F.gelu(x, approximate="sigmoid")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "values"), [("leaky_relu", (0.3,)), ("elu", (0.5,)), ("hardtanh", (-2, 3)), ("swish", (1.7,))]
+)
+def test_numbers_given_before_take_the_short_way(
+    name, values, dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, function = runtime(sk.get(name).definition), getattr(F, name)
+    _forget(monkeypatch, function, run)
+    x = torch.randn(7, 12).to(dtype)
+    leaf, g = x.clone().requires_grad_(), torch.randn(7, 12).to(dtype)
+    first = function(x, *values)
+    (slope,) = torch.autograd.grad(function(leaf, *values), leaf, g)
+    assert list(run.met) == [values]
+    usual = function.__globals__["_run"]
+
+    def unused(*args: object, **more: object) -> object:
+        raise AssertionError
+
+    monkeypatch.setitem(function.__globals__, "_run", unused)
+    assert torch.equal(function(x, *values), first)
+    assert torch.equal(function(x[:, ::2], *values), first[:, ::2])
+    y = function(leaf, *values)
+    (again,) = torch.autograd.grad(y, leaf, g, create_graph=True)
+    torch.testing.assert_close(again, slope)
+    (second,) = torch.autograd.grad((again.square() + leaf).sum(), leaf)
+    assert not (second == 0).all()
+    transformed = torch.func.grad(lambda t: (function(t, *values) * g).sum())(x)
+    torch.testing.assert_close(transformed, again)
+    with sk.options(precision="exact"):
+        torch.testing.assert_close(function(x, *values), first)
+    with pytest.raises(AssertionError):
+        function(x, values[0] + 0.25, *values[1:])
+    monkeypatch.setitem(function.__globals__, "_run", usual)
+    for k in range(200):  # numbers that change all the time are not kept
+        function(x, values[0] - k / 1024, *values[1:])
+    assert list(run.met) == [values]
+    for k in range(300):
+        function(x, values[0] - (k // 2) / 1024, *values[1:])
+    assert len(run.met) <= MOST
 
 
 def test_observers_see_it_all_the_same() -> None:

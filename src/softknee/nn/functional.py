@@ -20,7 +20,7 @@ from softknee import catalogue
 from softknee.catalogue.definition import Definition
 from softknee.nn import beyond
 from softknee.nn.options import current
-from softknee.nn.runtime import runtime
+from softknee.nn.runtime import PLAIN, runtime
 
 __all__: list[str]
 
@@ -65,7 +65,8 @@ def signature_text(definition: Definition, first: str = "input", named: bool = T
 def _make(definition: Definition) -> Callable[..., Any]:
     """Compiles a function with the definition's own signature.
 
-    The first test is the common call: a plain floating tensor and every argument at its default.
+    The first test is the common call: a plain floating tensor and every argument at its default; then that with
+    other numbers and choices, given before.
     """
     run = runtime(definition)
     names = (*definition.positional, *definition.keywords)
@@ -74,28 +75,30 @@ def _make(definition: Definition) -> Callable[..., Any]:
     choices = "{" + ", ".join(f"{n!r}: {n}" for n in definition.choices) + "}"
     flags = "".join(f", {n}={n}" for n in ("training", "inplace") if n in names)
     flags += ", dim=dim" if definition.learnable else ""
-    scope: dict[str, Any] = {"_run": run, "_exact": Tensor, "_options": current}
+    scope: dict[str, Any] = {
+        "_run": run,
+        "_exact": Tensor,
+        "_options": current,
+        "_met": run.met,
+        "_plain": PLAIN,
+    }
+    scope["_compiling"] = torch.compiler.is_dynamo_compiling
     scope |= {f"_d_{n}": definition.default_of(n) for n in names}
     lines = [f"def {definition.name}({signature_text(definition, named=False)}):"]
     if run.plain is not None:
         scope["_op"] = run.plain.unary(lambda x: run(x, {}))
-        tests = []
-        for n in names:
-            tests.append(f" and {n} is _d_{n}")
+        tests = "".join(f" and {n} is _d_{n}" for n in names)
+        lines += [f"    if type(input) is _exact{tests}:", "        return _op(input)"]
+    options = [n for n in names if n not in (*parameters, *definition.choices)]
+    if key := [*parameters, *definition.choices]:  # values that have been met before
+        tests = "".join(f" and {n} is _d_{n}" for n in options)
+        tests += "".join(f" and type({n}) in _plain" for n in key)
         lines += [
-            f"    if type(input) is _exact{''.join(tests)}:",
-            "        return _op(input)",
+            f"    if type(input) is _exact{tests} and not _compiling():",
+            f"        if (op := _met.get(({', '.join(key)},))) is not None:",
+            "            return op(input)",
         ]
-        if definition.choices:  # those that have been made before
-            scope["_chosen"] = run.chosen
-            usual = [f" and {n} is _d_{n}" for n in names if n not in definition.choices]
-            texts = "".join(f" and type({n}) is str" for n in definition.choices)
-            lines += [
-                f"    if type(input) is _exact{''.join(usual)}{texts}:",
-                f"        if (op := _chosen.get(({', '.join(definition.choices)},))) is not None:",
-                "            return op(input)",
-            ]
-    elif set(names) == set(parameters) == {p.name for p in definition.learnable}:
+    if names and set(names) == set(parameters) == {p.name for p in definition.learnable}:
         scope["_op"] = run.learned()
         lines += [
             f"    if type(input) is _exact and (y := _op(input, {', '.join(names)}, dim=dim)) is not None:",
@@ -138,8 +141,8 @@ def _observe(made: Callable[..., Any]) -> None:
     scope, definition = made.__globals__, made.definition  # type: ignore[attr-defined]
     if "_unobserved" in scope:
         return
-    scope["_unobserved"] = {n: scope[n] for n in ("_op", "_chosen", "_run") if n in scope}
-    scope["_chosen"] = {}
+    scope["_unobserved"] = {n: scope[n] for n in ("_op", "_met", "_run") if n in scope}
+    scope["_met"] = {}
     run = scope["_run"]
 
     def _run(input: Any, values: Any, choices: Any = None, **more: Any) -> Any:

@@ -26,9 +26,9 @@ def options(
             the derivative takes at most eight values. "output": as "full", but sigmoid, tanh, elu and
             every other function of one tensor whose slope is an expression of its value keep the output,
             as torch does: the layer after often keeps it, too. Where such a function saturates its gradient
-            has no digits left (tanh: 0 from x = 9.01 on). "lean": of every function of one tensor a code of
-            `bits` bits an element is kept, and its gradient is rounded to the nearest of 2^bits levels,
-            the best ones for inputs from N(0, 1), or with 8 bits equally spaced ones. Its error: docs/memory.md.
+            has no digits left (tanh: 0 from x = 9.01 on). "lean": of every slope of a function, or of
+            a gate, a code of `bits` bits an element is kept, and it is rounded to the nearest of 2^bits levels, the best
+            ones for inputs from N(0, 1), or with 8 bits equally spaced ones. Its error: docs/memory.md.
         bits: 2, 3, 4 (the default) or 8 with saved="lean".
     """
     if precision not in (None, "default", "exact"):

@@ -18,7 +18,7 @@ from softknee.kernels.llvm import Operand
 from softknee.nn import launch
 from softknee.nn.pointwise import Call, Pointwise
 from softknee.nn.pointwise import current as _options
-from softknee.nn.saved import joint_form
+from softknee.nn.saved import PADDED, Coded, final, saved_form
 
 __all__ = ["Layout", "apply", "halved"]
 
@@ -33,18 +33,22 @@ _is_compiling, _functorch_active = (
     torch._C._are_functorch_transforms_active,
 )
 _dual_level = torch.autograd.forward_ad
+#: what is asked for where nothing is kept
+FULL = ("full", 4)
 
 
 class _Strips(NamedTuple):
     """Where the parts of a contiguous tensor lie. starts: of each in a row; turns: they are no stretches,
     but single elements in turns; shape: of a part; forward: the geometry of the parts and a result of their
-    shape; backward: of the parts, a gradient and the gradients of the parts, which lie as they do"""
+    shape; backward: of what is kept, a gradient and the gradients of the parts, which lie as they do. Kept are the
+    parts, or planes of codes, `plane` bytes each, which forward writes, too: their rows begin with whole vectors"""
 
     starts: tuple[int, ...]
     turns: bool
     shape: tuple[int, ...]
     forward: launch._Geometry
     backward: launch._Geometry
+    plane: int
 
 
 class Layout(NamedTuple):
@@ -82,7 +86,7 @@ class Layout(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def _strips(layout: Layout, shape: torch.Size) -> _Strips:
+def _strips(layout: Layout, shape: torch.Size, planes: int = 0) -> _Strips:
     dim, count = layout.dim % len(shape), layout.count
     rows, width = math.prod(shape[:dim]), math.prod(shape[dim:])
     if layout.interleaved:  # each group of neighbours is a row
@@ -92,13 +96,22 @@ def _strips(layout: Layout, shape: torch.Size) -> _Strips:
     turns = layout.interleaved and own == 1
     if turns:
         rows, width, own, starts = 1, 0, rows, (0,) * count
+    padded = -(-own // PADDED) * PADDED
+    codes, parts = [padded] * planes, [width] * count
     return _Strips(
         starts[:: -1 if layout.backwards else 1],
         turns,
         (*shape[:dim], shape[dim] // count, *shape[dim + 1 :]),
-        launch.strips(rows, own, *[width] * count, own),
-        launch.strips(rows, own, *[width] * count, own, *[width] * count),
+        launch.strips(rows, own, *parts, own, *codes),
+        launch.strips(rows, own, *(codes or parts), own, *parts),
+        rows * padded // 8,
     )
+
+
+def _turns(layout: Layout, dtype: torch.dtype) -> tuple[Operand, ...]:
+    """Where parts whose elements take turns lie"""
+    places = tuple([Operand(launch.STORAGE[dtype], turns=layout.count, turn=k) for k in range(layout.count)])
+    return places[::-1] if layout.backwards else places
 
 
 def _in_turns(op: Pointwise, layout: Layout, dtype: torch.dtype, precision: str) -> Any:
@@ -106,10 +119,8 @@ def _in_turns(op: Pointwise, layout: Layout, dtype: torch.dtype, precision: str)
     key = ("turns", layout.backwards, dtype, precision)
     kernel = op.kernels.get(key)
     if kernel is None:
-        storage = launch.STORAGE[dtype]
-        places = tuple([Operand(storage, turns=layout.count, turn=k) for k in range(layout.count)])
-        places = places[::-1] if layout.backwards else places
-        results = (Operand(storage),) if op.single else places
+        places = _turns(layout, dtype)
+        results = (Operand(launch.STORAGE[dtype]),) if op.single else places
         kernel = op.kernels[key] = launch.turns_kernel(op, dtype, places, results, precision)
     return kernel
 
@@ -130,15 +141,15 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
         if recording
         else size * x.element_size() < layout.count * launch.HUGE
     )
-    if op.product and x.is_cpu and (few or (layout.interleaved and not recording)):
+    if op.product and x.is_cpu and _options.usual and (few or (layout.interleaved and not recording)):
         return torch.mul(*layout.parts(x))
     here = not layout.interleaved or layout.count == 2
     if here and not tensors and size and x.is_cpu and x.is_contiguous() and x.data_ptr():
-        form = joint_form(op)
-        if form is not None:
-            way = _way(op, x, layout, call.precision)
+        kept = _options.kept if recording else FULL
+        if saved_form(op, kept, call.scalars) is not None:
+            way = _way(op, x, layout, call, kept)
             return _stretched(x, way, call) if recording else way.values(x, call)  # type: ignore[no-any-return]
-    if recording:
+    if recording and (tensors or _options.kept[0] != "lean"):
         return _recorded(x, op, layout, call, *tensors)  # type: ignore[no-any-return]
     return op(*layout.apart(x), *tensors, call)  # type: ignore[no-any-return]
 
@@ -148,35 +159,49 @@ class _Way:
 
     __slots__ = (
         "backward",
+        "coded",
+        "coding",
         "forward",
         "gradient",
+        "kept",
         "kernel",
         "layout",
         "like",
         "op",
         "places",
-        "precision",
+        "planes",
         "small",
+        "whole",
+        "writing",
     )
 
-    def __init__(self, op: Pointwise, x: Tensor, layout: Layout, precision: str) -> None:
-        starts, turns, shape, self.forward, self.backward = _strips(layout, x.shape)
-        self.op, self.layout, self.precision = op, layout, precision
+    def __init__(self, op: Pointwise, x: Tensor, layout: Layout, call: Call, kept: tuple[str, int]) -> None:
+        form: Any = saved_form(op, kept, call.scalars)
+        coding = self.coding = form.coding if isinstance(form, Coded) else None
+        planes = len(coding.planes) if coding else 0
+        starts, turns, shape, self.forward, self.backward, plane = _strips(layout, x.shape, planes)
+        self.op, self.layout = op, layout
         self.places = tuple([x.element_size() * s for s in starts])
+        self.planes, self.coded = tuple([plane * k for k in range(planes)]), plane * planes
+        #: where what is kept lies
+        self.kept = self.planes or self.places
+        self.whole = _without_memory(torch.empty(x.shape, dtype=x.dtype, device="cpu"))
         self.like = _without_memory(torch.empty(shape, dtype=x.dtype, device="cpu"))
         self.small = self.like.numel() < launch.SERIAL
-        key = x.dtype, precision
+        dtype, precision = key = x.dtype, call.precision
+        places = _turns(layout, dtype) if turns else ()
         self.kernel = (
             _in_turns(op, layout, *key)
             if turns
             else (op.kernels.get(key) or launch.flat_kernel(op, *key)).call
         )
-        form = joint_form(op)
-        assert form is not None
-        if turns:
+        self.writing = coding and coding.forward(*key, places).call
+        if coding:
+            self.gradient = cache(lambda: coding.backward(dtype, False, precision, places).call)
+        elif turns:
             self.gradient = cache(lambda: _in_turns(form.back, layout, *key))
         else:
-            self.gradient = cache(lambda: form.backward_kernel(x.dtype, False, precision).call)
+            self.gradient = cache(lambda: form.backward_kernel(dtype, False, precision).call)
 
     def values(self, x: Tensor, call: Call) -> Tensor:
         y, start = _empty_like(self.like), x.data_ptr()
@@ -187,10 +212,21 @@ class _Way:
             launch.stripped(self.kernel, self.forward, y.numel(), (y,), addresses)
         return y
 
-    def gradients(self, x: Tensor, gradient: Tensor, call: Call) -> Tensor:
-        whole, start = _empty_like(x), x.data_ptr()
+    def recorded(self, x: Tensor, call: Call) -> tuple[Tensor, Tensor]:
+        """The values, and what is kept for `gradients`: the tensor itself, or codes"""
+        if not self.planes:
+            return self.values(x, call), x
+        y, start = _empty_like(self.like), x.data_ptr()
+        codes = torch.empty(self.coded, dtype=torch.uint8, device="cpu")
+        starts, planes = [start + p for p in self.places], [codes.data_ptr() + p for p in self.planes]
+        addresses = (*starts, y.data_ptr(), *planes, *call.scalars)
+        launch.stripped(self.writing, self.forward, y.numel(), (y, codes), addresses)
+        return y, codes
+
+    def gradients(self, kept: Tensor, gradient: Tensor, call: Call) -> Tensor:
+        whole, start = _empty_like(self.whole), kept.data_ptr()
         own = whole.data_ptr()
-        starts, own_starts = [start + p for p in self.places], [own + p for p in self.places]
+        starts, own_starts = [start + p for p in self.kept], [own + p for p in self.places]
         addresses = (*starts, gradient.data_ptr(), *own_starts, *call.scalars)
         if self.small:
             self.gradient()(-self.backward.address, 1, 1, *addresses)
@@ -205,13 +241,18 @@ def _without_memory(t: Tensor) -> Tensor:
     return t
 
 
-def _way(op: Pointwise, x: Tensor, layout: Layout, precision: str) -> _Way:
-    key = layout, x.shape, x.dtype, precision
+def _key(x: Tensor, layout: Layout, call: Call, kept: tuple[str, int]) -> tuple[Any, ...]:
+    """What a way is kept by in `op.ready`"""
+    return layout, x.shape, x.dtype, call.precision, kept, call.scalars if kept[0] == "lean" else ()
+
+
+def _way(op: Pointwise, x: Tensor, layout: Layout, call: Call, kept: tuple[str, int]) -> _Way:
+    key = _key(x, layout, call, kept)
     way = op.ready.get(key)
     if way is None:
         if len(op.ready) >= launch.READY:
             op.ready.clear()
-        way = op.ready[key] = _Way(op, x, layout, precision)
+        way = op.ready[key] = _Way(op, x, layout, call, kept)
     return way  # type: ignore[no-any-return]
 
 
@@ -223,8 +264,9 @@ def halved(op: Pointwise) -> Any:
     def call(x: Tensor, dim: int, interleaved: bool, backwards: bool) -> Tensor | None:
         if _is_compiling():
             return None
-        options = _options.call
-        key = x.shape, x.dtype, dim, interleaved, backwards, options.precision
+        options, recording = _options.call, x.requires_grad and _grad_enabled()
+        saved = _options.kept if recording else FULL
+        key = x.shape, x.dtype, dim, interleaved, backwards, options.precision, saved
         if (
             (way := kept.get(key)) is not None
             and x.is_cpu
@@ -235,17 +277,12 @@ def halved(op: Pointwise) -> Any:
             and not _modes()
             and _tracing() is None
         ):
-            if x.requires_grad and _grad_enabled():
-                return _stretched(x, way, options)  # type: ignore[no-any-return]
-            return way.values(x, options)
+            return _stretched(x, way, options) if recording else way.values(x, options)  # type: ignore[no-any-return]
         if not -x.dim() <= dim < x.dim() or x.shape[dim] % 2 or not x.is_floating_point():
             return None
         layout = Layout(dim, 2, interleaved, backwards)
         y = apply(op, x, layout, (), options)
-        if (
-            not op.product
-            and (way := op.ready.get((layout, x.shape, x.dtype, options.precision))) is not None
-        ):
+        if not op.product and (way := op.ready.get(_key(x, layout, options, saved))) is not None:
             if len(kept) >= launch.READY:
                 kept.clear()
             kept[key] = way
@@ -259,19 +296,24 @@ class _Stretches(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, way: _Way, call: Call) -> Tensor:
-        ctx.save_for_backward(x)
+        y, kept = way.recorded(x, call)
+        ctx.save_for_backward(kept)
         ctx.way, ctx.call = way, call
-        return way.values(x, call)
+        return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
+        (kept,), way = ctx.saved_tensors, ctx.way
         if launch.plain(gradient) and gradient.is_contiguous():
             try:
-                return ctx.way.gradients(ctx.saved_tensors[0], gradient, ctx.call), None, None
+                return way.gradients(kept, gradient, ctx.call), None, None
             except RuntimeError as error:
                 if "data pointer" not in str(error):  # of vmap's old kind of tensor
                     raise
-        ctx.op, ctx.layout = ctx.way.op, ctx.way.layout
+        if way.coding:
+            slopes = way.layout.parts(way.gradients(kept, torch.ones_like(way.like), ctx.call))
+            return *final([way.layout.joined(tuple([gradient * s for s in slopes]))]), None, None
+        ctx.op, ctx.layout = way.op, way.layout
         return _Parts.backward(ctx, gradient)[:3]
 
 

@@ -23,7 +23,7 @@ from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
 from softknee.lang.simplify import simplify
 from softknee.lang.stabilise import guard_dead_branches, rewrite, stabilise
 from softknee.nn import launch
-from softknee.nn.saved import joint_form, saved_form
+from softknee.nn.saved import saved_form
 
 __all__ = ["Call", "Output", "Pointwise", "Term", "current"]
 
@@ -108,6 +108,7 @@ class Pointwise:
         self.ready: dict[Any, Any] = {}  # how calls on some shapes are done; see launch
         self.forms: dict[Any, Any] = {}  # what is kept for backward; see saved
         self.samples: dict[str, tuple[float, ...]] = {}  # values of other symbols to try in tame
+        self.data = ("x",)  # the tensors that are no parameters
         self.number = len(_operators)
         _operators.append(self)
         self._derived: dict[object, tuple[Pointwise, tuple[int, ...]] | None] = {}
@@ -219,7 +220,7 @@ class Pointwise:
     @cached_property
     def used(self) -> frozenset[str]:
         """The tensors whose values the results depend on."""
-        return frozenset(symbols_in(*self.expressions))
+        return frozenset(self.tensors) & set(symbols_in(*self.expressions))
 
     @cached_property
     def factors(self) -> frozenset[str]:
@@ -243,9 +244,10 @@ class Pointwise:
                 grad = True
         if _functorch_active():
             return self.function.apply(*args)
-        if grad and len(args) == 2 and _grad_enabled() and _dual_level._current_level < 0:
-            form = saved_form(self, current.kept)
-            if form is not None and launch.eligible(args[:1]) and (way := form.way(args[0])) is not None:
+        tensors = args[:-1]
+        if grad and _grad_enabled() and _dual_level._current_level < 0 and _alike(tensors):
+            form = saved_form(self, current.kept, args[-1].scalars)
+            if form is not None and launch.eligible(tensors) and (way := form.way(*tensors)) is not None:
                 return way(*args, False)
         if (grad and _grad_enabled()) or _dual_level._current_level >= 0:
             # a recording tracer wants operations it can write down, not a function of ours
@@ -314,18 +316,21 @@ class Pointwise:
             finished.append(result)
         return finished[0] if self.single else tuple(finished)
 
-    def unary(self, otherwise: Any) -> Any:
+    def unary(self, otherwise: Any, scalars: tuple[float, ...] = ()) -> Any:
         """The operator as a function of one tensor, exactly a Tensor. One without gaps, of a type that it has met
         before, takes the short way: at small sizes the time goes into asking the tensor what it is.
-        otherwise: called with every tensor that is not of a floating type."""
-        recorded, values = self.forms, self.ready  # by type, for the usual options
+        otherwise: called with every tensor that is not of a floating type; scalars: the numbers that it is given."""
+        recorded, values = (
+            (self.forms, self.ready) if not scalars else ({}, {})
+        )  # by type, for the usual options
+        own = Call(scalars) if scalars else usual
         modes, tracing, strided = launch._modes, launch._tracing, torch.strided
 
         def recording(dtype: torch.dtype) -> Any:
             if dtype not in launch.STORAGE:
                 return None
-            form = saved_form(self, current.kept)
-            made = (lambda x: self._apply(x, usual)) if form is None else form.usual(dtype)
+            form = saved_form(self, current.kept, scalars)
+            made = (lambda x: self._apply(x, own)) if form is None else form.usual(dtype, own)
             recorded[dtype] = made
             return made
 
@@ -333,12 +338,16 @@ class Pointwise:
             kernel = self.kernels.get((dtype, "default"))
             if kernel is None or not kernel.whole:
                 return None
-            values[dtype] = kernel.on
-            return kernel.on
+            on = kernel.on
+            made = values[dtype] = (lambda x: on(x, *scalars)) if scalars else on
+            return made
+
+        def now() -> Call:
+            return Call(scalars, (None,), current.call.precision) if scalars else current.call
 
         def call(x: Any) -> Any:
             if _is_compiling():
-                return self._traced(x, current.call)
+                return self._traced(x, now())
             if (
                 x.is_cpu
                 and x.layout is strided
@@ -357,19 +366,19 @@ class Pointwise:
                 ) is not None:
                     return result
             floating = x.is_floating_point() and x.layout is strided
-            return self(x, current.call) if floating else otherwise(x)
+            return self(x, now()) if floating else otherwise(x)
 
         return call
 
     def joint(self) -> Any:
         """The operator as a function of two tensors of one shape and type, as `unary` has it for one."""
-        kernels, form = self.kernels, joint_form
+        kernels = self.kernels
         modes, tracing = launch._modes, launch._tracing
         storages = launch.STORAGE
         product, serial, huge = self.product, launch.SERIAL, launch.HUGE
 
         def call(a: Tensor, b: Tensor) -> Any:
-            if product:  # where torch is as fast or faster
+            if product and current.usual:  # where torch is as fast or faster
                 recording = _grad_enabled() and (a.requires_grad or b.requires_grad)
                 if a.numel() < serial if recording else a.numel() * a.element_size() < huge:
                     return torch.mul(a, b)
@@ -386,8 +395,8 @@ class Pointwise:
                 and not b.is_neg()
             ):
                 if _grad_enabled() and (a.requires_grad or b.requires_grad):
-                    if a.dtype in storages and (made := form(self)) is not None:
-                        return made.apply(a, b, current.call)
+                    if a.dtype in storages and (made := saved_form(self, current.kept)) is not None:
+                        return made.apply(a, b, current.call, False)
                 elif (kernel := kernels.get((a.dtype, current.call.precision))) is not None and (
                     kernel.whole and (result := kernel.on(a, b)) is not None
                 ):
@@ -458,6 +467,12 @@ def _traced_function(op: Pointwise, needs: tuple[bool, ...]) -> Any:
             return tuple(results)
 
     return TracedFunction
+
+
+def _alike(tensors: Sequence[Tensor]) -> bool:
+    """Whether they have one shape and type"""
+    first = tensors[0]
+    return all(t.dtype is first.dtype and t.shape == first.shape for t in tensors[1:])
 
 
 def _widened(t: Any) -> Any:

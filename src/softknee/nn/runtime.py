@@ -6,6 +6,7 @@ given to the kernel at the call, as float64; a tensor (a learnable parameter) is
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,10 @@ from softknee.nn.saved import saved_form
 __all__ = ["Runtime", "runtime"]
 
 _exact = (Tensor, torch.nn.Parameter)
+#: types of values by which a call is found again
+PLAIN = frozenset({float, int, str})
+#: how many calls with other values than the usual ones a function keeps, and how many it remembers before
+MOST, SEEN = 64, 8
 _PLAIN = Call()
 _EXACT = Call(precision="exact")
 
@@ -55,8 +60,9 @@ class Runtime:
         # everything at its default: the path that must be quick
         fixed = all(p.default is not None and not p.learnable for p in definition.parameters)
         self.plain = self.operator({}, {}) if fixed else None
-        #: the same with other choices, by their values: functions of a tensor, made when first called for
-        self.chosen: dict[tuple[Any, ...], Any] = {}
+        #: the same with other numbers and choices, by all their values: functions of a tensor
+        self.met: dict[tuple[Any, ...], Any] = {}
+        self._seen: deque[tuple[Any, ...]] = deque(maxlen=SEEN)
 
     def operator(
         self, choices: Mapping[str, Any], given: Mapping[str, Any], training: bool = False, order: int = 0,
@@ -92,6 +98,7 @@ class Runtime:
         )
         usual = {n: float(self.parameters[n].default or 0.5) for n in op.scalars}
         op.samples = {n: (v, -v, 0.5) for n, v in usual.items()}
+        op.data = inputs
         self._operators[choices, tensors, scalars, training, order, wrt] = op
         return op
 
@@ -126,15 +133,29 @@ class Runtime:
         if training:
             for n in self.definition.noise:
                 noise.append(torch.rand_like(x) if n.distribution == "uniform" else torch.randn_like(x))
-        plain = self.plain is not None and not (given or training or inplace or order)
-        if choices and plain and not torch.compiler.is_dynamo_compiling():
-            every = tuple(choices.get(n, options[0]) for n, options in declared.items())
-            if every not in self.chosen:
-                self.chosen[every] = op.unary(lambda x: self(x, {}, choices))
         call = Call(tuple(float(given[n]) for n in op.scalars), (None,), precision)
+        if op.tensors == ("x",) and not (
+            training or inplace or order or torch.compiler.is_dynamo_compiling()
+        ):
+            self._meet(op, call, values, choices)
         if not inplace:
             return op(x, *noise, *tensors, call)
         return in_place(op, (x, *noise, *tensors, call))
+
+    def _meet(self, op: Pointwise, call: Call, values: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+        """Keeps how a call with these numbers and choices is done, if one not long ago had the same: some parameters
+        change with every step."""
+        declared = self.definition.choices
+        key = (*[values.get(n, p.default) for n, p in self.parameters.items()],
+               *[choices.get(n, options[0]) for n, options in declared.items()])  # fmt: skip
+        if not all(type(v) in PLAIN for v in key):
+            return
+        if key not in self._seen:
+            self._seen.append(key)
+        elif key not in self.met:
+            if len(self.met) >= MOST:
+                self.met.clear()
+            self.met[key] = op.unary(lambda x: self(x, values, choices), call.scalars)
 
     def learned(self) -> Any:
         """The function of x, a tensor for each parameter, and their dimension. None where something watches, or a
@@ -319,7 +340,7 @@ def in_place(op: Pointwise, args: tuple[Any, ...]) -> Any:
             "a leaf tensor that requires gradients cannot be changed in place; use inplace=False or x.clone()"
         )
     if recording and len(args) == 2 and not torch._C._are_functorch_transforms_active() and plain_forward():
-        form = saved_form(op, current.kept)
+        form = saved_form(op, current.kept, args[-1].scalars)
         compiling = torch.compiler.is_compiling()
         if form is not None and form.free and not compiling and launch.eligible(args[:1]):
             way = form.way(x)

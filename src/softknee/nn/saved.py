@@ -1,8 +1,8 @@
-"""What an operator of one tensor keeps for backward: the input, the output, or a code of a few bits an element.
+"""What an operator keeps for backward: its inputs, its output, or codes of a few bits an element.
 
 Where the derivative takes a few values that depend on no tensor (relu, leaky_relu, hardtanh, the shrink
-functions), one to three bits say all of it, exactly: the default. With `options(saved="lean")` the
-derivative of any other function of one tensor is rounded to the nearest of 2^bits levels. With
+functions), one to three bits say all of it, exactly: the default. With `options(saved="lean")` each slope of
+any other function, and of a gate, is rounded to the nearest of 2^bits levels. With
 `options(saved="output")` functions whose slope is an expression of their value keep that value. What is kept
 is decided here, once, for the CPU's kernels and the GPU's.
 """
@@ -21,14 +21,14 @@ from softknee.kernels.llvm import Operand, Scalar
 from softknee.kernels.plan import Plan, compile_plan
 from softknee.lang.by_output import slope_by_output
 from softknee.lang.differentiate import derivative
-from softknee.lang.nodes import Node, symbol, symbols_in
+from softknee.lang.nodes import Node, number, substitute, symbol, symbols_in
 from softknee.lang.stabilise import rewrite, stabilise
 from softknee.nn import gpu, launch
 
 if TYPE_CHECKING:
     from softknee.nn.pointwise import Call, Pointwise
 
-__all__ = ["Joint", "joint_form", "levels_for", "saved_form"]
+__all__ = ["Coded", "Joint", "Saved", "levels_for", "saved_form"]
 
 #: how the input of codes lay in memory, where nothing else is said
 CONTIGUOUS = "contiguous"
@@ -41,23 +41,28 @@ flat_kernel, plain = launch.flat_kernel, launch.plain
 _is_batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda gradient: False)
 
 
-def _normal(count: int) -> Any:
-    """The middles of as many equally likely parts of N(0, 1)"""
+def _normal(count: int, dimensions: int) -> Any:
+    """Numbers that stand for `count` independent ones from N(0, 1), in so many dimensions: for one the middles of
+    equally likely parts, else those of Sobol's points"""
     import numpy as np
     from scipy.special import ndtri
+    from scipy.stats import qmc
 
-    return ndtri((np.arange(count) + 0.5) / count)
+    if dimensions == 1:
+        return ndtri((np.arange(count) + 0.5) / count)[None]
+    points = qmc.Sobol(dimensions, scramble=False, bits=30).random(count)
+    return ndtri(points.T + 0.5 / count)
 
 
-def levels_for(slope: Any, bits: int, count: int = 1024) -> tuple[float, ...]:
-    """The 2^bits levels with the least mean squared distance to f'(X), X ~ N(0, 1).
+def levels_for(slopes: Any, bits: int, count: int = 1024) -> tuple[float, ...]:
+    """The 2^bits levels with the least mean squared distance to a slope.
 
-    The best partition of `count` equally likely values of f'(X) into runs, by dynamic programming
-    (Bruce 1965, "Optimum quantization"). slope: f' of an array of float64.
+    The best partition of `count` equally likely slopes into runs, by dynamic programming (Bruce 1965, "Optimum
+    quantization"). slopes: an array of a multiple of `count` values, all equally likely.
     """
     import numpy as np
 
-    values = np.sort(np.asarray(slope(_normal(count)), dtype=float))
+    values = np.sort(np.asarray(slopes, dtype=float)).reshape(count, -1).mean(1)
     sums = np.concatenate([[0], np.cumsum(values)])
     squares = np.concatenate([[0], np.cumsum(values**2)])
     first, last = np.mgrid[: count + 1, : count + 1]
@@ -76,47 +81,80 @@ def levels_for(slope: Any, bits: int, count: int = 1024) -> tuple[float, ...]:
     return tuple(float(np.float32(values[i:j].mean())) for i, j in pairwise(ends))
 
 
-def lean_codes(slope: Node, bits: int) -> Codes | EvenCodes:
-    """Codes of f', an expression of x, with levels for X ~ N(0, 1): up to 4 bits the best of all; for 8, where that
-    would gain little, as far apart as they cover what f' is within 6 standard deviations."""
+def lean_codes(slope: Node, names: tuple[str, ...], bits: int) -> Codes | EvenCodes:
+    """Codes of a slope, an expression of those symbols, with levels for independent ones from N(0, 1): up to 4 bits the
+    best of all; for 8, where that would gain little, as far apart as they cover what the slope is within 6 standard
+    deviations."""
     import numpy as np
 
     from softknee.lang.evaluate import compiled
 
-    function = compiled((slope,), ("x",), "numpy")
+    function, dimensions = compiled((slope,), names, "numpy"), len(names)
     if bits <= 4:
-        return rounded_codes(slope, levels_for(lambda x: function(x)[0], bits))
-    values = function(np.linspace(-6, 6, 2401))[0]
+        numbers = _normal(1024 if dimensions == 1 else 1 << 17, dimensions)
+        return rounded_codes(slope, levels_for(function(*numbers)[0], bits))
+    within = np.linspace(-6, 6, 2401)[None]
+    if dimensions > 1:
+        within = _normal(1 << 17, dimensions)
+        within *= 6 / np.sqrt((within**2).sum(0)) * np.linspace(0, 1, within.shape[1]) ** 0.5
+    values = function(*within)[0]
     return even_codes(slope, float(values.min()), float(values.max()), bits)
 
 
-def saved_form(op: Pointwise, kept: tuple[str, int]) -> Saved | None:
-    """How the operator records itself for backward where nobody but autograd watches; None where it
-    takes several tensors, or torch operations.
+def saved_form(op: Pointwise, kept: tuple[str, int], scalars: tuple[float, ...] = ()) -> Saved | None:
+    """How the operator records itself for backward where nobody but autograd watches, and its tensors have one
+    shape and type; None where it takes torch operations.
 
-    kept: the options `saved` and `bits`.
+    kept: the options `saved` and `bits`; scalars: the numbers of a call.
     """
     forms = op.forms
     if kept not in forms:
         forms[kept] = _made(op, *kept)
-    return forms[kept]
+    form = forms[kept]
+    return form.at(scalars) if type(form) is Lean else form
 
 
-def _made(op: Pointwise, saved: str, bits: int) -> Saved | None:
-    if op.tensors != ("x",) or not op.single or not op.spelled or op.outputs[0].terms[0].factors:
+def _made(op: Pointwise, saved: str, bits: int) -> Saved | Lean | None:
+    if not op.single or not op.spelled or op.outputs[0].terms[0].factors:
         return None
-    slope = rewrite(derivative(op.outputs[0].terms[0].expression, "x"))
-    if (exact := exact_codes(slope, {"x"})) is not None:
-        return Coded(op, exact)
-    if saved == "lean" and not op.scalars:
-        tame = stabilise(slope, op.inputs, op.samples)
-        return Coded(op, lean_codes(tame, bits))
-    if saved == "output" and (back := _from_output(op)) is not None:
-        return Whole(op, back, output=True)
-    derived = op.backward((True,))
-    if derived is None or not (op.reads_all and derived[0].reads_all):
+    alone = op.tensors == ("x",)
+    if alone:
+        slope = rewrite(derivative(op.outputs[0].terms[0].expression, "x"))
+        if (exact := exact_codes(slope, {"x"})) is not None:
+            return Coded(op, (exact,))
+        if saved == "output" and (back := _from_output(op)) is not None:
+            return Whole(op, back, output=True)
+    derived = op.backward((True,) * len(op.tensors))
+    if derived is None or not (op.reads_all and derived[0].reads_all) or len(derived[1]) < len(op.tensors):
         return None
-    return Whole(op, derived[0])
+    full = Whole(op, derived[0]) if alone else Joint(op, derived[0])
+    return Lean(op, derived[0], bits, full) if saved == "lean" and op.tensors == op.data else full
+
+
+class Lean:
+    """Codes of rounded slopes, made for every value that the parameters are given; after many values what is kept
+    without codes, as a parameter may change with every call."""
+
+    MANY = 16
+
+    def __init__(self, op: Pointwise, back: Pointwise, bits: int, full: Saved) -> None:
+        self.op, self.slopes, self.bits = op, [o.terms[0].expression for o in back.outputs], bits
+        self.full, self.made = full, dict[tuple[float, ...], Saved]()
+
+    def at(self, scalars: tuple[float, ...]) -> Saved:
+        form = self.made.get(scalars)
+        if form is None:
+            if len(self.made) == self.MANY:
+                return self.full
+            form = self.made[scalars] = Coded(
+                self.op, [self._codes(s, scalars) for s in self.slopes], rounded=True
+            )
+        return form
+
+    def _codes(self, slope: Node, scalars: tuple[float, ...]) -> Codes | EvenCodes:
+        op = self.op
+        given = rewrite(substitute(slope, dict(zip(op.scalars, map(number, scalars), strict=True))))
+        return lean_codes(stabilise(given, op.inputs, op.samples), op.tensors, self.bits)
 
 
 def _from_output(op: Pointwise) -> Pointwise | None:
@@ -142,8 +180,8 @@ class Saved:
     free = False
     #: `apply` for tensors of a GPU; None: the operator's own way keeps them themselves
     elsewhere: Any = None
-    #: an autograd function of a tensor of that type alone, for the usual options
-    quick: Callable[[torch.dtype], type[torch.autograd.Function]]
+    #: an autograd function of a tensor of that type alone, for the usual options; the call: its numbers
+    quick: Callable[[torch.dtype, Call], type[torch.autograd.Function]]
 
     def __init__(
         self,
@@ -157,20 +195,22 @@ class Saved:
         if elsewhere is not None:
             self.elsewhere = _apply(elsewhere)
 
-    def way(self, x: Tensor) -> Any:
-        """What to call for a tensor, which on the CPU has no gaps; None where it goes the operator's own way."""
+    def way(self, *tensors: Tensor) -> Any:
+        """What to call for tensors; None where they go the operator's own way, as one with gaps on the CPU does."""
+        x = tensors[0]
         if not x.is_cpu:
             return self.elsewhere
-        return self.apply if x.is_contiguous() or launch.dense(x) else None
+        return self.apply if len(tensors) > 1 or x.is_contiguous() or launch.dense(x) else None
 
-    def usual(self, dtype: torch.dtype) -> Any:
-        """What to call for CPU tensors of a type while nothing is out of the ordinary."""
-        return _apply(self.quick(dtype))
+    def usual(self, dtype: torch.dtype, call: Call) -> Any:
+        """What to call for CPU tensors of a type, with the numbers of a call, while nothing is out of the ordinary."""
+        return _apply(self.quick(dtype, call))
 
 
 def _apply(function: type[torch.autograd.Function]) -> Any:
     function.__name__ = function.__qualname__ = "Pointwise"
     if (node := getattr(function, "_backward_cls", None)) is not None:
+        node.__name__ = node.__qualname__ = "PointwiseBackward"  # what `grad_fn` shows
         node.apply = function.backward  # torch's own asks first which of two names the function has
     # Function.apply inspects signatures on every call; the C function does not
     return super(torch.autograd.Function, function).apply  # type: ignore[misc]
@@ -236,14 +276,15 @@ class Whole(Saved):
             def backward(ctx: Any, gradient: Tensor) -> Any:
                 return product(*ctx.saved_tensors, gradient, ctx.call), None, None
 
-        def quick(dtype: torch.dtype) -> type[torch.autograd.Function]:
+        def quick(dtype: torch.dtype, call: Call) -> type[torch.autograd.Function]:
             on = (forwards.get((dtype, "default")) or flat_kernel(op, dtype, "default")).on
+            scalars = call.scalars
 
             class QuickFunction(torch.autograd.Function):
                 @staticmethod
                 def forward(ctx: Any, x: Tensor) -> Tensor:
-                    if (y := on(x)) is None:
-                        y = op.evaluate((x, usual))
+                    if (y := on(x, *scalars)) is None:
+                        y = op.evaluate((x, call))
                     ctx.to_save = (y if output else x,)  # what save_for_backward does
                     return y  # type: ignore[no-any-return]
 
@@ -251,9 +292,11 @@ class Whole(Saved):
                 def backward(ctx: Any, gradient: Tensor) -> Any:
                     (x,) = ctx.saved_tensors
                     slope = slopes.get(dtype)
-                    if slope is not None and plain(gradient) and (result := slope(x, gradient)) is not None:
-                        return result
-                    return product(x, gradient, usual)
+                    if slope is not None and plain(gradient):
+                        result = slope(x, gradient, *scalars)
+                        if result is not None:
+                            return result
+                    return product(x, gradient, call)
 
             return QuickFunction
 
@@ -289,18 +332,6 @@ def _otherwise(op: Pointwise, x: Tensor, call: Call, inplace: bool) -> Tensor:
     return x.copy_(y) if inplace else y
 
 
-def joint_form(op: Pointwise) -> Joint | None:
-    """How an operator of several tensors of one shape records itself; None where it takes torch
-    operations."""
-    if "joint" not in op.forms:
-        derived = (
-            op.backward((True,) * len(op.tensors)) if op.single and op.spelled and op.reads_all else None
-        )
-        usual = derived is not None and derived[0].reads_all and len(derived[1]) == len(op.tensors)
-        op.forms["joint"] = Joint(op, derived[0]) if usual and derived is not None else None
-    return op.forms["joint"]
-
-
 class Joint(Saved):
     """Several tensors of one shape and type, each in one piece: keeps them. One kernel gives all gradients.
 
@@ -314,139 +345,172 @@ class Joint(Saved):
         class JointFunction(torch.autograd.Function):
             @staticmethod
             def forward(ctx: Any, *args: Any) -> Tensor:
-                *tensors, call = args
+                *tensors, call, _ = args
                 key = tensors[0].dtype, call.precision
                 y = (forwards.get(key) or flat_kernel(op, *key)).on(*tensors, *call.scalars)
                 if y is None:
-                    y = op.evaluate(args)
+                    y = op.evaluate(args[:-1])
                 ctx.save_for_backward(*tensors)
                 ctx.call = call
                 return y
 
             @staticmethod
             def backward(ctx: Any, gradient: Tensor) -> Any:
-                if plain(gradient) and False not in ctx.needs_input_grad[:-1]:
+                if plain(gradient) and False not in ctx.needs_input_grad[:-2]:
                     results = backwards(ctx.saved_tensors, gradient, ctx.call)
                     if results is not None:
-                        return *results, None
-                return op.function.backward(ctx, gradient)  # type: ignore[attr-defined]
+                        return *results, None, None
+                return *op.function.backward(ctx, gradient), None  # type: ignore[attr-defined]
 
         super().__init__(op, JointFunction)
         self.back = back
         self.backward_kernel = lambda *key: backwards.made.get(key) or backwards.kernel(*key)
 
 
+class Coding:
+    """The kernels that write codes in the pass that gives an operator's value, and those that multiply a gradient by
+    the slopes that codes stand for.
+
+    Operands of the first: the tensors, the value, and the planes of codes, one a bit; of the second: the planes, the
+    incoming gradient, and the gradients of the tensors. places: how the tensors, or their gradients, lie in memory, if
+    not in a row each.
+    """
+
+    def __init__(self, op: Pointwise, codes: Sequence[Codes | EvenCodes]) -> None:
+        self.op, self.codes = op, codes
+        self.planes = [plane for c in codes for plane in c.planes]
+        self.made: dict[Any, Any] = {}
+        self.usual: dict[torch.dtype, Any] = {}  # what is called for backward without options, by type
+        self._scalars = [(name, Scalar()) for name in op.scalars]
+
+    def forward_plan(self, dtype: torch.dtype, precision: Any, places: Sequence[Operand] = ()) -> Plan:
+        row = Operand(launch.STORAGE[dtype])
+        tensors = zip(self.op.tensors, places or [row] * len(self.op.tensors), strict=True)
+        bits = [(plane, Operand("bits")) for plane in self.planes]
+        return Plan(((self.op.expressions[0], row), *bits), (*tensors, *self._scalars), precision)
+
+    def backward_plan(
+        self, dtype: torch.dtype, splat: bool, precision: Any, places: Sequence[Operand] = ()
+    ) -> Plan:
+        storage = launch.STORAGE[dtype]
+        bits = [symbol(f"bit{k}_") for k in range(len(self.planes))]
+        inputs = [(bit.payload, Operand("bits")) for bit in bits]
+        inputs.append(("g_", Operand(storage, "splat" if splat else "row")))
+        left = iter(bits)
+        products = [symbol("g_") * c.decoded([next(left) for _ in c.planes]) for c in self.codes]
+        outputs = zip(products, places or [Operand(storage)] * len(products), strict=True)
+        return Plan(tuple(outputs), (*inputs, *self._scalars), precision, frozenset({"g_"}))  # type: ignore[arg-type]
+
+    def forward(self, *key: Any) -> Any:
+        """The compiled kernel of `forward_plan`"""
+        made = self.made.get(key)
+        return made or self.made.setdefault(key, compile_plan(self.forward_plan(*key)))
+
+    def backward(self, *key: Any) -> Any:
+        """The compiled kernel of `backward_plan`"""
+        made = self.made.get(("back", key))
+        if made is None:
+            made = self.made["back", key] = compile_plan(self.backward_plan(*key))
+            if key[1:] == (False, "default"):
+                self.usual[key[0]] = made.on
+        return made
+
+
 class Coded(Saved):
-    """Keeps codes of the derivative."""
+    """Keeps codes of the derivatives. rounded: they are not exact, so there is nothing to differentiate again."""
 
     free = True
 
-    def __init__(self, op: Pointwise, codes: Codes | EvenCodes) -> None:
-        from softknee.nn.pointwise import usual
+    def __init__(self, op: Pointwise, codes: Sequence[Codes | EvenCodes], rounded: bool = False) -> None:
 
-        count = len(codes.planes)
-        scalars = [(name, Scalar()) for name in op.scalars]
-        kernels: dict[Any, Any] = {}
-        slopes: dict[torch.dtype, Any] = {}  # what is called for backward without options, by type
+        self.coding = coding = Coding(op, codes)
+        count, bits = len(op.tensors), len(coding.planes)
+        forwards, slopes = coding.made, coding.usual
 
-        def forward_plan(dtype: torch.dtype, precision: Any) -> Plan:
-            storage = launch.STORAGE[dtype]
-            outputs = [(op.expressions[0], Operand(storage)), *((p, Operand("bits")) for p in codes.planes)]
-            return Plan(tuple(outputs), (("x", Operand(storage)), *scalars), precision)
-
-        def backward_plan(dtype: torch.dtype, splat: bool, precision: Any) -> Plan:
-            storage = launch.STORAGE[dtype]
-            bits = [symbol(f"bit{k}_") for k in range(count)]
-            product = symbol("g_") * codes.decoded(bits)
-            inputs = [(f"bit{k}_", Operand("bits")) for k in range(count)]
-            inputs.append(("g_", Operand(storage, "splat" if splat else "row")))
-            return Plan(((product, Operand(storage)),), (*inputs, *scalars), precision, frozenset({"g_"}))
-
-        def forward_kernel(*key: Any) -> Any:
-            return kernels.setdefault(key, compile_plan(forward_plan(*key)))
-
-        def backward_kernel(*key: Any) -> Any:
-            made = compile_plan(backward_plan(*key))
-            if key[1:] == (False, "default"):
-                slopes[key[0]] = made.on
-            return kernels.setdefault(key, made)
-
-        def product(kept: Sequence[Tensor], gradient: Tensor, like: Any, call: Call) -> Tensor | None:
-            """gradient times the derivative that the codes stand for, None where no kernel takes the
-            gradient; like: (shape, strides) of x"""
+        def products(
+            kept: Sequence[Tensor], gradient: Tensor, like: Any, call: Call
+        ) -> Sequence[Tensor] | None:
+            """gradient times the slopes that the codes stand for, None where no kernel takes the
+            gradient; like: (shape, strides) of a tensor"""
             shape, stride = like
+
+            def fresh() -> Tensor:
+                return torch.empty_strided(shape, stride, dtype=gradient.dtype, device=cpu)
+
             splat = False
             if gradient.stride() != stride:
                 if _is_batched(gradient):
                     return None
                 splat = not any(gradient.stride())  # the gradient of a sum: one number for all
-                result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=cpu)
-                gradient = gradient if splat else result.copy_(gradient)
-            key = (gradient.dtype, splat, call.precision)
-            kernel = kernels.get(key) or backward_kernel(*key)
+                gradient = gradient if splat else fresh().copy_(gradient)
+            kernel = coding.backward(gradient.dtype, splat, call.precision)
             if not splat and (made := kernel.on(*kept, gradient, *call.scalars)) is not None:
-                return made  # type: ignore[no-any-return]
-            result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=cpu)
-            return result if kernel.on(*kept, gradient, result, *call.scalars) else None
+                return made if count > 1 else (made,)
+            results = [fresh() for _ in range(count)]
+            return results if kernel.on(*kept, gradient, *results, *call.scalars) else None
 
-        def gradient_with(product: Any, ctx: Any, gradient: Tensor, call: Call) -> Any:
+        def gradients_with(products: Any, ctx: Any, gradient: Tensor, call: Call) -> Sequence[Any]:
             kept, like = ctx.saved_tensors, ctx.like
             if like is None:
-                derived = op.backward((True,))
-                return derived and derived[0](*kept, gradient, call)
+                return op.function.backward(ctx, gradient)[:count]  # type: ignore[attr-defined, no-any-return]
             if like is CONTIGUOUS:
                 shape = gradient.shape
                 like = shape, torch.empty(shape, device="meta").stride()
-            result = product(kept, gradient, like, call) if plain(gradient) else None
-            if result is None:
+            found = products(kept, gradient, like, call) if plain(gradient) else None
+            if found is None:
                 # to be differentiated again, or batched: the gradient enters by one product
                 one = torch.ones((), dtype=gradient.dtype, device=kept[0].device).expand(like[0])
-                result = gradient * product(kept, one, like, call)
-            return result
+                found = [gradient * slope for slope in products(kept, one, like, call)]
+                found = final(found) if rounded else found
+            return found  # type: ignore[no-any-return]
 
-        def without_codes(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
-            """Where no kernel takes the tensor: the input is kept"""
-            y = _otherwise(op, x, call, inplace)
-            ctx.save_for_backward(x)
-            ctx.like = None
-            return y
+        def without_codes(ctx: Any, tensors: Sequence[Tensor], call: Call, inplace: bool) -> Tensor:
+            """Where no kernel takes the tensors: they are kept"""
+            y: Tensor = op.evaluate((*tensors, call))
+            ctx.save_for_backward(*tensors)
+            ctx.like, ctx.call = None, call
+            return tensors[0].copy_(y) if inplace else y
 
-        def keep_codes(ctx: Any, x: Tensor, call: Call, inplace: bool) -> Tensor:
-            key = x.dtype, call.precision
-            kernel = kernels.get(key) or forward_kernel(*key)
-            made = None if inplace else kernel.on(x, *call.scalars)
+        def keep_codes(ctx: Any, tensors: Sequence[Tensor], call: Call, inplace: bool) -> Tensor:
+            kernel = coding.forward(tensors[0].dtype, call.precision)
+            made = None if inplace else kernel.on(*tensors, *call.scalars)
             if made is None:
+                if count > 1:  # each may lie in an order of its own
+                    tensors = [t.contiguous() for t in tensors]
+                x = tensors[0]
                 bytes_ = -(-x.numel() // PADDED) * PADDED // 8
-                kept = [empty(bytes_, dtype=uint8, device=cpu) for _ in range(count)]
+                kept = [empty(bytes_, dtype=uint8, device=cpu) for _ in range(bits)]
                 given = (x if inplace else empty_like(x), *kept)
-                made = given if kernel.on(x, *given, *call.scalars) else None
+                made = given if kernel.on(*tensors, *given, *call.scalars) else None
             if made is None:
-                return without_codes(ctx, x, call, inplace)
+                return without_codes(ctx, tensors, call, inplace)
             ctx.save_for_backward(*made[1:])
-            ctx.like = x.shape, x.stride()
+            ctx.like = made[0].shape, made[0].stride()
             return made[0]  # type: ignore[no-any-return]
 
         class CodedFunction(torch.autograd.Function):
             @staticmethod
-            def forward(ctx: Any, x: Tensor, call: Call = usual, inplace: bool = False) -> Tensor:
+            def forward(ctx: Any, *args: Any) -> Tensor:
+                *tensors, call, inplace = args
                 ctx.call = call
-                y = keep_codes(ctx, x, call, inplace)
+                y = keep_codes(ctx, tensors, call, inplace)
                 if inplace:
-                    ctx.mark_dirty(x)
+                    ctx.mark_dirty(y)
                 return y
 
             @staticmethod
             def backward(ctx: Any, gradient: Tensor) -> Any:
-                return gradient_with(product, ctx, gradient, ctx.call), None, None
+                return *gradients_with(products, ctx, gradient, ctx.call), None, None
 
-        def quick(dtype: torch.dtype) -> type[torch.autograd.Function]:
-            on = (kernels.get((dtype, "default")) or forward_kernel(dtype, "default")).on
+        def quick(dtype: torch.dtype, call: Call) -> type[torch.autograd.Function]:
+            on = (forwards.get((dtype, "default")) or coding.forward(dtype, "default")).on
+            scalars = call.scalars
 
             class QuickFunction(torch.autograd.Function):
                 @staticmethod
                 def forward(ctx: Any, x: Tensor) -> Tensor:
-                    if (made := on(x)) is None:
-                        return keep_codes(ctx, x, usual, False)
+                    if (made := on(x, *scalars)) is None:
+                        return keep_codes(ctx, (x,), call, False)
                     ctx.to_save = made[1:]  # what save_for_backward does
                     if not x.is_contiguous():
                         ctx.like = x.shape, x.stride()
@@ -461,10 +525,10 @@ class Coded(Saved):
                         and gradient.is_contiguous()
                         and plain(gradient)
                     ):
-                        result = slope(*ctx.saved_tensors, gradient)
+                        result = slope(*ctx.saved_tensors, gradient, *scalars)
                         if result is not None:
                             return result
-                    return gradient_with(product, ctx, gradient, usual)
+                    return gradients_with(products, ctx, gradient, call)[0]
 
             QuickFunction._backward_cls.like = CONTIGUOUS  # type: ignore[attr-defined]
             return QuickFunction
@@ -472,35 +536,51 @@ class Coded(Saved):
         self.quick = quick
         far = gpu.Coded()
 
-        def far_product(kept: Sequence[Tensor], gradient: Tensor, like: Any, call: Call) -> Tensor | None:
-            """As `product`, for a gradient of any strides; the planes are the rows of one tensor"""
+        def far_products(
+            kept: Sequence[Tensor], gradient: Tensor, like: Any, call: Call
+        ) -> Sequence[Tensor] | None:
+            """As `products`, for a gradient of any strides; the planes are the rows of one tensor"""
             shape, stride = like
-            result = torch.empty_strided(shape, stride, dtype=gradient.dtype, device=gradient.device)
-            key = (gradient.dtype, False, call.precision)
-            tensors = (*kept[0], gradient, result)
-            done = far.run(lambda: backward_plan(*key), key, like, tensors, count + 1, call.scalars)
-            return result if done else None
+            key, device = (gradient.dtype, False, call.precision), gradient.device
+            results = [torch.empty_strided(shape, stride, dtype=key[0], device=device) for _ in range(count)]
+            tensors = (*kept[0], gradient, *results)
+            done = far.run(lambda: coding.backward_plan(*key), key, like, tensors, bits + 1, call.scalars)
+            return results if done else None
 
         class FarFunction(torch.autograd.Function):
             @staticmethod
-            def forward(ctx: Any, x: Tensor, call: Call = usual, inplace: bool = False) -> Tensor:
+            def forward(ctx: Any, *args: Any) -> Tensor:
+                *tensors, call, inplace = args
+                x = tensors[0]
                 y = x if inplace and launch.dense(x) else empty_like(x)
                 key, like = (x.dtype, call.precision), (x.shape, y.stride())
-                kept = gpu.codes_for(x, count)
-                tensors = (x, y, *kept)
-                if far.run(lambda: forward_plan(*key), key, like, tensors, 1, call.scalars):
+                kept = gpu.codes_for(x, bits)
+                every = (*tensors, y, *kept)
+                if far.run(lambda: coding.forward_plan(*key), key, like, every, count, call.scalars):
                     ctx.save_for_backward(kept)
-                    ctx.like = like
+                    ctx.like, ctx.call = like, call
                     y = x.copy_(y) if inplace and y is not x else y
                 else:
-                    y = without_codes(ctx, x, call, inplace)
+                    y = without_codes(ctx, tensors, call, inplace)
                 if inplace:
                     ctx.mark_dirty(x)
-                ctx.call = call
                 return y
 
             @staticmethod
             def backward(ctx: Any, gradient: Tensor) -> Any:
-                return gradient_with(far_product, ctx, gradient, ctx.call), None, None
+                return *gradients_with(far_products, ctx, gradient, ctx.call), None, None
 
         super().__init__(op, CodedFunction, FarFunction)
+
+
+def final(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The same, for gradients of rounded slopes; an error where they are differentiated again, as autograd records."""
+    if not torch.is_grad_enabled():
+        return gradients
+    message = (
+        b'with softknee.options(saved="lean") slopes are kept rounded, so that gradients cannot be differentiated '
+        b'again; use saved="full" for second derivatives'
+    )
+    refusing = torch._C._functions.DelayedError(message, len(gradients))
+    made = refusing(*[g.detach().requires_grad_() for g in gradients])
+    return made if len(gradients) > 1 else (made,)
