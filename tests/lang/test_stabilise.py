@@ -85,6 +85,33 @@ def test_series_keep_digits_where_terms_cancel_far_out() -> None:
     assert series(exp(-x) + 1 - 1 / (1 + exp(x))) is exp(-x) + 1 - 1 / (1 + exp(x))  # no power of 1/x
 
 
+@pytest.mark.parametrize("flipped", [False, True])
+def test_series_around_a_center_that_is_a_symbol(flipped: bool) -> None:
+    """The slope of x F(u), where the center and the scale of u are given later"""
+    from softknee.lang import atan, minimum, pi, where
+    from softknee.lang.differentiate import derivative
+
+    m, s = symbol("m"), symbol("s")
+    u = (m - x) / s if flipped else (x - m) / s
+    tail = -atan(1 / minimum(u, -1)) / pi
+    formula = where(u < -1, tail, atan(u) / pi + 0.5) + x * derivative(atan(u), "x") / pi
+    stable = series(formula)
+    sign = -1 if flipped else 1
+    for at in (-1e30, -1e6, -40.0, 5.0, 1e3):
+        for center, scale in ((0.55, 1.475), (-3.0, 0.2), (0.0, 2.0)):
+            values = {"x": sign * at, "m": center, "s": scale}
+            exact = float(evaluate_mp(formula, values, 150))
+            assert evaluate(stable, values) == pytest.approx(exact, rel=1e-13), values
+    # the terms without the center depend on the scale; the center is squared; there are two of them
+    p = symbol("p")
+    for other in (formula + s * x, formula + x * x, formula + atan((x - p) / s)):
+        assert series(other) is other
+    # it is known where a condition on such a u holds far out
+    apart = where(u < -1, tail, atan(u) / pi + 0.5)
+    assert series(apart) is apart
+    assert series(apart.args[2]) is not apart.args[2]
+
+
 def test_infinite_and_huge_inputs_are_tamed() -> None:
     gate = tame(x * sigmoid(x))
     assert evaluate(gate, {"x": -math.inf}) == 0

@@ -10,12 +10,13 @@ inf / inf on the way to a limit that exists (`tame`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 from typing import Any
 
+from softknee.lang.differentiate import derivative
 from softknee.lang.evaluate import compiled
 from softknee.lang.nodes import (
     Node,
@@ -332,11 +333,14 @@ def guard_dead_branches(root: Node) -> Node:
 
 #: where it is asked whether terms cancel: at 0, and on the way to either infinity
 _ENDS = {0: 1e-5, 1: 1e5, -1: -1e5}
+#: values for other symbols to see whether it depends on them
+_SAMPLES = (1.0, 1.25, 0.3)
 
 
 def series(root: Node, name: str = "x", ends: Sequence[int] = tuple(_ENDS)) -> Node:
     """A factor of the expression that is a sum of x alone whose terms cancel at 0 becomes its Taylor
-    polynomial near 0, one whose terms cancel at an infinity the same of 1/x far out.
+    polynomial near 0, one whose terms cancel at an infinity the same of 1/x far out; and so where x comes
+    as (x - c) / b.
 
     x - tanh(x), evaluated as written, has no right digit below 1e-6; its series has them all.
     ends: where the expression is taken.
@@ -347,9 +351,19 @@ def series(root: Node, name: str = "x", ends: Sequence[int] = tuple(_ENDS)) -> N
         condition, *branches = root.args
         taken = [[e for e in ends if not e or _holds(condition, name, e) in (k, None)] for k in (True, False)]
         return where(condition, *(series(a, name, e) for a, e in zip(branches, taken, strict=True)))
-    if root.op not in ("add", "sub") or symbols_in(root) != [name]:
+    if root.op not in ("add", "sub"):
         return root
-    x, function, result = symbol(name), compiled((root, *root.args), (name,), "float"), root
+    if symbols_in(root) != [name]:
+        return _series_around(root, name, ends)
+    result = root
+    for there, polynomial in _expansions(root, name, ends):
+        result = where(there, polynomial, result)
+    return result
+
+
+def _expansions(root: Node, name: str, ends: Sequence[int] = tuple(_ENDS)) -> Iterator[tuple[Node, Node]]:
+    """Where a sum of x alone has a polynomial that keeps more digits, and the polynomial"""
+    x, function = symbol(name), compiled((root, *root.args), (name,), "float")
     for end in ends:
         f, a, b = map(abs, function(_ENDS[end]))
         if not math.isfinite(a) or f > 1e-4 * min(a, b) or (end and not f):
@@ -361,15 +375,66 @@ def series(root: Node, name: str = "x", ends: Sequence[int] = tuple(_ENDS)) -> N
             if end:  # what is not taken stays finite
                 t = number(end) / make("maximum" if end > 0 else "minimum", (x, far))
                 polynomial = substitute(polynomial, {name: t})
-            result = where(there, polynomial, result)
+            yield there, polynomial
+
+
+def _series_around(root: Node, name: str, ends: Sequence[int]) -> Node:
+    """A sum f(u) + c g(u) of u = (x - c) / b, other symbols among b and c, whose terms cancel in f: its polynomial of
+    u takes the place of f.
+
+    So it is with the slope of x F(u): f is that of u F(u), whatever b and c are, and g is F'(u) / b.
+    """
+    around = [
+        n
+        for n in walk(root)
+        if n.op in ("add", "sub", "mul", "div")
+        and name in symbols_in(n) != [name]
+        and name not in symbols_in(derivative(n, name))
+    ]
+    parts = {id(a) for n in around for a in n.args}
+    whole = [n for n in around if id(n) not in parts]
+    if len(whole) != 1:
+        return root
+    u, slope = whole[0], derivative(whole[0], name)
+    center = simplify(-substitute(u, {name: 0}) / slope)
+    inner, c = symbol("inner_"), symbol("center_")
+    shifted = substitute(rebuild(root, lambda n: inner if n is u else None), {name: inner / slope + c})
+    g = derivative(shifted, "center_")
+    f = _independent(substitute(shifted, {"center_": 0}), "inner_")
+    if f is None or f.op not in ("add", "sub") or "center_" in symbols_in(g):
+        return root
+    result, given = root, tuple(symbols_in(slope))
+    rising = compiled((slope,), given, "float")(*[1.0] * len(given))[0] > 0
+    for there, polynomial in _expansions(f, "inner_", ends if rising else [-end for end in ends]):
+        found = substitute(polynomial + c * g, {"center_": center})
+        result = where(substitute(there, {"inner_": u}), substitute(found, {"inner_": u}), result)
     return result
+
+
+def _independent(root: Node, name: str) -> Node | None:
+    """The expression with 1 for all other symbols, if its value does not depend on them"""
+    import mpmath as mp
+
+    others = [other for other in symbols_in(root) if other != name]
+    fixed = simplify(substitute(root, dict.fromkeys(others, 1)))
+    function = compiled((fixed, root), (name, *others), "mpmath")
+    with mp.workdps(40):
+        for x, value in product((-1e5, -30, -3, -0.3, 0.3, 3, 30, 1e5), _SAMPLES):
+            try:
+                one, other = function(mp.mpf(x), *(mp.mpf(value + k / 8) for k in range(len(others))))
+            except (ValueError, ZeroDivisionError, TypeError):
+                return None
+            if not abs(other - one) <= mp.mpf(10) ** -20 * abs(one):
+                return None
+    return fixed
 
 
 def _holds(condition: Node, name: str, end: int) -> bool | None:
     """Whether it does at that end; None: that depends on other symbols, too"""
-    if symbols_in(condition) != [name]:
-        return None
-    return bool(compiled((condition,), (name,), "float")(_ENDS[end])[0])
+    others = [other for other in symbols_in(condition) if other != name]
+    function = compiled((condition,), (name, *others), "float")
+    found = {bool(function(_ENDS[end], *[value] * len(others))[0]) for value in _SAMPLES}
+    return found.pop() if len(found) == 1 and (end or not others) else None
 
 
 @lru_cache(maxsize=256)
