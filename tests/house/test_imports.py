@@ -32,3 +32,20 @@ def test_import_alone_is_fast() -> None:
 def test_the_public_names_are_there_without_loading_anything() -> None:
     loaded = _python(f"import sys, softknee; dir(softknee); print(*(m for m in {HEAVY} if m in sys.modules))")
     assert loaded == ""
+
+
+def test_functions_do_not_load_the_compiler() -> None:
+    loaded = _python(
+        "import sys, torch, softknee.functional as F; x = torch.randn(9, requires_grad=True); "
+        "F.gelu(x).sum().backward(); F.swiglu(x, x).sum().backward(); print('torch._dynamo' in sys.modules)"
+    )
+    assert loaded == "False"
+
+
+def test_constant_is_what_torch_means_by_it() -> None:
+    import torch
+
+    from softknee.nn.pointwise import constant
+
+    ours, theirs = constant(lambda: 0), torch.compiler.assume_constant_result(lambda: 0)
+    assert vars(ours) == vars(theirs) != {}

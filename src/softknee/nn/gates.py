@@ -25,7 +25,7 @@ from softknee.nn import parts, recognise
 from softknee.nn.constrain import constrain_
 from softknee.nn.make import named
 from softknee.nn.options import current
-from softknee.nn.pointwise import Call
+from softknee.nn.pointwise import Call, constant
 from softknee.nn.recognise import Known
 from softknee.nn.runtime import Runtime, runtime, shaped
 
@@ -104,7 +104,7 @@ def _drawn(distribution: str, like: Tensor) -> Tensor:
 _runtimes = SimpleNamespace()  # activation -> the runtime of its gated unit
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _prepare(activation: str) -> str:
     """Makes what a tracer must not see being made; returns where it is kept."""
     definition = catalogue.get(activation)

@@ -9,10 +9,10 @@ differentiable again, to any order. The gradient of a summed result is expanded.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,9 +25,10 @@ from softknee.lang.stabilise import guard_dead_branches, rewrite, stabilise
 from softknee.nn import launch
 from softknee.nn.saved import saved_form
 
-__all__ = ["Call", "Output", "Pointwise", "Term", "current"]
+__all__ = ["Call", "Output", "Pointwise", "Term", "constant", "current"]
 
 Shape = tuple[int, ...]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -424,7 +425,13 @@ class Pointwise:
 _operators: list[Pointwise] = []
 
 
-@torch.compiler.assume_constant_result
+def constant(function: _Function) -> _Function:
+    """`torch.compiler.assume_constant_result`, which imports the compiler for it: a second that only its users should wait"""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@constant
 def _prepare(number: int, needs: tuple[bool, ...]) -> str:
     """Makes what tracing needs but must not see being made; returns the attribute it is kept in."""
     op = _operators[number]

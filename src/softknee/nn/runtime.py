@@ -19,7 +19,7 @@ from softknee.lang.differentiate import derivative
 from softknee.lang.evaluate import compiled
 from softknee.lang.nodes import Node, substitute, symbols_in
 from softknee.lang.stabilise import rewrite
-from softknee.nn.pointwise import Call, Pointwise, current
+from softknee.nn.pointwise import Call, Pointwise, constant, current
 from softknee.nn.saved import saved_form
 
 __all__ = ["Runtime", "runtime"]
@@ -37,7 +37,7 @@ _EXACT = Call(precision="exact")
 _numbered: list[Runtime] = []
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _prepare(number: int, key: Any) -> str:
     """Makes an operator that tracing needs but must not see being made; returns its attribute."""
     run = _numbered[number]

@@ -13,6 +13,7 @@ from torch import Tensor
 from softknee.catalogue.definition import Definition
 from softknee.nn import functional
 from softknee.nn.make import named
+from softknee.nn.pointwise import constant
 from softknee.nn.runtime import runtime
 
 __all__ = ["BinaryLinear", "StraightThrough", "binarize", "straight_through"]
@@ -45,14 +46,14 @@ def _prepared(activation: Any, gradient: Any) -> tuple[Callable[[Tensor], Tensor
     return f, getattr(_kept, _keep_slope(gradient))
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _keep_value(activation: str) -> str:
     """Makes what a tracer must not see being made; returns where it is kept."""
     setattr(_kept, activation, _value(activation))
     return activation
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _keep_slope(gradient: Any) -> str:
     key = f"slope of {gradient}"
     setattr(_kept, key, _slope(gradient))
