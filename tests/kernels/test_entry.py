@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import softknee
 import softknee.functional as F
 from softknee.kernels import native
-from softknee.kernels.entry import HUGE, RUNTIME, SERIAL
+from softknee.kernels.entry import HUGE, RUNTIME, SERIAL, Tensor
 from softknee.kernels.llvm import Operand, Scalar
 from softknee.kernels.plan import Plan, compile_plan
 from softknee.lang.nodes import symbol, where
@@ -178,7 +178,8 @@ def test_a_call_with_too_few_or_too_many_operands_is_declined() -> None:
     on = _times()
     for operands in ((), (x,), (x, x, x, x), (x, x, x, x, x)):
         assert on(*operands) is None
-    bound = compile_plan(SQUARE).bound([1, 24, 4096, 1, 0], 24, [((6, 4), (4, 1))] * 2)
+    like = Tensor("float32", (6, 4), (4, 1))
+    bound = compile_plan(SQUARE).bound([1, 24, 4096, 1, 0], 24, [like], [like])
     assert torch.equal(bound(x), x * x)
     for others in ((), (x, x), (x.t(),), (x[:5],), (x.double(),), (None,)):
         assert bound(*others) is None

@@ -17,7 +17,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["CHUNK", "HUGE", "RUNTIME", "SERIAL", "TEXT", "Form", "bound", "kept"]
+__all__ = ["CHUNK", "HUGE", "RUNTIME", "SERIAL", "TEXT", "Form", "Place", "Tensor", "bound", "kept"]
 
 Shape = tuple[int, ...]
 
@@ -75,7 +75,7 @@ class Form(NamedTuple):
             self.scalars,
             _TYPES[self.results[0]][0] >> 11 & 31 if self.results else 0,  # bytes of an element
             any(storage == "bits" for storage, _ in every),
-            rows[0] if rows else -1,  # what results are made like
+            rows[0] if rows else -1,  # what results are made like; `bound`: where it says where operands lie
             0,  # elements, and where the geometry begins, in words: see `bound`; `kept` has others here
             0,
         ]
@@ -85,14 +85,39 @@ class Form(NamedTuple):
         return head
 
 
+class Tensor(NamedTuple):
+    """What a description says of a tensor"""
+
+    storage: str
+    shape: Shape
+    strides: Shape
+
+
+class Place(NamedTuple):
+    """Where an operand lies: in which tensor, from which byte on. sums: it is as many sums, which are made in
+    float64 before they become the tensor's, of any type but float16."""
+
+    tensor: int
+    start: int = 0
+    sums: int = 0
+
+
 def bound(
-    form: Form, kernel: int, geometry: Sequence[int], elements: int, tensors: Sequence[tuple[Shape, Shape]]
-) -> list[int]:
-    """The description of a kernel for tensors of some shapes and strides, results last, and a geometry, which begins
-    with the number of units."""
-    words = form.words(kernel)
+    kernel: int, scalars: int, geometry: Sequence[int], elements: int, inputs: Sequence[Tensor],
+    results: Sequence[Tensor], places: Sequence[Place] | None = None,
+) -> list[int]:  # fmt: skip
+    """The description of a kernel for tensors of some shapes and strides, and a geometry, which begins with the number
+    of units. places: of the kernel's operands in the tensors; None: each is a tensor, results last."""
+    tensors = [*inputs, *results]
+    given, made = tuple((t.storage, "row") for t in inputs), tuple(t.storage for t in results)
+    words = Form(len(tensors), scalars, given, made).words(kernel)
     words[7] = elements
-    _describe(words, tensors)
+    _describe(words, [(t.shape, t.strides) for t in tensors])
+    places = [Place(k) for k in range(len(tensors))] if places is None else places
+    words[6] = len(words)
+    words += [len(places), sum(p.sums for p in places)]
+    for p in places:
+        words += p
     words[8] = len(words) + 1  # behind the number of units
     return [*words, *geometry]
 
@@ -392,9 +417,9 @@ found:
 """
 
 
-def _finish(like: str, size: str) -> str:
+def _finish(like: str, size: str, work: str = "%work", before: str = "", after: str = "") -> str:
     """From tensors that suit and scalars to what is returned. like: sets %r.rank, %r.shape and %r.strides of result
-    %r; size: what @run takes."""
+    %r; size and work: what @run takes; before and after: what is done around it."""
     return f"""hands:
   %small = icmp ult i64 %elements, {SERIAL}
   br i1 %small, label %results, label %ask
@@ -476,8 +501,8 @@ advise.next:
   %a.more = icmp ult i64 %a.next, %n
   br i1 %a.more, label %advise, label %go
 go:
-  call void @run(ptr %work, i64 {size}, i64 %threads, i64 %threads)
-  br i1 %makes, label %objects, label %true
+{before}  call void @run(ptr {work}, i64 {size}, i64 %threads, i64 %threads)
+{after}  br i1 %makes, label %objects, label %true
 true:
   call void %rt.Py_IncRef(ptr %rt._Py_TrueStruct)
   ret ptr %rt._Py_TrueStruct
@@ -700,6 +725,134 @@ test:
   br i1 %same, label %dimension, label %unsuited
 """
 
+
+def _place(word: str, k: int) -> str:
+    """Loads a word of the place of operand %p as %p.NAME"""
+    return f"""  %p.{word}.i = add i64 %p.row, {k}
+  %p.{word}.p = getelementptr i64, ptr %table, i64 %p.{word}.i
+  %p.{word} = load i64, ptr %p.{word}.p
+"""
+
+
+#: what @run takes where operands lie in tensors: places and scalars
+_PLACES = f"""  %table = getelementptr i64, ptr %d, i64 %rows
+  %p.count = load i64, ptr %table
+  %sums.p = getelementptr i64, ptr %table, i64 1
+  %sums = load i64, ptr %sums.p
+  %p.words.0 = add i64 %p.count, %m
+  %p.words = add i64 %p.words.0, {_WORK}
+  %placed = alloca i64, i64 %p.words, align 16
+  %totals = alloca double, i64 %sums, align 16
+  %p.kernel.p = getelementptr i64, ptr %placed, i64 3
+  store ptr %kernel, ptr %p.kernel.p
+  %p.count.p = getelementptr i64, ptr %placed, i64 4
+  store i64 %p.count, ptr %p.count.p
+  %p.operands = getelementptr i64, ptr %placed, i64 {_WORK}
+  %p.scalars = getelementptr i64, ptr %p.operands, i64 %p.count
+  br label %zeros
+zeros:
+  %z = phi i64 [ 0, %go ], [ %z.next, %zero ]
+  %z.more = icmp ult i64 %z, %sums
+  br i1 %z.more, label %zero, label %copies
+zero:
+  %z.p = getelementptr double, ptr %totals, i64 %z
+  store double 0.0, ptr %z.p
+  %z.next = add i64 %z, 1
+  br label %zeros
+copies:
+  %y = phi i64 [ 0, %zeros ], [ %y.next, %copy ]
+  %y.more = icmp ult i64 %y, %m
+  br i1 %y.more, label %copy, label %places
+copy:
+  %y.from = getelementptr i64, ptr %numbers, i64 %y
+  %y.word = load i64, ptr %y.from
+  %y.to = getelementptr i64, ptr %p.scalars, i64 %y
+  store i64 %y.word, ptr %y.to
+  %y.next = add i64 %y, 1
+  br label %copies
+places:
+  %p = phi i64 [ 0, %copies ], [ %p.next, %place ]
+  %p.row = phi i64 [ 2, %copies ], [ %p.row.next, %place ]
+  %p.total = phi i64 [ 0, %copies ], [ %p.total.next, %place ]
+  %p.more = icmp ult i64 %p, %p.count
+  br i1 %p.more, label %place, label %ready
+place:
+{_place("tensor", 0)}{_place("start", 1)}{_place("sums", 2)}  %p.at = getelementptr i64, ptr %addresses, i64 %p.tensor
+  %p.base = load i64, ptr %p.at
+  %p.there = add i64 %p.base, %p.start
+  %p.total.p = getelementptr double, ptr %totals, i64 %p.total
+  %p.total.there = ptrtoint ptr %p.total.p to i64
+  %p.summed = icmp ne i64 %p.sums, 0
+  %p.address = select i1 %p.summed, i64 %p.total.there, i64 %p.there
+  %p.to = getelementptr i64, ptr %p.operands, i64 %p
+  store i64 %p.address, ptr %p.to
+  %p.next = add i64 %p, 1
+  %p.row.next = add i64 %p.row, 3
+  %p.total.next = add i64 %p.total, %p.sums
+  br label %places
+ready:
+"""
+
+#: sums become the numbers of their tensors
+_TOTALS = f"""  br label %owners
+owners:
+  %o = phi i64 [ 0, %ready ], [ %o.next, %owned ]
+  %o.row = phi i64 [ 2, %ready ], [ %o.row.next, %owned ]
+  %o.total = phi i64 [ 0, %ready ], [ %o.total.next, %owned ]
+  %o.more = icmp ult i64 %o, %p.count
+  br i1 %o.more, label %owner, label %settled
+owner:
+{_place("tensor", 0).replace("%p.", "%o.")}{_place("sums", 2).replace("%p.", "%o.")}  %o.at = getelementptr i64, ptr %addresses, i64 %o.tensor
+  %o.base = load ptr, ptr %o.at
+  %o.words = mul i64 %o.tensor, {_EACH}
+  %o.about = getelementptr i64, ptr %d, i64 %o.words
+  %o.number.p = getelementptr i64, ptr %o.about, i64 {_HEAD + 1}
+  %o.number = load i64, ptr %o.number.p
+  %o.wide = icmp eq i64 %o.number, {_TYPES["float64"][1]}
+  %o.short = icmp eq i64 %o.number, {_TYPES["bfloat16"][1]}
+  br label %every
+every:
+  %e = phi i64 [ 0, %owner ], [ %e.next, %sum.short ], [ %e.next, %sum.single ], [ %e.next, %sum.wide ]
+  %e.more = icmp ult i64 %e, %o.sums
+  br i1 %e.more, label %sum, label %owned
+sum:
+  %e.next = add i64 %e, 1
+  %e.i = add i64 %o.total, %e
+  %e.p = getelementptr double, ptr %totals, i64 %e.i
+  %e.total = load double, ptr %e.p
+  %e.single = fptrunc double %e.total to float
+  br i1 %o.wide, label %sum.wide, label %sum.narrow
+sum.wide:
+  %e.double.p = getelementptr double, ptr %o.base, i64 %e
+  store double %e.total, ptr %e.double.p
+  br label %every
+sum.narrow:
+  br i1 %o.short, label %sum.short, label %sum.single
+sum.short: ; to nearest even, as torch makes it of float32
+  %e.bits = bitcast float %e.single to i32
+  %e.high = lshr i32 %e.bits, 16
+  %e.last = and i32 %e.high, 1
+  %e.half = add i32 %e.last, 32767
+  %e.up = add i32 %e.bits, %e.half
+  %e.rounded = lshr i32 %e.up, 16
+  %e.nan = fcmp uno double %e.total, %e.total
+  %e.number = select i1 %e.nan, i32 32704, i32 %e.rounded
+  %e.short = trunc i32 %e.number to i16
+  %e.short.p = getelementptr i16, ptr %o.base, i64 %e
+  store i16 %e.short, ptr %e.short.p
+  br label %every
+sum.single:
+  %e.single.p = getelementptr float, ptr %o.base, i64 %e
+  store float %e.single, ptr %e.single.p
+  br label %every
+owned:
+  %o.next = add i64 %o, 1
+  %o.row.next = add i64 %o.row, 3
+  %o.total.next = add i64 %o.total, %o.sums
+  br label %owners
+settled:
+"""
+
 #: @bound(self, args, nargs): the kernel on tensors of the shapes and strides that its description gives, and scalars:
 #: the results. None, with nothing done, for any others, and where `@on` declines for want of a pool.
 _BOUND = f"""
@@ -721,7 +874,7 @@ entry:
   %place.p = getelementptr i64, ptr %d, i64 %begin
   %place.address = ptrtoint ptr %place.p to i64
   %there = sub i64 0, %place.address{_scalars("shapes", "%given", "hands")}
-{_finish(_LIKE_SAID, "%there")}"""
+{_finish(_LIKE_SAID, "%there", "%placed", _PLACES, _TOTALS)}"""
 
 #: @kept(self, args, nargs): @call with everything but the tensors, the first operands, from the description: True where
 #: it ran, None, with nothing done, for tensors that are not as it says, or where there is no pool for several threads.

@@ -26,9 +26,10 @@ __all__ = ["SPELLING", "Finer", "Kernel", "Operand", "Scalar", "Shortcut", "to_l
 #: "bits": truth values, eight a byte, read as 0 or 1 and written where a result is not 0; always a
 #: whole number of vectors long, in one contiguous row
 Storage = Literal["float32", "float64", "float16", "bfloat16", "bits"]
-#: how an operand moves along a row: element by element, not at all, or (an output) summed along
+#: how an operand moves along a row: element by element, not at all ("each": in rows so short that a
+#: vector takes several), or (an output) summed along
 #: the row into one element, or summed over the rows into a row; "sum": the GPU's, which has no rows
-Access = Literal["row", "splat", "sum_row", "sum_rows", "sum"]
+Access = Literal["row", "splat", "each", "sum_row", "sum_rows", "sum"]
 
 SIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "bits": 0}
 MEMORY = {"float32": "float", "float64": "double", "float16": "half", "bfloat16": "i16"}
@@ -40,6 +41,8 @@ _UNSURE = 2.0**-32
 _GROUP = 8
 #: instructions, no gathers among them, that half as wide registers do as soon: the time goes into memory
 LIGHT = 30
+#: what is left of rows is put together to a vector; such a part of one is copied at once
+PIECES = 4
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,11 @@ def form_of(inputs: Sequence[Operand | Scalar], results: Sequence[Operand]) -> F
 def _moves(operand: Operand) -> bool:
     """Whether it is read or written element by element along a row"""
     return operand.access in ("row", "sum_rows")
+
+
+def _waits(operand: Operand) -> bool:
+    """Whether vectors of it are put together of pieces"""
+    return operand.storage != "bits" and (_moves(operand) or operand.access == "each")
 
 
 class _Text:
@@ -601,6 +609,9 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     lanes, operands = kernel.lanes, kernel.operands
     n_in = sum(isinstance(i, Operand) for i in kernel.inputs)
     sums = [k for k, o in enumerate(operands) if o.access.startswith("sum")]
+    #: whether what is left of several rows may share a vector
+    joins = all(o.access in ("row", "each") and o.storage != "bits" for o in operands)
+    brief = any(o.access == "each" for o in operands)  # no row has a whole vector
     kinds: dict[int, set[str]] = {}
     programs = [each.program for each in (kernel, kernel.shortcut, kernel.finer) if each]
     for v, i in (each for program in programs for each in program):
@@ -611,8 +622,9 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     for k in range(len(operands)):
         t.do(f"%at.{k} = getelementptr ptr, ptr %operands, i64 {k}")
         t.do(f"%base.{k} = load ptr, ptr %at.{k}")
-        if _moves(operands[k]) and operands[k].storage != "bits":
-            spare = f"<{lanes * operands[k].turns} x {MEMORY[operands[k].storage]}>"
+        if _waits(operands[k]):
+            elements = lanes + lanes // PIECES  # a piece is written as a whole, whatever it holds
+            spare = f"[{elements * operands[k].turns} x {MEMORY[operands[k].storage]}]"
             t.do(f"%spare.{k} = alloca {spare}, align 64")
             t.do(f"store {spare} zeroinitializer, ptr %spare.{k}")
     if kernel.finer:
@@ -634,11 +646,26 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
                     raw = t.put(f"fptrunc double {raw} to float")
                 inputs[k, kind] = _splat(t, raw, kind)
         scalar += isinstance(source, Scalar)
+    moving_rows = [k for k, o in enumerate(operands) if _moves(o) and o.storage != "bits"]
+    repeated = [k for k, o in enumerate(operands) if o.access == "each"]
+    copied_in = [k for k in moving_rows if k < n_in or k in sums]
+    in_turns = [k for k in moving_rows if k >= n_in and operands[k].turns > 1]  # the last of them writes
+    copied_out = [k for k in moving_rows if k >= n_in and k not in in_turns[:-1]]
+    for k in repeated:
+        t.do(f"%p.{k} = getelementptr i8, ptr %spare.{k}, i64 0")
+    for k in copied_out:
+        t.do(f"%goals.{k} = alloca [{lanes} x ptr]")
+    for name in ("kept.i", "kept.m"):
+        t.do(f"%{name} = alloca i64")
+    for name in ("counts", "places"):
+        t.do(f"%{name} = alloca [{lanes} x i64]")
     t.do("br label %unit")
 
     # one unit: a chunk of a row
     t.label("unit")
-    t.do("%u = phi i64 [ %first, %entry ], [ %u.next, %unit.end ]")
+    t.do("%u = phi i64 [ %first, %entry ], [ %v.next, %unit.end ]")
+    t.do("%q = phi i64 [ 0, %entry ], [ %t.q, %unit.end ]")  # elements that wait, and pieces
+    t.do("%m = phi i64 [ 0, %entry ], [ %t.m, %unit.end ]")
     t.do("%u.more = icmp ult i64 %u, %last")
     t.do("br i1 %u.more, label %where, label %done")
     t.label("where")
@@ -674,16 +701,46 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     t.do("%d.next = add i64 %d, 1")
     t.do("br label %offset")
     t.label("placed")
-    place = 0
+
+    def bytes_of(k: int, elements: str) -> str:
+        size = 8 if k in sums else SIZE[operands[k].storage]
+        return t.put(f"mul i64 {elements}, {size}" if size else f"lshr i64 {elements}, 3")
+
     for k, o in enumerate(operands):
-        size = 8 if k in sums else SIZE[o.storage]
         begin = t.put(f"mul i64 %begin, {o.turns}") if o.turns > 1 else "%begin"
         element = t.put(f"add i64 %off.{k}, {begin}") if _moves(o) else f"%off.{k}"
         if k in sums:  # every group of units has a slot of partial sums of its own
             t.do(f"%slot.i.{k} = mul i64 %slot, %slotsize.{k}")
             element = t.put(f"add i64 {element}, %slot.i.{k}")
-        byte = t.put(f"lshr i64 {element}, 3" if o.storage == "bits" else f"mul i64 {element}, {size}")
-        t.do(f"%start.{k} = getelementptr i8, ptr %base.{k}, i64 {byte}")
+        t.do(f"%place.{k} = getelementptr i8, ptr %base.{k}, i64 {bytes_of(k, element)}")
+    t.do("%whole.rows = icmp eq i64 %chunks, 1")
+    t.do("%several.rows = icmp ne i64 %outer, 0")
+    t.do("%runs = and i1 %whole.rows, %several.rows")
+    t.do("br i1 %runs, label %run, label %begin.unit")
+    t.label("run")  # the next rows of the innermost dimension lie at a constant distance
+    t.do("%run.size.p = getelementptr i64, ptr %geometry, i64 4")
+    t.do("%run.size = load i64, ptr %run.size.p")
+    t.do("%run.index = urem i64 %row, %run.size")
+    t.do("%run.ahead = sub i64 %run.size, %run.index")
+    for k in range(len(operands)):
+        t.do(f"%by.i.{k} = mul i64 %outer, {k + 1}")
+        at_ = t.put(f"add i64 %by.i.{k}, 4")
+        stride = t.put(f"load i64, ptr {t.put(f'getelementptr i64, ptr %geometry, i64 {at_}')}")
+        t.do(f"%by.run.{k} = add i64 {bytes_of(k, stride)}, 0")
+    t.do("br label %begin.unit")
+    t.label("begin.unit")
+    t.do("%v = phi i64 [ %u, %placed ], [ %u, %run ], [ %v.next, %next.row ]")
+    t.do("%v.q = phi i64 [ %q, %placed ], [ %q, %run ], [ %t.q, %next.row ]")
+    t.do("%v.m = phi i64 [ %m, %placed ], [ %m, %run ], [ %t.m, %next.row ]")
+    t.do("%ahead = phi i64 [ 1, %placed ], [ %run.ahead, %run ], [ %ahead.next, %next.row ]")
+    for k in range(len(operands)):
+        t.do(
+            f"%start.{k} = phi ptr [ %place.{k}, %placed ], [ %place.{k}, %run ], [ %start.next.{k}, %next.row ]"
+        )
+        t.do(f"%by.{k} = phi i64 [ 0, %placed ], [ %by.run.{k}, %run ], [ %by.{k}, %next.row ]")
+    t.do("%v.next = add i64 %v, 1")
+    t.do("%v.last = icmp eq i64 %v.next, %last")
+    place = 0
     for k, source in enumerate(kernel.inputs):
         if isinstance(source, Operand):
             for kind in sorted(kinds.get(k, ())) if source.access == "splat" else ():
@@ -695,41 +752,90 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     t.do("br label %vector")
 
     # one vector
+    rowwise = [k for k in sums if operands[k].access == "sum_row"]
+    wide = t.vector("f64")
     t.label("vector")
-    t.do("%i = phi i64 [ 0, %placed ], [ %i.next, %vector.end ]")
-    for k in sums:
-        if operands[k].access == "sum_row":
-            t.do(
-                f"%acc.{k} = phi {t.vector('f64')} [ zeroinitializer, %placed ], [ %acc.next.{k}, %vector.end ]"
-            )
+    t.do("%i = phi i64 [ 0, %begin.unit ], [ %i.next, %vector.end ]")
+    for k in rowwise:
+        t.do(f"%acc.{k} = phi {wide} [ zeroinitializer, %begin.unit ], [ %acc.next.{k}, %vector.end ]")
     t.do("%rest = sub i64 %n, %i")
-    t.do("%more = icmp sgt i64 %rest, 0")
-    t.do("br i1 %more, label %begin.vector, label %unit.end")
-    t.label("begin.vector")
     for k in (k for k, o in enumerate(operands) if o.storage == "bits"):
         # whole vectors of bits are read and written in place: what they hold beyond the end is padding
         t.do(f"%mem.i.{k} = lshr i64 %i, 3")
         t.do(f"%p.{k} = getelementptr i8, ptr %start.{k}, i64 %mem.i.{k}")
-    moving_rows = [k for k, o in enumerate(operands) if _moves(o) and o.storage != "bits"]
+    t.do(f"%full = icmp sge i64 %rest, {lanes}")
+    t.do(f"br i1 {'false' if brief else '%full'}, label %direct, label %tail")
+    t.label("direct")
     for k in moving_rows:
-        size = 8 if k in sums else SIZE[operands[k].storage] * operands[k].turns
-        t.do(f"%mem.i.{k} = mul i64 %i, {size}")
+        t.do(f"%mem.i.{k} = mul i64 %i, {_group(operands[k])}")
         t.do(f"%mem.{k} = getelementptr i8, ptr %start.{k}, i64 %mem.i.{k}")
-    t.do(f"%full = icmp uge i64 %rest, {lanes}")
-    t.do("br i1 %full, label %compute, label %partial")
-    t.label("partial")
-    copied_in = [k for k in moving_rows if k < n_in or k in sums]
+    t.do("br label %compute")
+
+    # what is left of a row waits, in pieces, until a vector is full of them or no row follows
+    t.label("tail")
+    t.do("%t.i = phi i64 [ %i, %vector ], [ %t.i.next, %waiting ], [ %c.i, %scattered ]")
+    t.do("%t.q = phi i64 [ %v.q, %vector ], [ %t.q.next, %waiting ], [ 0, %scattered ]")
+    t.do("%t.m = phi i64 [ %v.m, %vector ], [ %t.m.next, %waiting ], [ 0, %scattered ]")
+    for k in rowwise:
+        t.do(
+            f"%t.acc.{k} = phi {wide} [ %acc.{k}, %vector ], [ %t.acc.{k}, %waiting ], [ %acc.next.{k}, %scattered ]"
+        )
+    t.do("%t.rest = sub i64 %n, %t.i")
+    t.do("%t.over = icmp sle i64 %t.rest, 0")
+    piece = lanes // PIECES  # at least half a piece is read again soonest where registers begin
+    t.do(f"%t.q.up = add i64 %t.q, {piece - 1}")
+    t.do(f"%t.q.even = and i64 %t.q.up, {-piece}")
+    t.do(f"%t.large = icmp sgt i64 %t.rest, {piece // 2}")
+    t.do("%t.at = select i1 %t.large, i64 %t.q.even, i64 %t.q")
+    t.do(f"%t.full = icmp eq i64 %t.at, {lanes}")
+    t.do("%t.some = icmp ne i64 %t.q, 0")
+    t.do(f"%t.end = and i1 %t.over, {'%v.last' if joins else 'true'}")
+    t.do("%t.end.some = and i1 %t.end, %t.some")
+    t.do("%t.go = or i1 %t.full, %t.end.some")
+    t.do("br i1 %t.go, label %flush, label %tail.more")
+    t.label("tail.more")
+    t.do("br i1 %t.over, label %unit.end, label %wait")
+    t.label("wait")
+    t.do(f"%t.room = sub i64 {lanes}, %t.at")
+    t.do("%t.fit = call i64 @llvm.umin.i64(i64 %t.rest, i64 %t.room)")
+    t.do(f"%count = call i64 @llvm.umin.i64(i64 %t.fit, i64 {piece})")
+    t.declared.add("declare i64 @llvm.umin.i64(i64, i64)")
+    for k in moving_rows:
+        begin = t.put(f"mul i64 %t.i, {_group(operands[k])}")
+        t.do(f"%from.{k} = getelementptr i8, ptr %start.{k}, i64 {begin}")
+    for k in copied_out:
+        t.do(f"store ptr %from.{k}, ptr {t.put(f'getelementptr ptr, ptr %goals.{k}, i64 %t.m')}")
+    for k in repeated:
+        one = t.put(f"load {MEMORY[operands[k].storage]}, ptr %start.{k}")
+        several = _splat(t, one, MEMORY[operands[k].storage], piece)
+        where = f"ptr {_piece(t, k, operands[k], '%t.at')}, align {SIZE[operands[k].storage]}"
+        t.do(f"store <{piece} x {MEMORY[operands[k].storage]}> {several}, {where}")
+    t.do(f"store i64 %count, ptr {t.put('getelementptr i64, ptr %counts, i64 %t.m')}")
+    t.do(f"store i64 %t.at, ptr {t.put('getelementptr i64, ptr %places, i64 %t.m')}")
     _copy(
         t,
         "in",
-        "partial",
-        "compute",
-        [(k, f"%mem.{k}", f"%spare.{k}", operands[k], k in sums) for k in copied_in],
+        "wait",
+        "waiting",
+        "%count",
+        [(f"%from.{k}", _piece(t, k, operands[k], "%t.at"), operands[k]) for k in copied_in],
+        out=False,
     )
+    t.label("waiting")
+    t.do("%t.i.next = add i64 %t.i, %count")
+    t.do("%t.q.next = add i64 %t.at, %count")
+    t.do("%t.m.next = add i64 %t.m, 1")
+    t.do("br label %tail")
+
+    t.label("flush")  # by way of memory, to leave the registers to whole vectors
+    t.do("store i64 %t.i, ptr %kept.i")
+    t.do("store i64 %t.m, ptr %kept.m")
+    t.do("br label %compute")
     t.label("compute")
-    came = "in.head" if copied_in else "partial"
+    for k in rowwise:
+        t.do(f"%c.acc.{k} = phi {wide} [ %acc.{k}, %direct ], [ %t.acc.{k}, %flush ]")
     for k in moving_rows:
-        t.do(f"%p.{k} = phi ptr [ %mem.{k}, %begin.vector ], [ %spare.{k}, %{came} ]")
+        t.do(f"%p.{k} = phi ptr [ %mem.{k}, %direct ], [ %spare.{k}, %flush ]")
     at = {
         k: n for n, (k, i) in enumerate((k, i) for k, i in enumerate(kernel.inputs) if isinstance(i, Operand))
     }
@@ -767,37 +873,60 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
             continue
         if kind == "f32":
             term = t.put(f"fpext {t.vector('f32')} {term} to {t.vector('f64')}")
-        wide = t.vector("f64")
         term = t.put(f"select {t.vector('bool')} {inside}, {wide} {term}, {wide} zeroinitializer")
         if operand.access == "sum_row":
-            t.do(f"%acc.next.{k} = fadd {wide} %acc.{k}, {term}")
+            t.do(f"%acc.next.{k} = fadd {wide} %c.acc.{k}, {term}")
         else:
             before = t.put(f"load {wide}, ptr %p.{k}, align 8")
             t.do(f"store {wide} {t.put(f'fadd {wide} {before}, {term}')}, ptr %p.{k}, align 8")
-    t.do("%i.next = add i64 %i, " + str(lanes))
-    t.do("br i1 %full, label %vector.end, label %copy.back")
-    t.label("copy.back")
-    left_out = {k for k in moving_rows[:-1] if k >= n_in and operands[k].turns > 1}  # its last one writes
-    copied_out = [k for k in moving_rows if k >= n_in and k not in left_out]
+    t.do(f"br i1 {'false' if brief else '%full'}, label %vector.end, label %scatter")
+    t.label("vector.end")
+    t.do(f"%i.next = add i64 %i, {lanes}")
+    t.do("br label %vector")
+    t.label("scatter")
+    t.do("%c.i = load i64, ptr %kept.i")
+    t.do("%c.m = load i64, ptr %kept.m")
+    t.do("br label %scatter.head")
+    t.label("scatter.head")
+    t.do("%s = phi i64 [ 0, %scatter ], [ %s.next, %gone ]")
+    t.do("%s.more = icmp ult i64 %s, %c.m")
+    t.do("br i1 %s.more, label %go, label %scattered")
+    t.label("go")
+    for k in copied_out:
+        t.do(f"%goal.{k} = load ptr, ptr {t.put(f'getelementptr ptr, ptr %goals.{k}, i64 %s')}")
+    t.do(f"%s.place = load i64, ptr {t.put('getelementptr i64, ptr %places, i64 %s')}")
+    t.do(f"%s.count = load i64, ptr {t.put('getelementptr i64, ptr %counts, i64 %s')}")
     _copy(
         t,
         "out",
-        "copy.back",
-        "vector.end",
-        [(k, f"%spare.{k}", f"%mem.{k}", operands[k], k in sums) for k in copied_out],
+        "go",
+        "gone",
+        "%s.count",
+        [(_piece(t, k, operands[k], "%s.place"), f"%goal.{k}", operands[k]) for k in copied_out],
+        out=True,
     )
-    t.label("vector.end")
-    t.do("br label %vector")
+    t.label("gone")
+    t.do("%s.next = add i64 %s, 1")
+    t.do("br label %scatter.head")
+    t.label("scattered")
+    t.do("br label %tail")
     t.label("unit.end")
     for k in sums:
         if operands[k].access == "sum_row":
             total = f"@llvm.vector.reduce.fadd.v{lanes}f64"
             t.declared.add(f"declare double {total}(double, {t.vector('f64')})")
-            part = t.put(f"call reassoc double {total}(double 0.0, {t.vector('f64')} %acc.{k})")
+            part = t.put(f"call reassoc double {total}(double 0.0, {t.vector('f64')} %t.acc.{k})")
             old = t.put(f"load double, ptr %start.{k}")
             t.do(f"store double {t.put(f'fadd double {old}, {part}')}, ptr %start.{k}")
-    t.do("%u.next = add i64 %u, 1")
-    t.do("br label %unit")
+    t.do("%ahead.next = sub i64 %ahead, 1")
+    t.do("%row.follows = icmp ne i64 %ahead.next, 0")
+    t.do("%v.more = icmp ult i64 %v.next, %last")
+    t.do("%on = and i1 %row.follows, %v.more")
+    t.do("br i1 %on, label %next.row, label %unit")
+    t.label("next.row")
+    for k in range(len(operands)):
+        t.do(f"%start.next.{k} = getelementptr i8, ptr %start.{k}, i64 %by.{k}")
+    t.do("br label %begin.unit")
     t.label("done")
     t.do("ret void")
 
@@ -836,29 +965,62 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     )
 
 
-def _splat(t: _Text, scalar: str, kind: str) -> str:
-    v, element = t.vector(kind), LLVM[kind]
+def _splat(t: _Text, scalar: str, kind: str, lanes: int = 0) -> str:
+    lanes = lanes or t.lanes
+    v, element = f"<{lanes} x {LLVM.get(kind, kind)}>", LLVM.get(kind, kind)
     one = t.put(f"insertelement {v} poison, {element} {scalar}, i64 0")
-    return t.put(f"shufflevector {v} {one}, {v} poison, <{t.lanes} x i32> zeroinitializer")
+    return t.put(f"shufflevector {v} {one}, {v} poison, <{lanes} x i32> zeroinitializer")
+
+
+def _group(operand: Operand) -> int:
+    """Bytes that it takes for one element of a row"""
+    return operand.turns * (8 if operand.access.startswith("sum") else SIZE[operand.storage])
+
+
+def _piece(t: _Text, k: int, operand: Operand, place: str) -> str:
+    """Where a piece of an operand waits"""
+    return t.put(f"getelementptr i8, ptr %spare.{k}, i64 {t.put(f'mul i64 {place}, {_group(operand)}')}")
 
 
 def _copy(
-    t: _Text, name: str, origin: str, then: str, what: list[tuple[int, str, str, Operand, bool]]
+    t: _Text, name: str, origin: str, then: str, count: str, what: list[tuple[str, str, Operand]], out: bool
 ) -> None:
-    """A short loop that copies %rest elements of each operand, from -> to."""
+    """Copies at most a piece of each operand, from -> to, and no more than `count` elements of a row: in one masked
+    instruction where there is one for every type, else group by group. out: it comes from where it waits."""
+    masks: dict[int, str] = {}
+    if t.features >= {"avx512bw", "avx512vl"}:
+        for source, target, o in what:
+            size, bits = t.lanes // PIECES * o.turns, _group(o) // o.turns * 8
+            v, b = f"<{size} x i{bits}>", f"<{size} x i1>"
+            if size not in masks:
+                limit = _splat(t, t.put(f"trunc i64 {count} to i8"), "i8", size)
+                step = ", ".join(f"i8 {k // o.turns}" for k in range(size))
+                masks[size] = t.put(f"icmp ult <{size} x i8> <{step}>, {limit}")
+            address, mask = f"ptr align {bits // 8}", f"{b} {masks[size]}"
+            if out:
+                value = t.put(f"load {v}, ptr {source}, align {bits // 8}")
+                full = f"void @llvm.masked.store.v{size}i{bits}.p0"
+                t.declared.add(f"declare {full}({v}, ptr, {b})")
+                t.do(f"call {full}({v} {value}, {address} {target}, {mask})")
+            else:
+                full = f"{v} @llvm.masked.load.v{size}i{bits}.p0"
+                t.declared.add(f"declare {full}(ptr, {b}, {v})")
+                value = t.put(f"call {full}({address} {source}, {mask}, {v} zeroinitializer)")
+                t.do(f"store {v} {value}, ptr {target}, align {bits // 8}")
+        t.do(f"br label %{then}")
+        return
     if not what:
         t.do(f"br label %{then}")
         return
     t.do(f"br label %{name}.head")
     t.label(f"{name}.head")
     t.do(f"%{name}.j = phi i64 [ 0, %{origin} ], [ %{name}.j.next, %{name}.step ]")
-    t.do(f"%{name}.more = icmp slt i64 %{name}.j, %rest")
+    t.do(f"%{name}.more = icmp slt i64 %{name}.j, {count}")
     t.do(f"br i1 %{name}.more, label %{name}.step, label %{then}")
     t.label(f"{name}.step")
-    for _, source, target, operand, summed in what:
-        memory = "double" if summed else MEMORY[operand.storage]
-        group = f"<{operand.turns} x {memory}>" if operand.turns > 1 else memory
-        align = 8 if summed else SIZE[operand.storage]
+    for source, target, o in what:
+        align = _group(o) // o.turns
+        group = f"<{o.turns} x i{8 * align}>" if o.turns > 1 else f"i{8 * align}"
         a = t.put(f"getelementptr {group}, ptr {source}, i64 %{name}.j")
         b = t.put(f"getelementptr {group}, ptr {target}, i64 %{name}.j")
         t.do(f"store {group} {t.put(f'load {group}, ptr {a}, align {align}')}, ptr {b}, align {align}")

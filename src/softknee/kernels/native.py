@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from softknee.kernels.entry import RUNTIME, TEXT, Form, bound, kept
+from softknee.kernels.entry import RUNTIME, TEXT, Form, Place, Tensor, bound, kept
 
 __all__ = ["assembly", "cache_folder", "features", "load", "load_text", "machine_name"]
 
@@ -271,9 +271,13 @@ class Loaded(NamedTuple):
     form: Form
     address: int
 
-    def bound(self, geometry: Sequence[int], elements: int, tensors: Any) -> Callable[..., Any]:
-        """As `on` without results, for tensors of some (shape, strides) alone, results last: see `entry.bound`."""
-        return _function("bound", bound(self.form, self.address, geometry, elements, tensors))
+    def bound(
+        self, geometry: Sequence[int], elements: int, inputs: Sequence[Tensor], results: Sequence[Tensor],
+        places: Sequence[Place] | None = None,
+    ) -> Callable[..., Any]:  # fmt: skip
+        """As `on` without results, for tensors of some shapes and strides alone: see `entry.bound`."""
+        scalars = self.form.scalars
+        return _function("bound", bound(self.address, scalars, geometry, elements, inputs, results, places))
 
     def kept(
         self, tensors: Any, size: int, most: int, addresses: Sequence[int], scalars: Sequence[float] = ()

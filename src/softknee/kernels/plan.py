@@ -319,7 +319,7 @@ def _strays_in_float32(
 
 
 _NARROW = {"bfloat16", "float16", "bits"}
-_PLAIN = {"row", "splat"}
+_PLAIN = {"row", "splat", "each"}
 
 
 def _values(part: Node, name: str, x: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from softknee.kernels import native
+from softknee.kernels import entry, native
 from softknee.kernels.entry import CHUNK, HUGE, SERIAL
 from softknee.kernels.llvm import Operand, Scalar
 from softknee.kernels.plan import Plan, compile_plan
@@ -256,13 +256,13 @@ def flat_kernel(op: Pointwise, dtype: torch.dtype, precision: str) -> _Compiled:
 
 def turns_kernel(
     op: Pointwise, dtype: torch.dtype, turns: Sequence[Operand], results: tuple[Operand, ...], precision: str
-) -> native.NativeCall:
+) -> native.Loaded:
     """The kernel whose first tensors are those operands, the others one row each; it reads all of them"""
     others = [Operand(STORAGE[dtype])] * (len(op.tensors) - len(turns))
     inputs = list(zip(op.tensors, (*turns, *others), strict=True))
     scalars = [(name, Scalar()) for name in op.scalars]
     outputs = tuple(zip(op.expressions, results, strict=True))
-    return compile_plan(Plan(outputs, (*inputs, *scalars), precision, op.factors)).call  # type: ignore[arg-type]
+    return compile_plan(Plan(outputs, (*inputs, *scalars), precision, op.factors))  # type: ignore[arg-type]
 
 
 def kernel_for(op: Pointwise, dtype: torch.dtype, accesses: tuple[Any, ...], precision: str) -> _Compiled:
@@ -327,11 +327,12 @@ def _geometry(
             [[0 if k < n_in or t is not None else 1] for k, t in _with_targets(strides, n_in, targets)],
         )
     tile, tiled = _tiled(sizes, strides)
+    several = sizes[-1] <= FEW and len(sizes) > 1 and not any(targets)  # rows in a vector
     accesses, copies = [], []
     for k, target in _with_targets(strides, n_in, targets):
         step = strides[k][-1]
         if k < n_in:
-            accesses.append("splat" if step == 0 else "row")
+            accesses.append("row" if step else "each" if several else "splat")
             if step not in (0, 1):
                 copies.append(k)
         elif target is None:
@@ -369,6 +370,8 @@ def _tiled(sizes: list[int], strides: list[list[int]]) -> tuple[int, tuple[int, 
     return tile, same
 
 
+#: rows of so many elements at most may share a vector; it is the same on every machine
+FEW = 32
 #: rows of fewer elements are worth joining, if there are so many
 SHORT, MANY = 512, 512
 
@@ -539,17 +542,33 @@ class _Ready:
         self.kernel, self._bound = kernel.call, kernel.bound
         self.on = self.bound(tensors)
 
-    def bound(self, tensors: Sequence[Tensor]) -> Any:
+    def bound(self, tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]] | None = None) -> Any:
         """What is called with tensors of exactly these shapes and strides, and scalars, and gives the results; or None,
-        where another must be asked. tensors: those of a call, or others of as many elements."""
-        if self.sums or self.geometry.tiled:
-            return _nothing
-        given = [(tuple(tensors[k].shape), tensors[k].stride()) for k in self.places]
-        made = [(shape, stride) for shape, stride, _ in self.results]
-        on = self._bound(self.geometry.values, self.size, [*given, *made])
+        where another must be asked. tensors: those of a call, or others of as many elements; shapes: of the results,
+        if they are others."""
+        if self.geometry.tiled or (self.sums and not self._sums_at_once()):
+            return declined
+        given = [
+            entry.Tensor(STORAGE[tensors[k].dtype], tuple(tensors[k].shape), tensors[k].stride())
+            for k in self.places
+        ]
+        made, places = [], [entry.Place(k) for k in range(len(given))]
+        for k, (shape, stride, dtype) in enumerate(self.results):
+            here = tuple(shapes[k]) if shapes else shape
+            made.append(
+                entry.Tensor(STORAGE[dtype], here, contiguous_stride(here) if stride is None else stride)
+            )
+            places.append(entry.Place(len(places), sums=_count(here) if stride is None else 0))
+        on = self._bound(self.geometry.values, self.size, given, made, places)
         if len(self.places) == len(tensors):
             return on
         return lambda *operands: on(*[operands[k] for k in self.places], *operands[len(tensors) :])
+
+    def _sums_at_once(self) -> bool:
+        """Whether sums are few enough to be made, and rounded once, while results are"""
+        few = sum(_count(shape) for shape, stride, _ in self.results if stride is None) <= SHORT
+        halves = any(dtype is torch.float16 for _, stride, dtype in self.results if stride is None)
+        return self.brief and few and not halves
 
     def __call__(self, tensors: Sequence[Tensor], call: Call) -> Any:
         if (made := self.on(*tensors, *call.scalars)) is not None:
@@ -613,7 +632,7 @@ class _Ready:
         return results[0] if self.single else tuple(results)
 
 
-def _nothing(*_: Any) -> None:
+def declined(*_: Any) -> None:
     """Of a call that cannot be bound"""
 
 

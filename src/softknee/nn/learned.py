@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +24,7 @@ class Way:
     same for tensors like these alone, None for others.
     """
 
-    __slots__ = ("_backs", "call", "on", "op", "ready", "shapes")
+    __slots__ = ("_backs", "_ons", "call", "on", "op", "ready", "shapes")
 
     def __init__(
         self, op: Pointwise, ready: _Ready, tensors: tuple[Tensor, ...], shapes: list[torch.Size], call: Call
@@ -31,21 +32,27 @@ class Way:
         self.op, self.ready, self.shapes, self.call = op, ready, shapes, call
         self.on = ready.bound(tensors)
         self._backs: dict[Any, Any] = {}
+        self._ons: dict[tuple[bool, ...], Any] = {}  # what gives the gradients, by which are needed
 
     def values(self, tensors: tuple[Tensor, ...]) -> Any:
         if (y := self.on(*tensors)) is None:
             y = self.ready(tensors, self.call)
         return self.op.evaluate((*self._broadcast(tensors), self.call)) if y is None else y
 
-    def gradients(self, tensors: tuple[Tensor, ...], gradient: Tensor, needs: tuple[bool, ...]) -> list[Any]:
+    def gradients(
+        self, tensors: tuple[Tensor, ...], gradient: Tensor, needs: tuple[bool, ...]
+    ) -> Sequence[Any]:
         """A gradient for each tensor that needs one."""
+        plain = launch.plain(gradient)
+        on = self._ons.get(needs) if plain else None
+        if on is not None and (made := on(*tensors, gradient)) is not None:
+            return made  # type: ignore[no-any-return]
         derived = self.op.backward(needs)
         results: list[Any] = [None] * len(tensors)
         if derived is None:
             return results
         back, places = derived
         values = None
-        plain = launch.plain(gradient)
         key = (needs, gradient.stride())
         if plain and (ready := self._backs.get(key)) is not None:
             try:
@@ -59,6 +66,8 @@ class Way:
             values = back.evaluate((*inputs, call)) if plain else back(*inputs, call)
             if plain and (ready := back.ready.get(launch.met(inputs, call))) is not None:
                 self._backs[key] = ready
+                if places == tuple(range(len(tensors))):
+                    self._ons[needs] = ready.bound((*tensors, gradient), [t.shape for t in tensors])
         for place, value in zip(places, (values,) if back.single else values, strict=True):
             shape = tensors[place].shape
             results[place] = value if value.shape == shape else value.reshape(shape)
@@ -71,7 +80,7 @@ class Way:
 class _Learned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, way: Way, *tensors: Tensor) -> Any:
-        ctx.save_for_backward(*tensors)
+        ctx.to_save = tensors  # what save_for_backward does
         ctx.way = way
         return way.values(tensors)
 

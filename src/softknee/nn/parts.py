@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from softknee.kernels import entry
 from softknee.kernels.llvm import Operand
 from softknee.nn import launch
 from softknee.nn.pointwise import Call, Pointwise
@@ -93,7 +94,7 @@ def _strips(layout: Layout, shape: torch.Size, planes: int = 0) -> _Strips:
         rows, width = rows * (shape[dim] // count), math.prod(shape[dim + 1 :]) * count
     own = width // count
     starts = tuple(range(0, width, own) if own else (0,) * count)
-    turns = layout.interleaved and own == 1
+    turns = own == 1 and count == 2  # rows of two, as well
     if turns:
         rows, width, own, starts = 1, 0, rows, (0,) * count
     padded = -(-own // PADDED) * PADDED
@@ -158,6 +159,7 @@ class _Way:
     """How an operator is done at the parts of a contiguous tensor of one shape and type, and its gradient."""
 
     __slots__ = (
+        "back",
         "backward",
         "coded",
         "coding",
@@ -167,6 +169,7 @@ class _Way:
         "kernel",
         "layout",
         "like",
+        "on",
         "op",
         "places",
         "planes",
@@ -190,20 +193,34 @@ class _Way:
         self.small = self.like.numel() < launch.SERIAL
         dtype, precision = key = x.dtype, call.precision
         places = _turns(layout, dtype) if turns else ()
-        self.kernel = (
-            _in_turns(op, layout, *key)
-            if turns
-            else (op.kernels.get(key) or launch.flat_kernel(op, *key)).call
-        )
+        kernel = _in_turns(op, layout, *key) if turns else op.kernels.get(key) or launch.flat_kernel(op, *key)
+        self.kernel = kernel.call
         self.writing = coding and coding.forward(*key, places).call
         if coding:
-            self.gradient = cache(lambda: coding.backward(dtype, False, precision, places).call)
+            self.gradient = cache(lambda: coding.backward(dtype, False, precision, places))
         elif turns:
             self.gradient = cache(lambda: _in_turns(form.back, layout, *key))
         else:
-            self.gradient = cache(lambda: form.backward_kernel(dtype, False, precision).call)
+            self.gradient = cache(lambda: form.backward_kernel(dtype, False, precision))
+        # the same for tensors like these alone; they may decline
+        inputs, one = [entry.Place(0, start) for start in self.places], entry.Place(1)
+        slopes = [entry.Place(2, start) for start in self.places]
+        storage = launch.STORAGE[dtype]
+        whole, part = (entry.Tensor(storage, tuple(t.shape), t.stride()) for t in (self.whole, self.like))
+
+        def bound(kernel: Any, geometry: launch._Geometry, given: Any, result: Any, *places: Any) -> Any:
+            return kernel.bound(geometry.values, self.like.numel(), given, (result,), places)
+
+        self.on = bound(kernel, self.forward, (whole,), part, *inputs, one)
+        self.back = cache(
+            lambda: launch.declined
+            if coding
+            else bound(self.gradient(), self.backward, (whole, part), whole, *inputs, one, *slopes)
+        )
 
     def values(self, x: Tensor, call: Call) -> Tensor:
+        if (made := self.on(x, *call.scalars)) is not None:
+            return made  # type: ignore[no-any-return]
         y, start = _empty_like(self.like), x.data_ptr()
         addresses = (*[start + p for p in self.places], y.data_ptr(), *call.scalars)
         if self.small:
@@ -224,14 +241,16 @@ class _Way:
         return y, codes
 
     def gradients(self, kept: Tensor, gradient: Tensor, call: Call) -> Tensor:
+        if (made := self.back()(kept, gradient, *call.scalars)) is not None:
+            return made  # type: ignore[no-any-return]
         whole, start = _empty_like(self.whole), kept.data_ptr()
         own = whole.data_ptr()
         starts, own_starts = [start + p for p in self.kept], [own + p for p in self.places]
         addresses = (*starts, gradient.data_ptr(), *own_starts, *call.scalars)
         if self.small:
-            self.gradient()(-self.backward.address, 1, 1, *addresses)
+            self.gradient().call(-self.backward.address, 1, 1, *addresses)
         else:
-            launch.stripped(self.gradient(), self.backward, gradient.numel(), (whole,), addresses)
+            launch.stripped(self.gradient().call, self.backward, gradient.numel(), (whole,), addresses)
         return whole
 
 
@@ -260,26 +279,34 @@ def halved(op: Pointwise) -> Any:
     """The operator as a function of a plain tensor's two halves, as `Pointwise.unary` is of one tensor: what it
     has done before takes the short way. None where another is wanted."""
     kept: dict[Any, _Way] = {}
+    latest: Any = (None, None, None, None, None)  # how the last call without gradients was done, and for what
 
     def call(x: Tensor, dim: int, interleaved: bool, backwards: bool) -> Tensor | None:
+        nonlocal latest
         if _is_compiling():
             return None
         options, recording = _options.call, x.requires_grad and _grad_enabled()
         saved = _options.kept if recording else FULL
-        key = x.shape, x.dtype, dim, interleaved, backwards, options.precision, saved
         if (
-            (way := kept.get(key)) is not None
-            and x.is_cpu
-            and x.is_contiguous()
+            x.is_cpu
             and not x.is_neg()
             and not _functorch_active()
             and _dual_level._current_level < 0
             and not _modes()
             and _tracing() is None
         ):
-            return _stretched(x, way, options) if recording else way.values(x, options)  # type: ignore[no-any-return]
+            on, *asked = latest
+            if not recording and asked == [dim, interleaved, backwards, options] and (y := on(x)) is not None:
+                return y  # type: ignore[no-any-return]
+            key = x.shape, x.dtype, dim, interleaved, backwards, options.precision, saved
+            if (way := kept.get(key)) is not None and x.is_contiguous():
+                if recording:
+                    return _stretched(x, way, options)  # type: ignore[no-any-return]
+                latest = way.on, dim, interleaved, backwards, options
+                return way.values(x, options)
         if not -x.dim() <= dim < x.dim() or x.shape[dim] % 2 or not x.is_floating_point():
             return None
+        key = x.shape, x.dtype, dim, interleaved, backwards, options.precision, saved
         layout = Layout(dim, 2, interleaved, backwards)
         y = apply(op, x, layout, (), options)
         if not op.product and (way := op.ready.get(_key(x, layout, options, saved))) is not None:
@@ -297,7 +324,7 @@ class _Stretches(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, way: _Way, call: Call) -> Tensor:
         y, kept = way.recorded(x, call)
-        ctx.save_for_backward(kept)
+        ctx.to_save = (kept,)  # what save_for_backward does
         ctx.way, ctx.call = way, call
         return y
 

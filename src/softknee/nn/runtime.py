@@ -169,12 +169,23 @@ class Runtime:
         names, kept = tuple(self.parameters), {}  # type: ignore[var-annotated]
         active, compiling = torch._C._are_functorch_transforms_active, torch.compiler.is_dynamo_compiling
         grad_enabled, autocast = torch.is_grad_enabled, torch.is_autocast_enabled
-
-        latest: Any = (None, None, None)  # dimension, options, and how a call without gradients is done
+        dual_level = torch.autograd.forward_ad
+        modes, tracing = launch._modes, launch._tracing
+        #: dimension and options of the last call, how it is done without gradients, and recorded
+        latest: Any = (None, None, None)
 
         def call(x: Tensor, *values: Any, dim: int) -> Any:
             nonlocal latest
-            if compiling() or active() or not plain_forward() or autocast("cpu") or not launch.quiet(x):
+            if (
+                compiling()
+                or active()
+                or dual_level._current_level >= 0
+                or autocast("cpu")
+                or modes()
+                or tracing() is not None
+                or not x.is_cpu
+                or x.is_neg()
+            ):
                 return None
             needed, options = x.requires_grad, current.call
             for v in values:
@@ -185,6 +196,8 @@ class Runtime:
             usual = not needed and latest[0] == dim and latest[1] is options
             if usual and (y := latest[2](x, *values)) is not None:
                 return y
+            if x.layout is not torch.strided:
+                return None
             key: Any = (dim, options.precision, x.dtype, x.shape, x.stride())
             for v in values:
                 if not v.is_cpu or v.layout is not torch.strided:
