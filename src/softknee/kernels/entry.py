@@ -287,7 +287,11 @@ whole:
   %alone = icmp eq i64 %threads, 1
   br i1 %alone, label %serial, label %parallel
 serial:
-  %brief = icmp sle i64 %units, 4
+  %row = load i64, ptr %geometry ; its length
+  %row.chunk = icmp ult i64 %row, {CHUNK}
+  %unit.most = select i1 %row.chunk, i64 %row, i64 {CHUNK}
+  %elements.most = mul i64 %units, %unit.most
+  %brief = icmp ule i64 %elements.most, {SERIAL}
   br i1 %brief, label %keep, label %release
 keep:
   call void @share(ptr %work, i64 0, i64 1)

@@ -213,9 +213,11 @@ class _Way:
 
         self.on = bound(kernel, self.forward, (whole,), part, *inputs, one)
         self.back = cache(
-            lambda: launch.declined
-            if coding
-            else bound(self.gradient(), self.backward, (whole, part), whole, *inputs, one, *slopes)
+            lambda: (
+                launch.declined
+                if coding
+                else bound(self.gradient(), self.backward, (whole, part), whole, *inputs, one, *slopes)
+            )
         )
 
     def values(self, x: Tensor, call: Call) -> Tensor:
