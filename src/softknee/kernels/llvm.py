@@ -6,8 +6,10 @@ cut into chunks; a *unit* is one chunk of one row. `geometry` describes it at ru
 `Geometry`), so one kernel serves every shape; only how an operand moves along a row (`Access`) is
 compiled in.
 
-The loop body is emitted once. The last, partial vector of a chunk is computed in a padded buffer on
-the stack by that same body, so every element gets the same treatment and there is no scalar loop.
+The loop body is emitted once. What is left of a row after its whole vectors waits in a buffer on the stack, in
+pieces, for what is left of the next rows, until that same body does a vector of them; where a row's elements
+are summed or share a number, no other row's join them. So every element gets the same treatment, there is no
+scalar loop, and rows narrower than a vector do not leave most of it empty.
 """
 
 from __future__ import annotations
