@@ -76,15 +76,22 @@ class Shortcut:
 
 @dataclass(frozen=True)
 class Finer:
-    """A program with the same inputs, and with 16-bit results, by their place, that are good to more digits and
-    rounded to odd: they stand where the kernel's own lie beside the middle of two 16-bit numbers."""
+    """A program with the same inputs whose results, by their place, stand where the kernel's own may not be good
+    enough: where a condition of the kernel's program holds; or without one, and then they are rounded to odd, beside the
+    middle of two 16-bit numbers."""
 
     program: Program
     results: dict[int, Value]
+    condition: Value | None = None
 
     @property
     def inputs(self) -> list[int]:
         return sorted({i.payload for _, i in self.program if i.op == "input"})  # type: ignore[misc]
+
+    @property
+    def kind(self) -> str:
+        """The type in which its results take the place of others"""
+        return "f32" if self.condition is None else "f64"
 
 
 @dataclass(frozen=True)
@@ -522,23 +529,39 @@ def _either(t: _Text, kernel: Kernel, short: Shortcut, given: Given) -> list[str
     return [t.put(f"phi {v} [ {x}, %shortcut ], [ {y}, %usual ]") for x, y in zip(found, right, strict=True)]
 
 
-def _decided(t: _Text, kernel: Kernel, finer: Finer, found: list[str], given: Given) -> dict[int, str]:
-    """The results that `finer` has too, as float32 numbers to be rounded again. That is right but beside a middle:
-    few vectors have such a number, and next to none one so near that float64 could be on the wrong side."""
-    f64, f32, b, word = t.vector("f64"), t.vector("f32"), t.vector("bool"), f"i{t.lanes}"
-    storage = {k: kernel.results[k][1].storage for k in finer.results}
-    plain = {k: t.put(f"fptrunc {f64} {found[k]} to {f32}") for k in storage}
-    near = _word(t, [_beside_a_middle(t, s, plain[k]) for k, s in storage.items()])
-    t.do("br label %plain")
-    t.label("plain")
-    t.do(f"br i1 {t.put(f'icmp ne {word} {near}, 0')}, label %near, label %decided, !prof !0")
-    t.label("near")
-    odd, unsure = {}, {}
-    for k, s in storage.items():
-        odd[k] = _to_odd(t, found[k])
-        ends = [t.put(f"fmul {f64} {found[k]}, {t.const(1 + e, 'f64')}") for e in (_UNSURE, -_UNSURE)]
-        up, down = (_rounded(t, s, end, "f64") for end in ends)
-        unsure[k] = t.put(f"{'fcmp one' if s == 'float16' else 'icmp ne'} {t.vector(MEMORY[s])} {up}, {down}")
+def _decided(
+    t: _Text, kernel: Kernel, finer: Finer, names: dict[Value, str], given: Given
+) -> dict[int, tuple[str, str]]:
+    """The results that `finer` has too. 16-bit ones become float32 numbers, to be rounded again: that is right but beside
+    a middle. Few vectors have such a number, and next to none one so near that float64 could be on the wrong side."""
+    b, word, results = (
+        t.vector("bool"),
+        f"i{t.lanes}",
+        {k: names[kernel.results[k][0]] for k in finer.results},
+    )
+    kind, v, f64 = LLVM[finer.kind], t.vector(finer.kind), t.vector("f64")
+    if finer.condition is not None:
+        t.do("br label %plain")
+        t.label("plain")
+        best, ways = results, {k: [f"[ {value}, %plain ]"] for k, value in results.items()}
+        unsure = dict.fromkeys(results, names[finer.condition])
+    else:
+        storage: dict[int, Storage] = {k: kernel.results[k][1].storage for k in results}
+        plain = {k: t.put(f"fptrunc {f64} {value} to {v}") for k, value in results.items()}
+        near = _word(t, [_beside_a_middle(t, s, plain[k]) for k, s in storage.items()])
+        t.do("br label %plain")
+        t.label("plain")
+        t.do(f"br i1 {t.put(f'icmp ne {word} {near}, 0')}, label %near, label %decided, !prof !0")
+        t.label("near")
+        best, unsure = {}, {}
+        for k, s in storage.items():
+            best[k] = _to_odd(t, results[k])
+            ends = [t.put(f"fmul {f64} {results[k]}, {t.const(1 + e, 'f64')}") for e in (_UNSURE, -_UNSURE)]
+            up, down = (_rounded(t, s, end, "f64") for end in ends)
+            unsure[k] = t.put(
+                f"{'fcmp one' if s == 'float16' else 'icmp ne'} {t.vector(MEMORY[s])} {up}, {down}"
+            )
+        ways = {k: [f"[ {plain[k]}, %plain ]", f"[ {best[k]}, %near ]"] for k in results}
     groups = _word(t, list(unsure.values()))
     t.do(f"br i1 {t.put(f'icmp ne {word} {groups}, 0')}, label %finer, label %decided, !prof !0")
     t.label("finer")
@@ -554,21 +577,20 @@ def _decided(t: _Text, kernel: Kernel, finer: Finer, found: list[str], given: Gi
     t.do(f"br i1 {t.put(f'icmp ne i{_GROUP} {group}, 0')}, label %finer.call, label %finer.step")
     t.label("finer.call")
     places = [f"getelementptr double, ptr %given.{k}, {word} %finer.at" for k in finer.inputs]
-    places += [f"getelementptr float, ptr %again.{k}, {word} %finer.at" for k in storage]
+    places += [f"getelementptr {kind}, ptr %again.{k}, {word} %finer.at" for k in results]
     t.do(f"call void @finer({', '.join(f'ptr {t.put(place)}' for place in places)})")
     t.do("br label %finer.step")
     t.label("finer.step")
     t.do(f"%finer.next = add {word} %finer.at, {_GROUP}")
     t.do("br label %finer.head")
     t.label("finer.end")
-    right = {}
-    for k in storage:
-        again = t.put(f"load {f32}, ptr %again.{k}")
-        right[k] = t.put(f"select {b} {unsure[k]}, {f32} {again}, {f32} {odd[k]}")
+    for k, value in best.items():
+        again = t.put(f"load {v}, ptr %again.{k}")
+        right = t.put(f"select {b} {unsure[k]}, {v} {again}, {v} {value}")
+        ways[k].append(f"[ {right}, %finer.end ]")
     t.do("br label %decided")
     t.label("decided")
-    ways = {k: f"[ {plain[k]}, %plain ], [ {odd[k]}, %near ], [ {right[k]}, %finer.end ]" for k in storage}
-    return {k: t.put(f"phi {f32} {way}") for k, way in ways.items()}
+    return {k: (t.put(f"phi {v} {', '.join(way)}"), finer.kind) for k, way in ways.items()}
 
 
 def _finer(finer: Finer, features: frozenset[str]) -> tuple[_Text, str]:
@@ -576,7 +598,8 @@ def _finer(finer: Finer, features: frozenset[str]) -> tuple[_Text, str]:
     t = _Text(_GROUP, features)
     names = _body(t, finer.program, lambda k, kind: t.put(f"load {t.vector(kind)}, ptr %given.{k}, align 8"))
     for k, value in finer.results.items():
-        t.do(f"store {t.vector('f32')} {_to_odd(t, names[value])}, ptr %again.{k}, align 4")
+        found = _to_odd(t, names[value]) if finer.kind == "f32" else names[value]
+        t.do(f"store {t.vector(finer.kind)} {found}, ptr %again.{k}, align 4")
     given = [f"ptr %given.{k}" for k in finer.inputs] + [f"ptr %again.{k}" for k in finer.results]
     head = f"define internal void @finer({', '.join(given)}) noinline cold #0 {{"
     return t, "\n".join([head, *t.lines, "  ret void", "}", ""])
@@ -633,7 +656,7 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
         for k in kernel.finer.inputs:
             t.do(f"%given.{k} = alloca {t.vector('f64')}, align 64")
         for k in kernel.finer.results:
-            t.do(f"%again.{k} = alloca {t.vector('f32')}, align 64")
+            t.do(f"%again.{k} = alloca {t.vector(kernel.finer.kind)}, align 64")
     for k, name in enumerate(("length", "chunk", "chunks", "outer")):
         t.do(f"%g.{name} = getelementptr i64, ptr %geometry, i64 {k}")
         t.do(f"%{name} = load i64, ptr %g.{name}")
@@ -854,9 +877,9 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     else:
         names = _body(t, kernel.program, given)
         results = [(names[value], value.type) for value, _ in kernel.results]
-    if kernel.finer:
-        decided = _decided(t, kernel, kernel.finer, [name for name, _ in results], given)
-        results = [(decided[k], "f32") if k in decided else each for k, each in enumerate(results)]
+        if kernel.finer:
+            decided = _decided(t, kernel, kernel.finer, names, given)
+            results = [decided.get(k, each) for k, each in enumerate(results)]
     if sums:
         step = ", ".join(f"i64 {k}" for k in range(lanes))
         limit = _splat(t, "%rest", "i64")

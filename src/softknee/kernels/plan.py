@@ -2,7 +2,8 @@
 
 The one rule of precision: compute in twice the precision of the result and round once. float32 and
 16-bit results are computed in float64, float64 results in pairs of float64; and so are 16-bit results
-where float64 cannot tell on which side of the middle between two of them they lie. For speed a float32
+where float64 cannot tell on which side of the middle between two of them they lie. Next to a root at which
+terms cancel, float64 results are those of a polynomial. For speed a float32
 result is computed in float32 where the rounding error of the whole expression stays within
 `SINGLE_LIMIT`: bounded operation by operation (`single_error`), or else measured (`measured_error`).
 """
@@ -14,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, partial
+from functools import cache, partial, reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,8 @@ from softknee.kernels.primitives import Double, Odd, Pair, Single, exact
 from softknee.kernels.program import Program, Value
 from softknee.kernels.table import is_choice, split, table_of
 from softknee.kernels.triton import Layout, to_triton
-from softknee.lang.nodes import Node, symbols_in, walk
+from softknee.lang.nodes import Node, logical_or, symbols_in, walk, where
+from softknee.lang.stabilise import around_roots
 
 __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"]
 
@@ -144,7 +146,9 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
     values = {name: program.input(k, kind) for k, (name, _) in enumerate(plan.inputs)}
     for name, (source_name, part) in parts.items():
         place, storage = storages[source_name]
-        entries = table_of(part, source_name, storage, partial(_values, part, source_name))
+        entries = table_of(
+            part, source_name, storage, partial(_values, part, source_name, factors=plan.factors)
+        )
         found = None
         uses = [
             (r, o.storage) for r, (_, o) in zip(roots, plan.outputs, strict=True) if name in symbols_in(r)
@@ -162,6 +166,11 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
             found = program.lookup(program.input(place, "i32"), payload=entries)
         values[name] = found if arithmetic is Single else program.widen(found)
     results = lower(roots, program, arithmetic(program), values)
+    finer = None
+    if backend == "cpu" and arithmetic is Double:
+        finer = _nearer(roots, plan)
+    elif backend == "cpu" and arithmetic is Pair and not plan.factors:
+        finer = _around_roots(plan, program, values)
     short = None
     if backend == "cpu" and _pieces_pay(plan):
         places = {n: k for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
@@ -179,11 +188,11 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
         lanes=_lanes(arithmetic),
         header=header,
         shortcut=short,
-        finer=_finer(roots, plan) if backend == "cpu" and arithmetic is Double else None,
+        finer=finer,
     )
 
 
-def _finer(roots: list[Node], plan: Plan) -> Finer | None:
+def _nearer(roots: list[Node], plan: Plan) -> Finer | None:
     """The 16-bit results that float64 rounds before they are rounded, in pairs of float64.
 
     roots: the outputs, in which a function of one variable may be the symbol of a table."""
@@ -199,6 +208,25 @@ def _finer(roots: list[Node], plan: Plan) -> Finer | None:
     values = {name: program.input(k, "f64") for k, (name, _) in enumerate(plan.inputs)}
     results = lower(list(rounded.values()), program, Odd(program), values)
     return Finer(program, dict(zip(rounded, results, strict=True)))
+
+
+def _around_roots(plan: Plan, program: Program, values: dict[str, Value]) -> Finer | None:
+    """The float64 results whose terms cancel at roots, by polynomials around these; the program gets the condition."""
+    names = [name for name, i in plan.inputs if isinstance(i, Operand)]
+    expressions, near = {}, []
+    for k, (expression, o) in enumerate(plan.outputs):
+        for name in names if o.access == "row" and o.storage == "float64" else ():
+            expression, there = around_roots(expression, name)
+            if there:
+                expressions[k] = expression
+                near += there
+    if not near:
+        return None
+    (here,) = lower([where(reduce(logical_or, near), 1, 0)], program, Pair(program), values)
+    other = Program()
+    given = {name: other.input(k, "f64") for k, (name, _) in enumerate(plan.inputs)}
+    results = lower(list(expressions.values()), other, Pair(other), given)
+    return Finer(other, dict(zip(expressions, results, strict=True)), program.ne(here, program.const(0.0)))
 
 
 #: the binary digits of a 16-bit number, and of a table's
@@ -322,9 +350,9 @@ _NARROW = {"bfloat16", "float16", "bits"}
 _PLAIN = {"row", "splat", "each"}
 
 
-def _values(part: Node, name: str, x: Any) -> Any:
+def _values(part: Node, name: str, x: Any, factors: frozenset[str] = frozenset()) -> Any:
     """A function of one variable at an array of float64, by our float64 kernel."""
-    wide = Plan(((part, Operand("float64")),), ((name, Operand("float64")),))
+    wide = Plan(((part, Operand("float64")),), ((name, Operand("float64")),), factors=factors)
     return run(compile_plan(wide).call, kernel_of(wide), [x])[0]
 
 
