@@ -205,6 +205,31 @@ def test_a_slope_times_a_gradient(slope: Node, storage: Any) -> None:
         assert np.all(within | ~(np.abs(product) <= form.largest))
 
 
+@pytest.mark.parametrize("storage", ["bfloat16", "float16"])
+def test_a_slope_times_a_gradient_where_it_must_be_exact(storage: Any) -> None:
+    """A table's entry is a float32 number: its product is computed again where that could decide"""
+    slope = f.sigmoid(X) * f.sigmoid(-X)
+    inputs = tuple((name, Operand(storage)) for name in ("x", "g"))
+    made = Plan(((symbol("g") * slope, Operand(storage)),), inputs, "exact", factors=frozenset({"g"}))
+    assert "lookup" in {i.op for _, i in kernel_of(made).program}
+    x = np.arange(65536, dtype=np.uint16)
+    x = np.repeat(x.view(np.float16) if storage == "float16" else x, 8)
+    g = np.random.default_rng(1).permutation(x)
+    (found,) = run(compile_plan(made).call, kernel_of(made), [x, g])
+    found, x, g = (_wide(n, storage) for n in (found, x, g))
+    right, form = plan._values(slope, "x", x), format_of(storage)
+    with np.errstate(all="ignore"):
+        product = right * g
+        unit = 2.0 ** (np.frexp(product)[1] - form.precision)
+        low, high = (np.rint(product * (1 + e) / unit) * unit for e in (-(2.0**-50), 2.0**-50))
+        usual = (
+            (np.abs(product) > form.smallest_normal) & (np.abs(product) < form.largest) & (right > 2.0**-126)
+        )
+    decided = usual & (low == high)
+    assert np.count_nonzero(decided) > 200_000
+    np.testing.assert_array_equal(found[decided], low[decided])
+
+
 def _wide(numbers: Any, storage: str) -> Any:
     with np.errstate(invalid="ignore"):  # NaNs of all kinds
         return (numbers if storage == "float16" else from_bfloat16(numbers)).astype(float)

@@ -36,9 +36,6 @@ Access = Literal["row", "splat", "each", "sum_row", "sum_rows", "sum"]
 SIZE = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "bits": 0}
 MEMORY = {"float32": "float", "float64": "double", "float16": "half", "bfloat16": "i16"}
 LLVM = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "bool": "i1"}
-#: the relative error that a 16-bit result may have before it is rounded: what float64 arithmetic makes of 2^-42, and
-#: of terms that cancel to a thousandth
-_UNSURE = 2.0**-32
 #: elements that are computed again together
 _GROUP = 8
 #: instructions, no gathers among them, that half as wide registers do as soon: the time goes into memory
@@ -78,11 +75,15 @@ class Shortcut:
 class Finer:
     """A program with the same inputs whose results, by their place, stand where the kernel's own may not be good
     enough: where a condition of the kernel's program holds; or without one, and then they are rounded to odd, beside the
-    middle of two 16-bit numbers."""
+    middle of two 16-bit numbers.
+
+    error: the largest relative one of the kernel's own results: float64 arithmetic makes 2^-42, and 2^-32 of terms
+    that cancel to a thousandth."""
 
     program: Program
     results: dict[int, Value]
     condition: Value | None = None
+    error: float = 0.0
 
     @property
     def inputs(self) -> list[int]:
@@ -548,7 +549,7 @@ def _decided(
     else:
         storage: dict[int, Storage] = {k: kernel.results[k][1].storage for k in results}
         plain = {k: t.put(f"fptrunc {f64} {value} to {v}") for k, value in results.items()}
-        near = _word(t, [_beside_a_middle(t, s, plain[k]) for k, s in storage.items()])
+        near = _word(t, [_beside_a_middle(t, s, plain[k], finer.error) for k, s in storage.items()])
         t.do("br label %plain")
         t.label("plain")
         t.do(f"br i1 {t.put(f'icmp ne {word} {near}, 0')}, label %near, label %decided, !prof !0")
@@ -556,7 +557,10 @@ def _decided(
         best, unsure = {}, {}
         for k, s in storage.items():
             best[k] = _to_odd(t, results[k])
-            ends = [t.put(f"fmul {f64} {results[k]}, {t.const(1 + e, 'f64')}") for e in (_UNSURE, -_UNSURE)]
+            ends = [
+                t.put(f"fmul {f64} {results[k]}, {t.const(1 + e, 'f64')}")
+                for e in (finer.error, -finer.error)
+            ]
             up, down = (_rounded(t, s, end, "f64") for end in ends)
             unsure[k] = t.put(
                 f"{'fcmp one' if s == 'float16' else 'icmp ne'} {t.vector(MEMORY[s])} {up}, {down}"
@@ -613,8 +617,9 @@ def _word(t: _Text, conditions: list[str]) -> str:
     return t.put(f"bitcast {b} {first} to i{t.lanes}")
 
 
-def _beside_a_middle(t: _Text, storage: Storage, value: str) -> str:
-    """Whether float32 numbers are at most two from the middle of two 16-bit numbers"""
+def _beside_a_middle(t: _Text, storage: Storage, value: str, error: float) -> str:
+    """Whether float32 numbers are, up to an error and their own rounding, the middle of two 16-bit numbers"""
+    room = 2 if error <= 2.0**-25 else 8  # of these numbers on either side; an error of 2^-22 is 4
     f32, i32, b = t.vector("f32"), t.vector("i32"), t.vector("bool")
     rest = 16
     if storage == "float16":  # 2^-14 brings the digits of subnormal numbers to where normal ones have them
@@ -623,8 +628,8 @@ def _beside_a_middle(t: _Text, storage: Storage, value: str) -> str:
         small = t.put(f"fcmp olt {f32} {value}, {least}")
         value = t.put(f"select {b} {small}, {f32} {t.put(f'fadd {f32} {value}, {least}')}, {f32} {value}")
     bits = t.put(f"bitcast {f32} {value} to {i32}")
-    above = t.put(f"add {i32} {bits}, splat (i32 {(1 << rest - 1) + 2})")
-    cut = t.put(f"and {i32} {above}, splat (i32 {(1 << rest) - 4})")
+    above = t.put(f"add {i32} {bits}, splat (i32 {(1 << rest - 1) + room})")
+    cut = t.put(f"and {i32} {above}, splat (i32 {(1 << rest) - 2 * room})")
     return t.put(f"icmp eq {i32} {cut}, zeroinitializer")
 
 

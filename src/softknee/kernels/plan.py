@@ -193,21 +193,29 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
 
 
 def _nearer(roots: list[Node], plan: Plan) -> Finer | None:
-    """The 16-bit results that float64 rounds before they are rounded, in pairs of float64.
+    """The 16-bit results that float64 rounds before they are rounded, in pairs of float64; with precision="exact" also
+    products with what a table has, which is a float32 number.
 
     roots: the outputs, in which a function of one variable may be the symbol of a table."""
     digits = {name: _DIGITS.get(i.storage, 53) if isinstance(i, Operand) else 53 for name, i in plan.inputs}
+    tables = {name for root in roots for name in symbols_in(root)} - set(digits)
+    if plan.precision == "default":
+        digits |= dict.fromkeys(tables, 24)
     rounded = {
         k: expression
         for k, (expression, o) in enumerate(plan.outputs)
-        if o.access == "row" and o.storage in _DIGITS and _digits(roots[k], digits) > 53
+        if o.access == "row"
+        and o.storage in _DIGITS
+        and roots[k].op != "symbol"
+        and _digits(roots[k], digits) > 53
     }
     if not rounded:
         return None
     program = Program()
     values = {name: program.input(k, "f64") for k, (name, _) in enumerate(plan.inputs)}
     results = lower(list(rounded.values()), program, Odd(program), values)
-    return Finer(program, dict(zip(rounded, results, strict=True)))
+    by_table = any(not tables.isdisjoint(symbols_in(roots[k])) for k in rounded)
+    return Finer(program, dict(zip(rounded, results, strict=True)), error=2.0**-22 if by_table else 2.0**-32)
 
 
 def _around_roots(plan: Plan, program: Program, values: dict[str, Value]) -> Finer | None:
@@ -229,14 +237,14 @@ def _around_roots(plan: Plan, program: Program, values: dict[str, Value]) -> Fin
     return Finer(other, dict(zip(expressions, results, strict=True)), program.ne(here, program.const(0.0)))
 
 
-#: the binary digits of a 16-bit number, and of a table's
-_DIGITS, _TABLE_DIGITS = {"bfloat16": 8, "float16": 11}, 24
+#: the binary digits of a number
+_DIGITS = {"bfloat16": 8, "float16": 11}
 
 
 def _digits(n: Node, of: dict[str, int]) -> float:
     """The most binary digits that the exact value of a product or a choice can have; infinitely many for others"""
     if n.op == "symbol":
-        return of.get(str(n.payload), _TABLE_DIGITS)
+        return of.get(str(n.payload), math.inf)
     if n.op == "number":
         value = exact(n.payload) if math.isfinite(n.payload) else Fraction(0)
         size, scale = abs(value.numerator), value.denominator
