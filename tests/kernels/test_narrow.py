@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,13 @@ import pytest
 import softknee.lang as f
 from softknee.kernels import native, plan
 from softknee.kernels.arrays import from_bfloat16, run, run_program
-from softknee.kernels.llvm import Operand, Scalar, to_llvm
+from softknee.kernels.llvm import Operand, Scalar, form_of, to_llvm
 from softknee.kernels.lower import lower
 from softknee.kernels.plan import Plan, compile_plan, kernel_of
 from softknee.kernels.primitives import Single
 from softknee.kernels.program import Program, Value
 from softknee.kernels.table import _to_odd, is_choice, table_of
-from softknee.lang.nodes import Node, symbol
+from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
 from softknee.lang.stabilise import stabilise
 from softknee.testing.metric import format_of, rounded
 from softknee.testing.oracle import exact_value
@@ -31,12 +33,65 @@ def _operations(expression: Node, storage: Any = "bfloat16") -> set[str]:
     return {i.op for _, i in kernel.program} & {"lookup", "mend"}
 
 
+@pytest.fixture
+def slow_gathers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine, but for what it may have"""
+    found = native.features() - {"quick-gather"}
+    monkeypatch.setattr(native, "features", lambda: found)
+    monkeypatch.setattr(plan, "_sources", lambda: "slow gathers")  # kernels of their own
+
+
+def test_a_table_where_gathers_are_quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(native, "features", lambda: frozenset({"avx512f", "quick-gather"}))
+    assert _operations(f.tanh(X)) == _operations(X / (1 + abs(X)), "float16") == {"lookup"}
+    assert not _operations(f.maximum(X, 0))
+    monkeypatch.undo()
+    for said, quick in {
+        "Not affected": True, "Vulnerable": True, "Mitigation: Microcode": False,
+        "Unknown: Dependent on hypervisor status": False, None: False,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(native, "_GATHER", tmp_path / "gather_data_sampling")
+        if said is not None:
+            (tmp_path / "gather_data_sampling").write_text(said + "\n")
+        else:
+            (tmp_path / "gather_data_sampling").unlink()
+        assert native._quick_gather() == ({"quick-gather"} if quick else set())
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [f.maximum(X, 0), f.where(abs(X) > 0.3, X, 0), f.minimum(f.maximum(X, -1.5), 6), f.tanh(X),
+     f.where(X > 1, X, 0.7), A * f.where(X > 0, number(1), number(0)), A * f.where(X > 0, number(1), number(2)),
+     f.maximum(X, 2.0**-140)],
+    ids=repr,
+)  # fmt: skip
+def test_what_needs_no_rounding_is_not_rounded(expression: Node) -> None:
+    inputs = tuple(
+        (str(n.payload), Operand("bfloat16")) for n in (X, A) if n.payload in symbols_in(expression)
+    )
+    made = Plan(((expression, Operand("bfloat16")),), inputs)
+    kernel = kernel_of(made)
+    given = np.arange(65536, dtype=np.uint16)
+    other = np.random.default_rng(0).permutation(given)
+    (found,) = run(compile_plan(made).call, kernel, [given, other][: len(inputs)])
+    always = replace(kernel, exact=frozenset())
+    form = form_of(kernel.inputs, [o for _, o in kernel.results])
+    rounding = native.load(f"rounding {made.key()}", lambda: to_llvm(always, native.features()), form)
+    (right,) = run(rounding.call, always, [given, other][: len(inputs)])
+    assert np.isnan(from_bfloat16(found[found != right])).all()
+    rounded = any(n.op == "number" and n.payload in (0.7, 2, 2.0**-140) for n in walk(expression))
+    table = expression.op == "tanh" and "lookup" not in _operations(expression)
+    assert kernel.exact == (frozenset() if rounded or table else frozenset({0}))
+
+
+@pytest.mark.usefixtures("slow_gathers")
 def test_float32_takes_the_place_of_a_table_where_it_gives_the_same() -> None:
     assert not _operations(f.tanh(X))
     assert not _operations(X / (1 + abs(X)))
     assert _operations(f.atan(9 * X)) == {"lookup"}  # no such primitive in float32, and too steep for pieces
 
 
+@pytest.mark.usefixtures("slow_gathers")
 @pytest.mark.parametrize("storage", ["bfloat16", "float16"])
 def test_the_table_mends_what_float32_cannot_tell(storage: Any) -> None:
     """Some x/100 are subnormal, and beside the middle of two of them"""
@@ -53,6 +108,7 @@ def test_the_table_mends_what_float32_cannot_tell(storage: Any) -> None:
         assert np.all((a == b) | np.isnan(wide) | ((a | b) & 0x7FFF == 0))
 
 
+@pytest.mark.usefixtures("slow_gathers")
 @pytest.mark.skipif("avx512f" not in native.features(), reason="needs registers to pick from")
 @pytest.mark.parametrize("expression", [f.sigmoid(X), f.softplus(X), X * f.tanh(f.softplus(X))], ids=repr)
 def test_pieces_where_they_give_the_same(expression: Node) -> None:

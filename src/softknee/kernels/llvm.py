@@ -110,6 +110,8 @@ class Kernel:
     header: str = ""
     shortcut: Shortcut | None = None
     finer: Finer | None = None
+    #: results, by their place, that are bfloat16 numbers already: there is nothing to round
+    exact: frozenset[int] = frozenset()
 
     @property
     def operands(self) -> list[Operand]:
@@ -426,14 +428,14 @@ def _widen(t: _Text, storage: Storage, raw: str, kind: str, shaped: Callable[[st
     return raw
 
 
-def _store(t: _Text, storage: Storage, pointer: str, value: str, kind: str) -> None:
+def _store(t: _Text, storage: Storage, pointer: str, value: str, kind: str, exact: bool) -> None:
     """Rounds once to the storage type, to nearest even, and stores."""
     if storage == "bits":
         mask = t.put(f"fcmp une {t.vector(kind)} {value}, zeroinitializer")
         word = t.put(f"bitcast {t.vector('bool')} {mask} to i{t.lanes}")
         t.do(f"store i{t.lanes} {word}, ptr {pointer}, align 1")
         return
-    value = _rounded(t, storage, value, kind)
+    value = _rounded(t, storage, value, kind, exact)
     t.do(f"store {t.vector(MEMORY[storage])} {value}, ptr {pointer}, align {SIZE[storage]}")
 
 
@@ -444,8 +446,8 @@ def _store_turns(t: _Text, storage: Storage, pointer: str, values: dict[int, str
     t.do(f"store <{2 * t.lanes} x {MEMORY[storage]}> {joined}, ptr {pointer}, align {SIZE[storage]}")
 
 
-def _rounded(t: _Text, storage: Storage, value: str, kind: str) -> str:
-    """Rounded once to the storage type, to nearest even."""
+def _rounded(t: _Text, storage: Storage, value: str, kind: str, exact: bool = False) -> str:
+    """Rounded once to the storage type, to nearest even. exact: it is a number of that type."""
     if storage == "float32" and kind == "f64":
         value = t.put(f"fptrunc {t.vector('f64')} {value} to {t.vector('f32')}")
     elif storage in ("float16", "bfloat16"):
@@ -454,8 +456,14 @@ def _rounded(t: _Text, storage: Storage, value: str, kind: str) -> str:
         if storage == "float16":
             value = t.put(f"fptrunc {t.vector('f32')} {value} to {t.vector('half')}")
         else:
-            value = _to_bfloat16(t, value)
+            value = _upper_half(t, value) if exact else _to_bfloat16(t, value)
     return value
+
+
+def _upper_half(t: _Text, value: str) -> str:
+    f32, i32, i16 = t.vector("f32"), t.vector("i32"), t.vector("i16")
+    bits = t.put(f"lshr {i32} {t.put(f'bitcast {f32} {value} to {i32}')}, splat (i32 16)")
+    return t.put(f"trunc {i32} {bits} to {i16}")
 
 
 def _to_odd(t: _Text, value: str) -> str:
@@ -893,13 +901,13 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     for (term, kind), k in zip(results, range(n_in, len(operands)), strict=True):
         operand = operands[k]
         if operand.turns > 1:
-            turns[operand.turn] = _rounded(t, operand.storage, term, kind)
+            turns[operand.turn] = _rounded(t, operand.storage, term, kind, k - n_in in kernel.exact)
             if len(turns) == operand.turns:
                 _store_turns(t, operand.storage, f"%p.{k}", turns)
                 turns = {}
             continue
         if operand.access == "row":
-            _store(t, operand.storage, f"%p.{k}", term, kind)
+            _store(t, operand.storage, f"%p.{k}", term, kind, k - n_in in kernel.exact)
             continue
         if kind == "f32":
             term = t.put(f"fpext {t.vector('f32')} {term} to {t.vector('f64')}")

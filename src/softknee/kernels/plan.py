@@ -144,6 +144,7 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
             arithmetic = Single
     kind = "f32" if arithmetic is Single else "f64"
     values = {name: program.input(k, kind) for k, (name, _) in enumerate(plan.inputs)}
+    digits = {name: _DIGITS.get(i.storage, 53) if isinstance(i, Operand) else 53 for name, i in plan.inputs}
     for name, (source_name, part) in parts.items():
         place, storage = storages[source_name]
         entries = table_of(
@@ -153,8 +154,9 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
         uses = [
             (r, o.storage) for r, (_, o) in zip(roots, plan.outputs, strict=True) if name in symbols_in(r)
         ]
-        if arithmetic is Single and {s for _, s in uses} == {storage}:
-            scaled = any(root.op != "symbol" for root, _ in uses)
+        scaled = any(root.op != "symbol" for root, _ in uses)
+        alike = {s for _, s in uses} == {storage}
+        if arithmetic is Single and alike:
             for way in _ways(part, source_name, place, bool(plan.factors)):
                 strays = _strays_in_float32(way, storage, entries, scaled)
                 if strays is not None:
@@ -163,6 +165,8 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
                         found = program.mend(found, program.input(place, "i32"), payload=(*strays, entries))
                     break
         if found is None:
+            if storage == "bfloat16" and alike and not scaled:  # the results themselves
+                entries, digits[name] = _rounded_entries(entries), _DIGITS[storage]
             found = program.lookup(program.input(place, "i32"), payload=entries)
         values[name] = found if arithmetic is Single else program.widen(found)
     results = lower(roots, program, arithmetic(program), values)
@@ -189,7 +193,19 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
         header=header,
         shortcut=short,
         finer=finer,
+        exact=frozenset(
+            k
+            for k, (root, (_, o)) in enumerate(zip(roots, plan.outputs, strict=True))
+            if o.storage == "bfloat16" and _digits(root, digits) <= _DIGITS["bfloat16"]
+        ),
     )
+
+
+def _rounded_entries(entries: bytes) -> bytes:
+    """A table's entries, rounded to bfloat16"""
+    import numpy as np
+
+    return from_bfloat16(narrowed(np.frombuffer(entries, "<f4"), "bfloat16")).astype("<f4").tobytes()
 
 
 def _nearer(roots: list[Node], plan: Plan) -> Finer | None:
@@ -248,7 +264,11 @@ def _digits(n: Node, of: dict[str, int]) -> float:
     if n.op == "number":
         value = exact(n.payload) if math.isfinite(n.payload) else Fraction(0)
         size, scale = abs(value.numerator), value.denominator
-        return (size // (size & -size or 1)).bit_length() if scale & (scale - 1) == 0 else math.inf
+        if size in (0, scale):  # a product with it is the other factor, or 0
+            return 0
+        return (
+            (size // (size & -size)).bit_length() if scale & (scale - 1) == 0 and scale < 2**126 else math.inf
+        )
     if n.op == "mul":
         return sum(_digits(a, of) for a in n.args)
     if n.op in ("neg", "abs", "minimum", "maximum", "where"):
@@ -292,7 +312,9 @@ Way = Callable[[Program], Value]
 
 def _ways(part: Node, name: str, place: int, derivative: bool) -> Iterator[Way]:
     """How float32 arithmetic may compute a function of one input: as it is defined, or in pieces; the shorter
-    first, and nothing that takes longer than a table"""
+    first, and nothing that takes longer than a table: which, where gathers are quick, is nothing"""
+    if "quick-gather" in native.features():
+        return
 
     def plainly(program: Program) -> Value:
         return lower([part], program, Single(program), {name: program.input(place, "f32")})[0]
