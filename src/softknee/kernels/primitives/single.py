@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -154,10 +154,18 @@ class Single(Common):
         return Scaled(p.select(p.gt(rounded, zero), self._c(1.0), below))
 
     def minimum(self, a: Scaled, b: Scaled) -> Scaled:
-        return self.select(self.p.or_(self.lt(a, b), self.is_nan(a)), a, b)
+        return self._extreme(self.lt, a, b)
 
     def maximum(self, a: Scaled, b: Scaled) -> Scaled:
-        return self.select(self.p.or_(self.gt(a, b), self.is_nan(a)), a, b)
+        return self._extreme(self.gt, a, b)
+
+    def _extreme(self, order: Callable[[Scaled, Scaled], Value], a: Scaled, b: Scaled) -> Scaled:
+        if self._number(b.value) is not None:
+            a, b = b, a
+        chosen = order(a, b)  # false for NaN: b, which is NaN unless a is
+        if self._number(a.value) is None:
+            chosen = self.p.or_(chosen, self.is_nan(a))
+        return self.select(chosen, a, b)
 
     def lt(self, a: Scaled, b: Scaled) -> Value:
         return self.p.lt(self._plain(a), self._plain(b))
