@@ -28,7 +28,7 @@ from softknee.kernels.measure import measured_error
 from softknee.kernels.pieces import REACHES, Pieces, evaluate, fitted, shortcut
 from softknee.kernels.primitives import Double, Odd, Pair, Single, exact
 from softknee.kernels.program import Program, Value
-from softknee.kernels.table import is_choice, split, table_of
+from softknee.kernels.table import is_choice, is_exact, split, table_of
 from softknee.kernels.triton import Layout, to_triton
 from softknee.lang.nodes import Node, logical_or, symbols_in, walk, where
 from softknee.lang.stabilise import around_roots
@@ -286,13 +286,16 @@ def _pieces_pay(plan: Plan) -> bool:
 
 
 def _float32_will_do(roots: list[Node], plan: Plan) -> bool:
-    """Whether 16-bit results need no float64 before they are rounded: choices, tables, negation, which are
+    """Whether 16-bit results need no float64 before they are rounded: choices, tables, products of two inputs, which are
     exact, and (but for precision="exact") one of them times an incoming gradient, rounded twice: within 0.5 + 2^-12 ULP
     for bfloat16, 0.5 + 2^-9 for float16."""
     operands = [o for _, o in plan.outputs] + [i for _, i in plan.inputs]
     narrow = all(isinstance(o, Operand) and o.storage in _NARROW and o.access in _PLAIN for o in operands)
     factors = plan.factors if plan.precision == "default" else frozenset()
-    return narrow and all(is_choice(root) or _scaled_choice(root, factors) for root in roots)
+    inputs = {name for name, _ in plan.inputs}
+    return narrow and all(
+        is_choice(root) or is_exact(root, inputs) or _scaled_choice(root, factors) for root in roots
+    )
 
 
 def _scaled_choice(root: Node, factors: frozenset[str]) -> bool:

@@ -15,9 +15,9 @@ from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
 from softknee.lang.simplify import simplify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
-__all__ = ["factors", "is_choice", "quotient", "split", "table_of"]
+__all__ = ["factors", "is_choice", "is_exact", "quotient", "split", "table_of"]
 
 #: operations whose result, rounded once, is exact: a part made of these needs no table
 _EXACT = {
@@ -34,6 +34,28 @@ def is_choice(root: Node, nearest: bool = False) -> bool:
     return all(
         n.op in _EXACT - {"constant"} and (n.op != "number" or _is_float32(n.payload, nearest))
         for n in walk(root)
+    )
+
+
+def is_exact(root: Node, narrow: Collection[str]) -> bool:
+    """Whether float32 has the result before it is rounded to 16 bits: choices by 16-bit numbers, named in `narrow`, among
+    them and products of two. Where such a product leaves float32's range, what 16 bits make of it is the same."""
+    if root.op == "mul":
+        return all(_is_narrow(a, narrow) for a in root.args)
+    if root.op == "where":
+        condition, *values = root.args
+        return is_choice(condition) and all(is_exact(a, narrow) for a in values)
+    if root.op in ("neg", "abs", "minimum", "maximum", "detach"):
+        return all(is_exact(a, narrow) for a in root.args)
+    return is_choice(root)
+
+
+def _is_narrow(root: Node, narrow: Collection[str]) -> bool:
+    """Whether it is one of the 16-bit numbers, up to sign, or a literal that is one of every type"""
+    return is_choice(root) and all(
+        n.payload in narrow if n.op == "symbol" else abs(n.payload) in (0, 1)
+        for n in walk(root)
+        if n.op in ("symbol", "number")
     )
 
 
