@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import softknee.lang as f
 from softknee.kernels import native, plan
@@ -19,8 +20,8 @@ from softknee.kernels.lower import lower
 from softknee.kernels.plan import Plan, compile_plan, kernel_of
 from softknee.kernels.primitives import Single
 from softknee.kernels.program import Program, Value
-from softknee.kernels.table import _to_odd, is_choice, table_of
-from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
+from softknee.kernels.table import _to_odd, is_choice, is_exact, table_of
+from softknee.lang.nodes import Node, number, symbol, symbols_in, walk, where
 from softknee.lang.stabilise import stabilise
 from softknee.testing.metric import format_of, rounded
 from softknee.testing.oracle import exact_value
@@ -298,3 +299,33 @@ def test_literals_by_way_of_float32() -> None:
     assert not is_choice(
         f.where(X > 0, 1 + 2**-8 + 2**-40, X), nearest=True
     )  # a middle of bfloat16, in float32
+
+
+@pytest.mark.parametrize(("storage", "digits", "least"), [("bfloat16", 8, -126), ("float16", 11, -14)])
+def test_products_of_two_inputs_need_no_float64(storage: Any, digits: int, least: int) -> None:
+    """Nor where they are subnormal or overflow; of all numbers, each with some others"""
+    zero = number(0)
+    row, dtype = Operand(storage), getattr(torch, storage)
+    every = torch.arange(65536, dtype=torch.int32).to(torch.int16).view(dtype)
+    for root, exact in (
+        (X * A, lambda x, a: x * a),
+        (where(X > 0, X, zero) * A, lambda x, a: np.where(x > 0, x, 0) * a),
+        (where(X > 0, X, X * A), lambda x, a: np.where(x > 0, x, x * a)),
+    ):
+        plan = Plan(((root, row),), (("x", row), ("a", row)))
+        assert "Single" in kernel_of(plan).header
+        on = compile_plan(plan).on
+        for seed in range(10):
+            other = every[torch.randperm(65536, generator=torch.Generator().manual_seed(seed))]
+            with np.errstate(all="ignore"):
+                wanted = exact(every.double().numpy(), other.double().numpy())  # 22 digits at most
+                unit = 2.0 ** (np.maximum(np.frexp(wanted)[1] - 1, least) + 1 - digits)
+                right = np.where(np.isfinite(wanted), np.rint(wanted / unit) * unit, wanted)
+                right[np.abs(right) > torch.finfo(dtype).max] *= np.inf
+            np.testing.assert_array_equal(on(every, other).double().numpy(), right)
+
+
+def test_other_products_are_not_exact() -> None:
+    table = symbol("table")
+    for root in (X * A * X, X * table, number(0.1) * A, X * A + A, where(X * A > 0, X, A)):
+        assert not is_exact(root, {"x", "a"})

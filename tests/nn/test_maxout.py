@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 
 import pytest
 import torch
@@ -12,12 +13,20 @@ from softknee import functional as F
 from softknee import nn
 
 
+@pytest.fixture(params=["few", "many"])
+def amount(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done for few elements, and what for many"""
+    if request.param == "many":
+        monkeypatch.setattr(import_module("softknee.nn.maxout"), "FEW", 0)
+
+
 def drawn(*shape: int) -> Tensor:
     return torch.randn(
         shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
     ).requires_grad_()
 
 
+@pytest.mark.usefixtures("amount")
 @pytest.mark.parametrize("pieces", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("dim", [0, 1, -1])
 def test_it_is_the_largest_of_consecutive_units(pieces: int, dim: int) -> None:
@@ -29,6 +38,7 @@ def test_it_is_the_largest_of_consecutive_units(pieces: int, dim: int) -> None:
     assert torch.equal(*(torch.autograd.grad((y * weights).sum(), x)[0] for y in (got, want)))
 
 
+@pytest.mark.usefixtures("amount")
 @pytest.mark.parametrize("pieces", [2, 6])
 def test_derivatives_of_every_kind(pieces: int) -> None:
     f, x = (lambda x: F.maxout(x, pieces)), drawn(2, 12)
@@ -44,13 +54,14 @@ def test_derivatives_of_every_kind(pieces: int) -> None:
 
 
 @pytest.mark.parametrize(("pieces", "bytes_"), [(2, 1), (6, 1), (300, 4)])
-def test_places_are_kept_in_small_numbers(pieces: int, bytes_: int) -> None:
+def test_places_of_many_are_kept_in_small_numbers(pieces: int, bytes_: int) -> None:
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        y = F.maxout(drawn(3, 4 * pieces), pieces)
+        y = F.maxout(drawn(16384, 4 * pieces), pieces)
     assert [t.nbytes for t in kept] == [y.numel() * bytes_]
 
 
+@pytest.mark.usefixtures("amount")
 @pytest.mark.parametrize("pieces", [2, 6])
 def test_of_equal_units_the_first_has_the_slope(pieces: int) -> None:
     x = torch.zeros(12, requires_grad=True)

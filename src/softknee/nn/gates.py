@@ -276,6 +276,7 @@ _functions: dict[str, Callable[..., Tensor]] = {g.name: _function(g) for g in GA
 
 
 _product = _functions["bilinear"]
+_joint_product = runtime(_product.gate.definition).operator({}, {}).joint()  # type: ignore[attr-defined]
 
 
 def bilinear(
@@ -289,6 +290,14 @@ def bilinear(
     if weight is not None:
         return torch.nn.functional.bilinear(input1, input2, weight, bias)  # type: ignore[arg-type]
     if not options:
+        if (
+            type(input1) is Tensor is type(input2)
+            and input1.dtype is input2.dtype
+            and input1.shape == input2.shape
+            and input1.is_floating_point()
+            and input1.layout is torch.strided
+        ):
+            return _joint_product(input1, input2)
         return _product(input1, input2)
     return _functions["bilinear"](input1, input2, **options)
 

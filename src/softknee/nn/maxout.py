@@ -10,6 +10,9 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 __all__ = ["Maxout", "maxout"]
 
+#: of so many elements, places may take eight bytes each: it is sooner done
+FEW = 65536
+
 
 def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
     """The largest of every `pieces` consecutive units, so dim shrinks by that factor.
@@ -37,14 +40,16 @@ def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
         )
     if pieces == 1:
         return input * 1
-    groups, along = input.unflatten(dim, (size // pieces, pieces)), dim % input.dim() + 1
+    groups, along = torch.unflatten(input, dim, (size // pieces, pieces)), dim % input.dim() + 1
+    recording = torch.is_grad_enabled() and input.requires_grad
     if (
         torch.compiler.is_compiling()
+        or (recording and input.numel() <= FEW)
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
     ):
         return groups.max(along).values  # which remembers where the largest was: the first of equal ones
-    if torch.is_grad_enabled() and input.requires_grad:
+    if recording:
         return _Largest.apply(groups, along)  # type: ignore[no-any-return]
     return groups.amax(along)  # takes half the time
 

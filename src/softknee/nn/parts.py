@@ -137,13 +137,9 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
     ):
         return op(*layout.parts(x), *tensors, call)  # type: ignore[no-any-return]
     size = x.numel()
-    few = (
-        size < layout.count * launch.SERIAL
-        if recording
-        else size * x.element_size() < layout.count * launch.HUGE
-    )
-    if op.product and x.is_cpu and _options.usual and (few or (layout.interleaved and not recording)):
-        return torch.mul(*layout.parts(x))
+    usual = op.product and x.is_cpu and _options.usual and not (recording or layout.interleaved)
+    if usual and launch.SERIAL <= size // layout.count < launch.HUGE // x.element_size():
+        return torch.mul(*layout.parts(x))  # which is sooner there
     here = not layout.interleaved or layout.count == 2
     if here and not tensors and size and x.is_cpu and x.is_contiguous() and x.data_ptr():
         kept = _options.kept if recording else FULL
@@ -311,7 +307,7 @@ def halved(op: Pointwise) -> Any:
         key = x.shape, x.dtype, dim, interleaved, backwards, options.precision, saved
         layout = Layout(dim, 2, interleaved, backwards)
         y = apply(op, x, layout, (), options)
-        if not op.product and (way := op.ready.get(_key(x, layout, options, saved))) is not None:
+        if (way := op.ready.get(_key(x, layout, options, saved))) is not None:
             if len(kept) >= launch.READY:
                 kept.clear()
             kept[key] = way

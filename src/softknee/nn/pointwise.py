@@ -380,8 +380,10 @@ class Pointwise:
 
         def call(a: Tensor, b: Tensor) -> Any:
             if product and current.usual:  # where torch is as fast or faster
+                if (size := a.numel()) < serial:
+                    return torch.mul(a, b)
                 recording = _grad_enabled() and (a.requires_grad or b.requires_grad)
-                if a.numel() < serial if recording else a.numel() * a.element_size() < huge:
+                if not recording and size * a.element_size() < huge:
                     return torch.mul(a, b)
             if _is_compiling():
                 return self._traced(a, b, current.call)
