@@ -793,9 +793,12 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     rowwise = [k for k in sums if operands[k].access == "sum_row"]
     wide = t.vector("f64")
     t.label("vector")
-    t.do("%i = phi i64 [ 0, %begin.unit ], [ %i.next, %vector.end ]")
+    t.do("%i = phi i64 [ 0, %begin.unit ], [ %i.next, %vector.end ], [ %c.i, %scattered ]")
+    t.do("%w.q = phi i64 [ %v.q, %begin.unit ], [ %w.q, %vector.end ], [ 0, %scattered ]")
+    t.do("%w.m = phi i64 [ %v.m, %begin.unit ], [ %w.m, %vector.end ], [ 0, %scattered ]")
     for k in rowwise:
-        t.do(f"%acc.{k} = phi {wide} [ zeroinitializer, %begin.unit ], [ %acc.next.{k}, %vector.end ]")
+        t.do(f"%acc.{k} = phi {wide} [ zeroinitializer, %begin.unit ], [ %acc.next.{k}, %vector.end ], "
+             f"[ %acc.next.{k}, %scattered ]")  # fmt: skip
     t.do("%rest = sub i64 %n, %i")
     for k in (k for k, o in enumerate(operands) if o.storage == "bits"):
         # whole vectors of bits are read and written in place: what they hold beyond the end is padding
@@ -811,13 +814,9 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
 
     # what is left of a row waits, in pieces, until a vector is full of them or no row follows
     t.label("tail")
-    t.do("%t.i = phi i64 [ %i, %vector ], [ %t.i.next, %waiting ], [ %c.i, %scattered ]")
-    t.do("%t.q = phi i64 [ %v.q, %vector ], [ %t.q.next, %waiting ], [ 0, %scattered ]")
-    t.do("%t.m = phi i64 [ %v.m, %vector ], [ %t.m.next, %waiting ], [ 0, %scattered ]")
-    for k in rowwise:
-        t.do(
-            f"%t.acc.{k} = phi {wide} [ %acc.{k}, %vector ], [ %t.acc.{k}, %waiting ], [ %acc.next.{k}, %scattered ]"
-        )
+    t.do("%t.i = phi i64 [ %i, %vector ], [ %t.i.next, %waiting ]")
+    t.do("%t.q = phi i64 [ %w.q, %vector ], [ %t.q.next, %waiting ]")
+    t.do("%t.m = phi i64 [ %w.m, %vector ], [ %t.m.next, %waiting ]")
     t.do("%t.rest = sub i64 %n, %t.i")
     t.do("%t.over = icmp sle i64 %t.rest, 0")
     piece = lanes // PIECES  # at least half a piece is read again soonest where registers begin
@@ -870,8 +869,6 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     t.do("store i64 %t.m, ptr %kept.m")
     t.do("br label %compute")
     t.label("compute")
-    for k in rowwise:
-        t.do(f"%c.acc.{k} = phi {wide} [ %acc.{k}, %direct ], [ %t.acc.{k}, %flush ]")
     for k in moving_rows:
         t.do(f"%p.{k} = phi ptr [ %mem.{k}, %direct ], [ %spare.{k}, %flush ]")
     at = {
@@ -913,7 +910,7 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
             term = t.put(f"fpext {t.vector('f32')} {term} to {t.vector('f64')}")
         term = t.put(f"select {t.vector('bool')} {inside}, {wide} {term}, {wide} zeroinitializer")
         if operand.access == "sum_row":
-            t.do(f"%acc.next.{k} = fadd {wide} %c.acc.{k}, {term}")
+            t.do(f"%acc.next.{k} = fadd {wide} %acc.{k}, {term}")
         else:
             before = t.put(f"load {wide}, ptr %p.{k}, align 8")
             t.do(f"store {wide} {t.put(f'fadd {wide} {before}, {term}')}, ptr %p.{k}, align 8")
@@ -947,13 +944,13 @@ def to_llvm(kernel: Kernel, features: frozenset[str] = frozenset()) -> str:
     t.do("%s.next = add i64 %s, 1")
     t.do("br label %scatter.head")
     t.label("scattered")
-    t.do("br label %tail")
+    t.do("br label %vector")
     t.label("unit.end")
     for k in sums:
         if operands[k].access == "sum_row":
             total = f"@llvm.vector.reduce.fadd.v{lanes}f64"
             t.declared.add(f"declare double {total}(double, {t.vector('f64')})")
-            part = t.put(f"call reassoc double {total}(double 0.0, {t.vector('f64')} %t.acc.{k})")
+            part = t.put(f"call reassoc double {total}(double 0.0, {t.vector('f64')} %acc.{k})")
             old = t.put(f"load double, ptr %start.{k}")
             t.do(f"store double {t.put(f'fadd double {old}, {part}')}, ptr %start.{k}")
     t.do("%ahead.next = sub i64 %ahead, 1")
