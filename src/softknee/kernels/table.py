@@ -8,6 +8,7 @@ near the middle between two 16-bit numbers that its own error could decide, mpma
 
 from __future__ import annotations
 
+import math
 from struct import pack, unpack
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from softknee.lang.nodes import Node, number, symbol, symbols_in, walk
 from softknee.lang.simplify import simplify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
 __all__ = ["factors", "is_choice", "is_exact", "quotient", "split", "table_of"]
 
@@ -26,6 +27,8 @@ _EXACT = {
 }  # fmt: skip
 #: digits to which mpmath may go to find the side of a middle on which a value lies
 _DIGITS = (60, 400)
+#: |x| next to 0, and far from it
+NEAR, FAR = 2.0**-40, 2.0**12
 
 
 def is_choice(root: Node, nearest: bool = False) -> bool:
@@ -143,8 +146,7 @@ def table_of(part: Node, name: str, storage: str, evaluate: Callable[[Any], Any]
             & np.isfinite(middle)
             & (np.abs(values - middle) <= 8 * np.spacing(np.abs(values)))
         )
-        for k in np.flatnonzero(near):
-            side = _side(part, name, float(x[k]), float(middle[k]))
+        for k, side in _sides(part, name, x, middle, np.flatnonzero(near)):
             entry = np.float32(middle[k])
             odd[k] = entry if side == 0 else np.nextafter(entry, np.float32(side * np.inf))
     return odd.astype("<f4").tobytes()
@@ -189,6 +191,23 @@ def _next(values: Any, storage: str) -> Any:
         bits = values.astype(np.float32).view(np.uint32) + np.uint32(0x10000)
         return bits.view(np.float32).astype(np.float64)
     return (values.astype(np.float16).view(np.uint16) + np.uint16(1)).view(np.float16).astype(np.float64)
+
+
+def _sides(part: Node, name: str, x: Any, middle: Any, near: Any) -> Iterator[tuple[int, int]]:
+    """Places and the sides of their middles. Next to 0, and far from it, a function may be a line through the middles
+    and very little more: which side that is on, its ends and three places between them tell."""
+    together: dict[tuple[float, bool, bool], list[int]] = {}
+    for k in near.tolist():
+        size = abs(x[k])
+        line = middle[k] / x[k] if NEAR > size > 0 or size > FAR else math.nan
+        together.setdefault((line, size > 1, x[k] < 0) if line == line else (k, True, True), []).append(k)
+    for places in together.values():
+        places.sort(key=lambda k: abs(x[k]))
+        told = [places[(len(places) - 1) * n // 4] for n in range(5)]
+        sides = {k: _side(part, name, float(x[k]), float(middle[k])) for k in {*told}}
+        alike = len({*sides.values()}) == 1
+        for k in places:
+            yield k, sides[told[0]] if alike else _side(part, name, float(x[k]), float(middle[k]))
 
 
 def _side(part: Node, name: str, x: float, middle: float) -> int:
