@@ -4,6 +4,7 @@
     python benchmarks/gates.py --record                         # and written down: the tables of docs/gates.md
     python benchmarks/gates.py --units swiglu --sizes 1048576 --repetitions 31
     python benchmarks/gates.py --roofline --sizes 1048576 8388608   # what memory leaves to be won by bilinear
+    python benchmarks/gates.py --short-rows --sizes 8192 65536      # glu along rows of few elements, against torch's
 
 "two tensors" is unit(gate, up); "halves" is unit(x), x of twice as many elements in rows of 2 x 1,024;
 "interleaved" the same with gate and up in turns. The peer is what one writes with torch.nn.functional, for
@@ -37,6 +38,8 @@ RESULTS = Path(__file__).parent / "results"
 T, S = torch_functional, softknee_functional
 SIZES = (4_096, 65_536, 1_048_576, 8_388_608)
 ROW = 1_024
+#: of the halves of short rows
+WIDTHS = (1, 2, 4, 8, 16, 24, 32, 33, 48, 64, 100, 128)
 
 
 def clamped(gate: Tensor, up: Tensor) -> Tensor:
@@ -113,14 +116,7 @@ def measure(
         return lambda: torch.autograd.grad(f(*x), x, gradient)
 
     calls_of = [call(f, x) for f, x in both]
-    for f in calls_of:
-        seconds_of(f, 3, synchronize)
-    slowest = max(seconds_of(f, 1, synchronize) for f in calls_of)
-    calls = max(1, min(10_000, round(least / slowest)))
-    times: list[list[float]] = [[], []]
-    for repetition in range(repetitions):
-        for which in (0, 1) if repetition % 2 else (1, 0):
-            times[which].append(seconds_of(calls_of[which], calls, synchronize))
+    times, calls = timed(calls_of, repetitions, least, synchronize)
     low, middle, high = statistics.quantiles(
         [a / b for a, b in zip(*times, strict=True)], n=4, method="inclusive"
     )
@@ -134,6 +130,40 @@ def measure(
         **{k: float(f"{v:.5g}") for k, v in numbers.items()},
         "repetitions": repetitions, "calls": calls,
     }  # fmt: skip
+
+
+def timed(
+    both: list[Callable[[], object]], repetitions: int, least: float, synchronize: Callable[[], object]
+) -> tuple[list[list[float]], int]:
+    """Seconds of each, in turns, and of how many calls in a row they are the mean."""
+    for f in both:
+        seconds_of(f, 3, synchronize)
+    slowest = max(seconds_of(f, 1, synchronize) for f in both)
+    calls = max(1, min(10_000, round(least / slowest)))
+    times: list[list[float]] = [[], []]
+    for repetition in range(repetitions):
+        for which in (0, 1) if repetition % 2 else (1, 0):
+            times[which].append(seconds_of(both[which], calls, synchronize))
+    return times, calls
+
+
+def short_rows(size: int, dtype: str, repetitions: int, least: float, shown: Table) -> None:
+    """glu along rows whose halves have few elements, against torch's: a row of the table for each pass"""
+
+    def ratio(width: int, passes: str) -> str:
+        x = torch.randn(max(1, size // width), 2 * width, dtype=getattr(torch, dtype))
+        leaf, gradient = x.clone().requires_grad_(), torch.randn_like(x[:, :width])
+
+        def call(f: Callable[[Tensor], Tensor]) -> Callable[[], object]:
+            if passes == "forward":
+                return lambda: f(x)
+            return lambda: torch.autograd.grad(f(leaf), leaf, gradient)
+
+        times, _ = timed([call(T.glu), call(S.glu)], repetitions, least, lambda: None)
+        return f"{statistics.median(a / b for a, b in zip(*times, strict=True)):.2f}"
+
+    for passes in PASSES:
+        shown.add_row(f"{size:,}", passes, *(ratio(width, passes) for width in WIDTHS))
 
 
 def roofline(size: int, repetitions: int) -> None:
@@ -195,6 +225,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write what was measured")
     parser.add_argument("--record", action="store_true", help="all of it, into benchmarks/results")
     parser.add_argument("--roofline", action="store_true", help="bilinear against memory alone, and no more")
+    parser.add_argument(
+        "--short-rows", action="store_true", help="glu along rows of few elements, and no more"
+    )
     options = parser.parse_args()
     if options.record and any(
         getattr(options, name) != parser.get_default(name)
@@ -207,6 +240,18 @@ def main() -> None:
             roofline(size, options.repetitions)
         return
     device, console = torch.device(options.device), Console()
+    if options.short_rows:
+        for dtype in options.dtypes:
+            shown = Table(
+                title=f"glu, {dtype}: torch's time over softknee's, by elements of a half",
+                title_justify="left",
+            )
+            for heading in ("elements", "passes", *map(str, WIDTHS)):
+                shown.add_column(heading, justify="right")
+            for size in options.sizes:
+                short_rows(size, dtype, options.repetitions, options.seconds, shown)
+            console.print(shown)
+        return
 
     cases = [
         (unit, form, dtype, size, passes)

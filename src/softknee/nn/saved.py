@@ -234,12 +234,9 @@ class _Gradient:
 
     def __call__(self, tensors: Sequence[Tensor], gradient: Tensor, call: Call) -> Any:
         """The result, or the results; None where no kernel takes the tensors as they are."""
-        key = (gradient.dtype, False, call.precision)
-        made = (self.made.get(key) or self.kernel(*key)).on(*tensors, gradient, *call.scalars)
-        if made is None and not any(gradient.stride()):
-            key = (gradient.dtype, True, call.precision)  # the gradient of a sum: one number for all
-            made = (self.made.get(key) or self.kernel(*key)).on(*tensors, gradient, *call.scalars)
-        return made
+        splat = gradient.numel() > 1 and not any(gradient.stride())  # the gradient of a sum: one number for all
+        key = (gradient.dtype, splat, call.precision)
+        return (self.made.get(key) or self.kernel(*key)).on(*tensors, gradient, *call.scalars)
 
 
 class Whole(Saved):
