@@ -234,7 +234,9 @@ class _Gradient:
 
     def __call__(self, tensors: Sequence[Tensor], gradient: Tensor, call: Call) -> Any:
         """The result, or the results; None where no kernel takes the tensors as they are."""
-        splat = gradient.numel() > 1 and not any(gradient.stride())  # the gradient of a sum: one number for all
+        splat = gradient.numel() > 1 and not any(
+            gradient.stride()
+        )  # the gradient of a sum: one number for all
         key = (gradient.dtype, splat, call.precision)
         return (self.made.get(key) or self.kernel(*key)).on(*tensors, gradient, *call.scalars)
 
