@@ -38,6 +38,26 @@ def test_a_slow_peer_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.ratio > 3
 
 
+def test_what_scattered_is_measured_again_at_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measured, out = [], tmp_path / "figures.jsonl"
+
+    def measure(name, arguments, dtype, size, passes, **options):
+        measured.append(name)
+        # elu scatters at first, selu every time, and then more
+        spread = {1: {"elu": 3, "selu": 2}, 2: {"elu": 1.1, "selu": 4}}[measured.count(name)].get(name, 1)
+        return [
+            bench.Measurement(name, dtype, size, passes, "torch", 1, 1, 1, 1, spread, 1, None, None, 7, 1)
+        ]
+
+    monkeypatch.setattr(bench, "measure", measure)
+    result = CliRunner().invoke(app, ["bench", "elu", "relu", "selu", "--sizes", "8", "--dtypes", "float32",
+                                      "--passes", "forward", "--out", str(out)])  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert measured == ["elu", "relu", "selu", "elu", "selu"]
+    lines = [json.loads(line) for line in out.read_text().splitlines()][1:]
+    assert [(r["function"], r["ratio_high"]) for r in lines] == [("elu", 1.1), ("relu", 1), ("selu", 2)]
+
+
 def test_the_command_writes_lines(tmp_path: Path) -> None:
     out = tmp_path / "new" / "figures.jsonl"
     command = ["bench", "elu(alpha=0.5)", "snake", "--sizes", "128", "--dtypes", "float32", "--passes", "forward",

@@ -75,6 +75,15 @@ class Measurement:
     repetitions: int
     calls: int
 
+    @property
+    def spread(self) -> float:
+        """How many times the upper quartile of the ratio is the lower one"""
+        return self.ratio_high / self.ratio_low
+
+    @property
+    def steady(self) -> bool:
+        return self.spread < STEADY
+
 
 # The peers: each gives a function for a definition and its arguments, or None where it has none.
 
@@ -221,6 +230,11 @@ def measure(
         results.append(Measurement(label, dtype, size, passes, peer, *figures, share, kept["softknee"], kept[peer],
                                    repetitions, calls))  # fmt: skip
     return results
+
+
+def steadier(first: Sequence[Measurement], again: Sequence[Measurement]) -> list[Measurement]:
+    """Of two measurements of a case, for each peer the one that scatters less"""
+    return [min(pair, key=lambda m: m.spread) for pair in zip(first, again, strict=True)]
 
 
 def _times(

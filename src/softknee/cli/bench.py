@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -75,15 +76,24 @@ def bench(
         if threads is not None:
             torch.set_num_threads(threads)
         cases = list(measuring.cases([(a.name, arguments) for a, arguments in chosen], counts, types, kinds))
-        results: list[measuring.Measurement] = []
+        found: list[list[measuring.Measurement]] = []
         stopped = False
+
+        def measured(place: int) -> list[measuring.Measurement]:
+            return measuring.measure(
+                *cases[place], peers=present, repetitions=repetitions, seconds=seconds, device=device
+            )
+
+        progress = partial(track, console=Console(stderr=True), transient=True)
         try:
-            for case in track(cases, "Measuring", console=Console(stderr=True), transient=True):
-                results += measuring.measure(
-                    *case, peers=present, repetitions=repetitions, seconds=seconds, device=device
-                )
+            for place in progress(range(len(cases)), "Measuring"):
+                found.append(measured(place))
+            scattered = [k for k, each in enumerate(found) if not all(m.steady for m in each)]
+            for place in progress(scattered, "Measuring again what scattered"):
+                found[place] = measuring.steadier(found[place], measured(place))
         except KeyboardInterrupt:  # what there is, is shown and written
             stopped = True
+        results = [m for each in found for m in each]
         missing = [a.name for a, _ in chosen if not any(r.function.split("(")[0] == a.name for r in results)]
         for peer in present:
             for kind in kinds:
