@@ -10,6 +10,7 @@ from torch import Tensor
 
 from softknee.nn import launch
 from softknee.nn.pointwise import Call, Pointwise
+from softknee.nn.saved import applied
 
 if TYPE_CHECKING:
     from softknee.nn.launch import _Ready
@@ -79,15 +80,14 @@ class Way:
 
 class _Learned(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, way: Way, *tensors: Tensor) -> Any:
+    def forward(ctx: Any, made: tuple[Way, Tensor | None], *tensors: Tensor) -> Any:
         ctx.to_save = tensors  # what save_for_backward does
-        ctx.way = way
-        return way.values(tensors)
+        ctx.way, y = made
+        return ctx.way.values(tensors) if y is None else y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         return None, *ctx.way.gradients(ctx.saved_tensors, gradient, ctx.needs_input_grad[1:])
 
 
-# Function.apply asks for the signature of forward on every call; the C function does not
-recorded = super(torch.autograd.Function, _Learned).apply  # type: ignore[misc]
+recorded = applied(_Learned)

@@ -19,7 +19,7 @@ from softknee.kernels.llvm import Operand
 from softknee.nn import launch
 from softknee.nn.pointwise import Call, Pointwise
 from softknee.nn.pointwise import current as _options
-from softknee.nn.saved import PADDED, Coded, final, saved_form
+from softknee.nn.saved import PADDED, Coded, applied, final, saved_form
 
 __all__ = ["Layout", "apply", "halved"]
 
@@ -145,7 +145,7 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
         kept = _options.kept if recording else FULL
         if saved_form(op, kept, call.scalars) is not None:
             way = _way(op, x, layout, call, kept)
-            return _stretched(x, way, call) if recording else way.values(x, call)  # type: ignore[no-any-return]
+            return _stretched(x, (way, None), call) if recording else way.values(x, call)  # type: ignore[no-any-return]
     if recording and (tensors or _options.kept[0] != "lean"):
         return _recorded(x, op, layout, call, *tensors)  # type: ignore[no-any-return]
     return op(*layout.apart(x), *tensors, call)  # type: ignore[no-any-return]
@@ -277,7 +277,7 @@ def halved(op: Pointwise) -> Any:
     """The operator as a function of a plain tensor's two halves, as `Pointwise.unary` is of one tensor: what it
     has done before takes the short way. None where another is wanted."""
     kept: dict[Any, _Way] = {}
-    latest: Any = (None, None, None, None, None)  # how the last call without gradients was done, and for what
+    latest: Any = (None,)  # how the last call was done, and for what
 
     def call(x: Tensor, dim: int, interleaved: bool, backwards: bool) -> Tensor | None:
         nonlocal latest
@@ -293,15 +293,14 @@ def halved(op: Pointwise) -> Any:
             and not _modes()
             and _tracing() is None
         ):
-            on, *asked = latest
-            if not recording and asked == [dim, interleaved, backwards, options] and (y := on(x)) is not None:
-                return y  # type: ignore[no-any-return]
+            way, *asked = latest
+            if asked == [dim, interleaved, backwards, options, saved] and (y := way.on(x)) is not None:
+                return _stretched(x, (way, y), options) if recording else y  # type: ignore[no-any-return]
             key = x.shape, x.dtype, dim, interleaved, backwards, options.precision, saved
             if (way := kept.get(key)) is not None and x.is_contiguous():
-                if recording:
-                    return _stretched(x, way, options)  # type: ignore[no-any-return]
-                latest = way.on, dim, interleaved, backwards, options
-                return way.values(x, options)
+                if not way.coding:
+                    latest = way, dim, interleaved, backwards, options, saved
+                return _stretched(x, (way, None), options) if recording else way.values(x, options)  # type: ignore[no-any-return]
         if not -x.dim() <= dim < x.dim() or x.shape[dim] % 2 or not x.is_floating_point():
             return None
         key = x.shape, x.dtype, dim, interleaved, backwards, options.precision, saved
@@ -320,8 +319,9 @@ class _Stretches(torch.autograd.Function):
     """The parts of a contiguous tensor on the CPU, stretches or two in turns, and nothing else."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, way: _Way, call: Call) -> Tensor:
-        y, kept = way.recorded(x, call)
+    def forward(ctx: Any, x: Tensor, made: tuple[_Way, Tensor | None], call: Call) -> Tensor:
+        way, y = made
+        y, kept = way.recorded(x, call) if y is None else (y, x)
         ctx.to_save = (kept,)  # what save_for_backward does
         ctx.way, ctx.call = way, call
         return y
@@ -396,6 +396,6 @@ class _Parts(torch.autograd.Function):
         return tuple(results)
 
 
+_stretched = applied(_Stretches)
 # Function.apply asks what cannot be so here; the C function does not
-_stretched = super(torch.autograd.Function, _Stretches).apply  # type: ignore[misc]
 _recorded = super(torch.autograd.Function, _Parts).apply  # type: ignore[misc]

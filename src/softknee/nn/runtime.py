@@ -171,7 +171,7 @@ class Runtime:
         grad_enabled, autocast = torch.is_grad_enabled, torch.is_autocast_enabled
         dual_level = torch.autograd.forward_ad
         modes, tracing = launch._modes, launch._tracing
-        #: dimension and options of the last call, how it is done without gradients, and recorded
+        #: dimension and options of the last call, and how it is done
         latest: Any = (None, None, None)
 
         def call(x: Tensor, *values: Any, dim: int) -> Any:
@@ -193,9 +193,8 @@ class Runtime:
                     return None
                 needed = needed or v.requires_grad
             needed = needed and grad_enabled()
-            usual = not needed and latest[0] == dim and latest[1] is options
-            if usual and (y := latest[2](x, *values)) is not None:
-                return y
+            if latest[0] == dim and latest[1] is options and (y := latest[2].on(x, *values)) is not None:
+                return recorded((latest[2], y), x, *values) if needed else y
             if x.layout is not torch.strided:
                 return None
             key: Any = (dim, options.precision, x.dtype, x.shape, x.stride())
@@ -220,9 +219,8 @@ class Runtime:
                 way = kept[key] = Way(op, ready, (x, *values), [t.shape for t in (x, *tensors)], options)
                 if not needed:
                     return result
-            if not needed:
-                latest = dim, options, way.on
-            return recorded(way, x, *values) if needed else way.values((x, *values))
+            latest = dim, options, way
+            return recorded((way, None), x, *values) if needed else way.values((x, *values))
 
         return call
 

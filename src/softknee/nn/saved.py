@@ -209,6 +209,11 @@ class Saved:
 
 def _apply(function: type[torch.autograd.Function]) -> Any:
     function.__name__ = function.__qualname__ = "Pointwise"
+    return applied(function)
+
+
+def applied(function: type[torch.autograd.Function]) -> Any:
+    """What calls an autograd function that has a `backward` of its own"""
     if (node := getattr(function, "_backward_cls", None)) is not None:
         node.__name__ = node.__qualname__ = "PointwiseBackward"  # what `grad_fn` shows
         node.apply = function.backward  # torch's own asks first which of two names the function has
