@@ -26,6 +26,24 @@ def test_a_measurement_names_its_peer_and_what_is_kept() -> None:
     assert (both.kept, both.peer_kept, both.copy_share) == (1, 32, None)
 
 
+def test_means_over_all_types() -> None:
+    from rich.console import Console
+
+    from softknee.show.bench import means
+
+    figures = [("float32", 2), ("float32", 8), ("bfloat16", 1)]
+    rows = [bench.Measurement(f"f{k}", dtype, 64, "forward", "torch", 1, 1, ratio, ratio, ratio, 1, None, None, 7, 1)
+            for k, (dtype, ratio) in enumerate(figures)]  # fmt: skip
+    with (console := Console(width=100)).capture() as shown:
+        console.print(means(rows, "torch"))
+    for line in (
+        ("forward, float32", "4.00 (2.00)"),
+        ("forward, bfloat16", "1.00 (1.00)"),
+        ("all types", "2.52 (1.00)"),
+    ):
+        assert any(all(part in row for part in line) for row in shown.get().splitlines())
+
+
 def test_a_slow_peer_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 

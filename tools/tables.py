@@ -75,13 +75,33 @@ def performance() -> str:
     run, *measured = records("forward-cpu") or [{}]
     if not measured:
         return "Not measured yet: `make bench` measures, and writes `benchmarks/results/forward-cpu.jsonl`."
-    parts = [setting(run)]
+    parts = [setting(run), means(measured)]
     for passes in dict.fromkeys(r["passes"] for r in measured):
         for dtype in dict.fromkeys(r["dtype"] for r in measured):
             parts.append(
                 f"### {passes.replace('+', ' and ').capitalize()}, {dtype}\n\n{ratios(dtype, passes)}"
             )
     return "\n\n".join(parts)
+
+
+def means(measured: list[dict[str, Any]]) -> str:
+    """Geometric means of the ratios by passes and type, and of all types"""
+    sizes = sorted({r["size"] for r in measured})
+    lines = [
+        "| geometric mean, smallest ratio | " + " | ".join(_size(n) for n in sizes) + " |",
+        "| --- |" + " ---: |" * len(sizes),
+    ]
+    types = list(dict.fromkeys(r["dtype"] for r in measured))
+    for passes in dict.fromkeys(r["passes"] for r in measured):
+        for some in (*([t] for t in types), types):
+            cells = []
+            for n in sizes:
+                rows = [r for r in measured if (r["passes"], r["size"]) == (passes, n)]
+                ratios = [r["ratio"] for r in rows if r["dtype"] in some]
+                cells.append(f"{geometric_mean(ratios):.2f} <small>({min(ratios):.2f})</small>")
+            kind = some[0] if len(some) == 1 else "both types"
+            lines.append(f"| {passes.replace('+', ' and ')}, {kind} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def compiled() -> str:

@@ -49,7 +49,7 @@ def bench(
 
         from softknee import bench as measuring
         from softknee.nn.gpu import missing
-        from softknee.show.bench import summary, table
+        from softknee.show.bench import means, summary, table
 
         chosen = [given(name) for name in names or measuring.usual()]
         counts = numbers(sizes, "--sizes", int)
@@ -100,6 +100,8 @@ def bench(
                 for dtype in types:
                     if any((r.peer, r.passes, r.dtype) == (peer, kind, dtype) for r in results):
                         console().print(table(results, peer, kind, dtype))
+            if len(types) * len(kinds) > 1 and any(r.peer == peer for r in results):
+                console().print(means(results, peer))
         if results:
             console().print(summary(results))
         if missing and not stopped:

@@ -11,7 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from softknee.bench import Measurement
 
-__all__ = ["summary", "table"]
+__all__ = ["means", "summary", "table"]
 
 
 def table(results: Sequence[Measurement], peer: str, passes: str, dtype: str) -> Table:
@@ -27,13 +27,34 @@ def table(results: Sequence[Measurement], peer: str, passes: str, dtype: str) ->
     for function in dict.fromkeys(r.function for r in chosen):
         row = {r.size: r for r in chosen if r.function == function}
         shown.add_row(function, *(_cell(row.get(size)) for size in sizes))
-    means = (
-        math.exp(sum(math.log(r.ratio) for r in column) / len(column))
-        for column in ([r for r in chosen if r.size == size] for size in sizes)
-    )
     shown.add_section()
-    shown.add_row("geometric mean", *(f"[bold]{m:.2f}[/]" for m in means))
+    shown.add_row("geometric mean", *(f"[bold]{_mean(chosen, size)}[/]" for size in sizes))
     return shown
+
+
+def means(results: Sequence[Measurement], peer: str) -> Table:
+    """The geometric means of the ratios, by passes and types, and over all types."""
+    sizes = sorted({r.size for r in results})
+    shown = Table(
+        title=f"geometric means: time of {peer} over softknee's; the smallest ratio", title_justify="left"
+    )
+    shown.add_column("elements")
+    for size in sizes:
+        shown.add_column(f"{size:,}", justify="right")
+    for passes in dict.fromkeys(r.passes for r in results):
+        of = [r for r in results if (r.peer, r.passes) == (peer, passes)]
+        types = list(dict.fromkeys(r.dtype for r in of))
+        for some in [*([t] for t in types), types] if len(types) > 1 else [types]:
+            rows = [r for r in of if r.dtype in some]
+            cells = (f"{_mean(rows, n)} ({min(r.ratio for r in rows if r.size == n):.2f})" for n in sizes)
+            shown.add_row(f"{passes}, {some[0] if len(some) == 1 else 'all types'}", *cells)
+        shown.add_section()
+    return shown
+
+
+def _mean(rows: Sequence[Measurement], size: int) -> str:
+    ratios = [r.ratio for r in rows if r.size == size]
+    return f"{math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f}" if ratios else ""
 
 
 def _cell(r: Measurement | None) -> str:
