@@ -82,6 +82,31 @@ def test_numbers_given_before_take_the_short_way(
     assert len(run.met) <= MOST
 
 
+def test_zeros_are_one_number_whatever_was_met_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    _forget(monkeypatch, F.leaky_relu, runtime(sk.get("leaky_relu").definition))
+    x = torch.tensor([-1.0, 1.0])
+    signs = [F.leaky_relu(x, zero).signbit().tolist() for zero in (-0.0, 0.0, 0.0, -0.0)]
+    assert signs == signs[:1] * 4
+
+
+def test_the_last_call_may_be_another_thread_s() -> None:
+    """Here it is made by what compares the dimensions"""
+    x, weight = torch.randn(4, 4, 4), torch.tensor([0.1, 0.2, 0.3, 0.4])
+    wanted = [F.prelu(x, weight, dim=dim) for dim in (1, 2)]
+
+    class Dim(int):
+        def __eq__(self, other: object) -> bool:
+            F.prelu(x, weight, dim=2)
+            return int(self) == other
+
+        __hash__ = int.__hash__
+
+    for _ in range(3):
+        F.prelu(x, weight, dim=1)
+        assert torch.equal(F.prelu(x, weight, dim=Dim(1)), wanted[0])
+        assert torch.equal(F.prelu(x, weight, dim=2), wanted[1])
+
+
 def test_observers_see_it_all_the_same() -> None:
     x, seen = torch.randn(100), []
     F.gelu(x, approximate="tanh")

@@ -236,6 +236,16 @@ def test_compiled(name: str) -> None:
             torch.testing.assert_close(got, want)
 
 
+def test_compiled_with_one_tensor_for_both() -> None:
+    torch._dynamo.reset()
+    x = drawn(3, 8, dtype=torch.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, while it compiles
+        compiled = both(torch.compile(lambda x: F.swiglu(x, x), fullgraph=True), x)
+        for got, want in zip(compiled, both(lambda x: F.swiglu(x, x), x), strict=True):
+            torch.testing.assert_close(got, want)
+
+
 def test_a_compiled_block() -> None:
     block, x = nn.GatedMLP(4, 6, "mish"), torch.randn(2, 4)
     with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -224,6 +225,67 @@ def test_rounded_slopes_cannot_be_differentiated_again(unit) -> None:
     assert first.requires_grad
     with pytest.raises(RuntimeError, match='saved="full"'):
         (first.square().sum() + x.sum()).backward()
+
+
+@pytest.mark.parametrize("unit", [lambda x: F.gelu(x), lambda x: F.swiglu(x, x), lambda x: F.swiglu(x)])
+def test_products_with_rounded_slopes_can_be_differentiated_by_the_other_factor(unit) -> None:
+    x = torch.randn(64, requires_grad=True)
+    with sk.options(saved="lean"):
+        y = unit(x)
+    weight = torch.ones_like(y, requires_grad=True)
+    (first,) = torch.autograd.grad(y, x, weight, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), weight)
+    assert torch.allclose((weight * second).sum(), first.sum(), rtol=1e-4)
+    assert second.count_nonzero() == second.numel()
+
+
+@pytest.mark.parametrize("mode", ["full", "lean"])
+@pytest.mark.parametrize(
+    "unit",
+    [lambda x: F.relu(x), lambda x: F.elu(x, 0.5), lambda x: F.swiglu(x), lambda x: F.swiglu(x, 2 * x),
+     lambda x: F.swiglu(x.t(), 2 * x.t())],
+)  # fmt: skip
+def test_backward_asks_once_for_what_is_saved(unit, mode: str) -> None:
+    """As a checkpoint allows, whatever the incoming gradient looks like"""
+    x = torch.randn(8, 16, requires_grad=True)
+    with sk.options(saved=mode):
+        for use in (torch.sum, lambda y: (y.t() * torch.arange(len(y))).sum()):
+            (wanted,) = torch.autograd.grad(use(unit(x)), x)
+            (found,) = torch.autograd.grad(use(checkpoint(unit, x, use_reentrant=False)), x)
+            assert torch.equal(found, wanted)
+
+
+def test_what_hooks_bring_back_may_lie_in_another_order() -> None:
+    x = torch.randn(8, 16, requires_grad=True)
+    (wanted,) = torch.autograd.grad(F.swiglu(x), x, torch.ones(8, 8))
+    with saved_tensors_hooks(lambda t: t, lambda t: t.t().contiguous().t()):
+        y = F.swiglu(x)
+    assert torch.equal(torch.autograd.grad(y, x, torch.ones(8, 8))[0], wanted)
+
+
+def test_codes_that_no_kernel_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written over is copied first"""
+    x = torch.randn(64, requires_grad=True)
+    monkeypatch.setattr(saved.Coding, "forward", lambda *_: SimpleNamespace(on=lambda *_: None))
+    y = F.leaky_relu_(1 * x, -0.5)
+    assert torch.equal(torch.autograd.grad(y.sum(), x)[0], torch.where(x > 0, 1.0, -0.5))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda x: F.swish(x, beta=0.0), lambda x: F.swish(x, beta=float("inf")), lambda x: F.elu(x, float("nan")),
+     lambda x: F.elu(x, 1e30), lambda x: F.squareplus(x, b=1e-30), lambda x: F.acon_b(x, p=1)],
+)  # fmt: skip
+@pytest.mark.parametrize("bits", [4, 8])
+def test_lean_where_a_slope_has_no_levels(call, bits: int) -> None:
+    """It is one number, not finite, or made of numbers beyond float64"""
+    x = torch.randn(64, requires_grad=True)
+    with sk.options(saved="lean", bits=bits):
+        y = call(x)
+    (lean,) = torch.autograd.grad(y.sum(), x)
+    (exact,) = torch.autograd.grad(call(x).sum(), x)
+    assert torch.equal(lean.isfinite(), exact.isfinite())
+    assert not (lean - exact)[exact.isfinite()].abs().gt(0.5 * exact.abs().max()).any()
 
 
 def test_lean_codes_know_the_parameters_of_a_call() -> None:

@@ -241,6 +241,7 @@ class _Way:
     def gradients(self, kept: Tensor, gradient: Tensor, call: Call) -> Tensor:
         if (made := self.back()(kept, gradient, *call.scalars)) is not None:
             return made  # type: ignore[no-any-return]
+        kept = kept.contiguous()  # hooks may have brought it back in another order
         whole, start = _empty_like(self.whole), kept.data_ptr()
         own = whole.data_ptr()
         starts, own_starts = [start + p for p in self.kept], [own + p for p in self.places]
@@ -336,10 +337,11 @@ class _Stretches(torch.autograd.Function):
                 if "data pointer" not in str(error):  # of vmap's old kind of tensor
                     raise
         if way.coding:
-            slopes = way.layout.parts(way.gradients(kept, torch.ones_like(way.like), ctx.call))
-            return *final([way.layout.joined(tuple([gradient * s for s in slopes]))]), None, None
+            (slopes,) = final([way.gradients(kept, torch.ones_like(way.like), ctx.call)])
+            products = tuple([gradient * slope for slope in way.layout.parts(slopes)])
+            return way.layout.joined(products), None, None
         ctx.op, ctx.layout = way.op, way.layout
-        return _Parts.backward(ctx, gradient)[:3]
+        return _gradients(ctx, (kept,), gradient)[:3]
 
 
 class _Parts(torch.autograd.Function):
@@ -353,47 +355,50 @@ class _Parts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        x, *tensors = ctx.saved_tensors
-        layout: Layout = ctx.layout
-        count = layout.count
-        views = layout.parts(x) if torch.is_grad_enabled() else layout.apart(x)
-        results: list[Any] = [None] * (4 + len(tensors))
-        derived = ctx.op.backward((ctx.needs_input_grad[0],) * count + ctx.needs_input_grad[4:])
-        if derived is None:
-            return tuple(results)
-        back, places = derived
-        inputs = (*views, *tensors, gradient)
-        call = Call(ctx.call.scalars, tuple([inputs[p].shape for p in places]), ctx.call.precision)
-        values = None
-        if (
-            not torch.is_grad_enabled()
-            and places[:count] == tuple(range(count))
-            and gradient.shape == views[0].shape
-            and not layout.interleaved
-            and back.spelled
-            and launch.eligible(inputs)
-        ):
-            whole = launch.fresh_like(x)
-            try:
-                values = launch.write(
-                    back, inputs, call, (*layout.parts(whole), *[None] * (len(places) - count))
-                )
-            except RuntimeError as error:
-                if "data pointer" not in str(error):  # of vmap's old kind of tensor
-                    raise
-        if values is not None:
-            results[0] = whole
-        else:
-            values = back(*inputs, call)
-            values = (values,) if back.single else values
-            given = dict(zip(places, values, strict=True))
-            if ctx.needs_input_grad[0]:
-                pieces = [given[k] if k in given else torch.zeros_like(v) for k, v in enumerate(views)]
-                results[0] = layout.joined(tuple(pieces))
-        for place, value in zip(places, values, strict=True):
-            if place >= count:
-                results[4 + place - count] = value
+        return _gradients(ctx, ctx.saved_tensors, gradient)
+
+
+def _gradients(ctx: Any, saved: tuple[Tensor, ...], gradient: Tensor) -> Any:
+    """What `_Parts` gives. saved: the tensor and further ones, given because a checkpoint allows to ask once"""
+    x, *tensors = saved
+    layout: Layout = ctx.layout
+    count = layout.count
+    views = layout.parts(x) if torch.is_grad_enabled() else layout.apart(x)
+    results: list[Any] = [None] * (4 + len(tensors))
+    derived = ctx.op.backward((ctx.needs_input_grad[0],) * count + ctx.needs_input_grad[4:])
+    if derived is None:
         return tuple(results)
+    back, places = derived
+    inputs = (*views, *tensors, gradient)
+    call = Call(ctx.call.scalars, tuple([inputs[p].shape for p in places]), ctx.call.precision)
+    values = None
+    if (
+        not torch.is_grad_enabled()
+        and places[:count] == tuple(range(count))
+        and gradient.shape == views[0].shape
+        and not layout.interleaved
+        and back.spelled
+        and launch.eligible(inputs)
+    ):
+        whole = launch.fresh_like(x)
+        try:
+            values = launch.write(back, inputs, call, (*layout.parts(whole), *[None] * (len(places) - count)))
+        except RuntimeError as error:
+            if "data pointer" not in str(error):  # of vmap's old kind of tensor
+                raise
+    if values is not None:
+        results[0] = whole
+    else:
+        values = back(*inputs, call)
+        values = (values,) if back.single else values
+        given = dict(zip(places, values, strict=True))
+        if ctx.needs_input_grad[0]:
+            pieces = [given[k] if k in given else torch.zeros_like(v) for k, v in enumerate(views)]
+            results[0] = layout.joined(tuple(pieces))
+    for place, value in zip(places, values, strict=True):
+        if place >= count:
+            results[4 + place - count] = value
+    return tuple(results)
 
 
 _stretched = applied(_Stretches)

@@ -258,6 +258,9 @@ class Pointwise:
     def _traced(self, *args: Any) -> Any:
         """What torch.compile and torch.export see: a function whose forward and backward are plain
         torch operations of the derived expressions."""
+        for k, t in enumerate(args[:-1]):
+            if any(t is other for other in args[:k]):  # torch.compile wants each to be another one
+                args = (*args[:k], t.view_as(t), *args[k + 1 :])
         needs = tuple([t.requires_grad for t in args[:-1]])
         name = _prepare(self.number, needs)
         call = args[-1]
@@ -291,6 +294,25 @@ class Pointwise:
             if results is not None:
                 return results
         return self.emit(args)
+
+    def gradients(
+        self, tensors: tuple[Tensor, ...], incoming: tuple[Tensor, ...], call: Call, needs: tuple[bool, ...]
+    ) -> list[Any]:
+        """For backward: a gradient for each tensor that needs one, else None."""
+        results: list[Any] = [None] * len(tensors)
+        derived = self.backward(needs)
+        if derived is None:
+            return results
+        back, places = derived
+        if back.outputs[0].target is not None:
+            call = Call(call.scalars, tuple([tensors[p].shape for p in places]), call.precision)
+        if _grad_enabled() or _functorch_active() or _dual_level._current_level >= 0:
+            values = back(*tensors, *incoming, call)  # to be differentiated again
+        else:
+            values = back.evaluate((*tensors, *incoming, call))
+        for place, value in zip(places, (values,) if back.single else values, strict=True):
+            results[place] = value
+        return results
 
     def emit(self, args: tuple[Any, ...]) -> Any:
         """The values by torch operations; 16-bit tensors are computed in float32."""
@@ -533,24 +555,7 @@ def _function_of(op: Pointwise) -> type[torch.autograd.Function]:
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
-            results: list[Any] = [None] * (count + 1)
-            derived = op.backward(ctx.needs_input_grad[:count])
-            if derived is not None:
-                back, places = derived
-                tensors = ctx.saved_tensors
-                call = ctx.call
-                if back.outputs[0].target is not None:
-                    call = Call(call.scalars, tuple([tensors[p].shape for p in places]), call.precision)
-                if _grad_enabled() or _functorch_active() or _dual_level._current_level >= 0:
-                    values = back(*tensors, *gradients, call)  # to be differentiated again
-                else:
-                    values = back.evaluate((*tensors, *gradients, call))
-                if back.single:
-                    results[places[0]] = values
-                else:
-                    for place, value in zip(places, values, strict=True):
-                        results[place] = value
-            return tuple(results)
+            return *op.gradients(ctx.saved_tensors, gradients, ctx.call, ctx.needs_input_grad[:count]), None
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Any) -> Any:

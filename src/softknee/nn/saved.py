@@ -81,10 +81,10 @@ def levels_for(slopes: Any, bits: int, count: int = 1024) -> tuple[float, ...]:
     return tuple(float(np.float32(values[i:j].mean())) for i, j in pairwise(ends))
 
 
-def lean_codes(slope: Node, names: tuple[str, ...], bits: int) -> Codes | EvenCodes:
+def lean_codes(slope: Node, names: tuple[str, ...], bits: int) -> Codes | EvenCodes | None:
     """Codes of a slope, an expression of those symbols, with levels for independent ones from N(0, 1): up to 4 bits the
     best of all; for 8, where that would gain little, as far apart as they cover what the slope is within 6 standard
-    deviations."""
+    deviations. None where the slope is the same everywhere, or no float32 number somewhere."""
     import numpy as np
 
     from softknee.lang.evaluate import compiled
@@ -92,12 +92,17 @@ def lean_codes(slope: Node, names: tuple[str, ...], bits: int) -> Codes | EvenCo
     function, dimensions = compiled((slope,), names, "numpy"), len(names)
     if bits <= 4:
         numbers = _normal(1024 if dimensions == 1 else 1 << 17, dimensions)
-        return rounded_codes(slope, levels_for(function(*numbers)[0], bits))
-    within = np.linspace(-6, 6, 2401)[None]
-    if dimensions > 1:
-        within = _normal(1 << 17, dimensions)
-        within *= 6 / np.sqrt((within**2).sum(0)) * np.linspace(0, 1, within.shape[1]) ** 0.5
-    values = function(*within)[0]
+    elif dimensions == 1:
+        numbers = np.linspace(-6, 6, 2401)[None]
+    else:
+        numbers = _normal(1 << 17, dimensions)
+        numbers *= 6 / np.sqrt((numbers**2).sum(0)) * np.linspace(0, 1, numbers.shape[1]) ** 0.5
+    with np.errstate(all="ignore"):
+        values = np.asarray(function(*numbers)[0])
+    if not values.min() < values.max() or not np.abs(values).max() < np.finfo(np.float32).max:
+        return None
+    if bits <= 4:
+        return rounded_codes(slope, levels_for(values, bits))
     return even_codes(slope, float(values.min()), float(values.max()), bits)
 
 
@@ -133,7 +138,7 @@ def _made(op: Pointwise, saved: str, bits: int) -> Saved | Lean | None:
 
 class Lean:
     """Codes of rounded slopes, made for every value that the parameters are given; after many values what is kept
-    without codes, as a parameter may change with every call."""
+    without codes, as a parameter may change with every call; and so where a slope is one number, or not finite."""
 
     MANY = 16
 
@@ -146,15 +151,18 @@ class Lean:
         if form is None:
             if len(self.made) == self.MANY:
                 return self.full
-            form = self.made[scalars] = Coded(
-                self.op, [self._codes(s, scalars) for s in self.slopes], rounded=True
-            )
+            codes = [c for s in self.slopes if (c := self._codes(s, scalars)) is not None]
+            every = len(codes) == len(self.slopes)
+            form = self.made[scalars] = Coded(self.op, codes, rounded=True) if every else self.full
         return form
 
-    def _codes(self, slope: Node, scalars: tuple[float, ...]) -> Codes | EvenCodes:
+    def _codes(self, slope: Node, scalars: tuple[float, ...]) -> Codes | EvenCodes | None:
         op = self.op
         given = rewrite(substitute(slope, dict(zip(op.scalars, map(number, scalars), strict=True))))
-        return lean_codes(stabilise(given, op.inputs, op.samples), op.tensors, self.bits)
+        try:
+            return lean_codes(stabilise(given, op.inputs, op.samples), op.tensors, self.bits)
+        except OverflowError:  # powers of the numbers are beyond float64
+            return None
 
 
 def _from_output(op: Pointwise) -> Pointwise | None:
@@ -360,11 +368,13 @@ class Joint(Saved):
 
             @staticmethod
             def backward(ctx: Any, gradient: Tensor) -> Any:
-                if plain(gradient) and False not in ctx.needs_input_grad[:-2]:
-                    results = backwards(ctx.saved_tensors, gradient, ctx.call)
-                    if results is not None:
-                        return *results, None, None
-                return *op.function.backward(ctx, gradient), None  # type: ignore[attr-defined]
+                tensors, needs = ctx.saved_tensors, ctx.needs_input_grad[:-2]
+                results = None
+                if plain(gradient) and False not in needs:
+                    results = backwards(tensors, gradient, ctx.call)
+                if results is None:
+                    results = op.gradients(tensors, (gradient,), ctx.call, needs)
+                return *results, None, None
 
         super().__init__(op, JointFunction)
         self.back = back
@@ -453,10 +463,13 @@ class Coded(Saved):
             results = [fresh() for _ in range(count)]
             return results if kernel.on(*kept, gradient, *results, *call.scalars) else None
 
-        def gradients_with(products: Any, ctx: Any, gradient: Tensor, call: Call) -> Sequence[Any]:
-            kept, like = ctx.saved_tensors, ctx.like
+        def gradients_with(
+            products: Any, ctx: Any, kept: tuple[Tensor, ...], gradient: Tensor, call: Call
+        ) -> Sequence[Any]:
+            """kept: what is saved, given because a checkpoint allows to ask once"""
+            like = ctx.like
             if like is None:
-                return op.function.backward(ctx, gradient)[:count]  # type: ignore[attr-defined, no-any-return]
+                return op.gradients(kept, (gradient,), call, ctx.needs_input_grad[:count])
             if like is CONTIGUOUS:
                 shape = gradient.shape
                 like = shape, torch.empty(shape, device="meta").stride()
@@ -464,14 +477,14 @@ class Coded(Saved):
             if found is None:
                 # to be differentiated again, or batched: the gradient enters by one product
                 one = torch.ones((), dtype=gradient.dtype, device=kept[0].device).expand(like[0])
-                found = [gradient * slope for slope in products(kept, one, like, call)]
-                found = final(found) if rounded else found
+                slopes = products(kept, one, like, call)
+                found = [gradient * slope for slope in (final(slopes) if rounded else slopes)]
             return found  # type: ignore[no-any-return]
 
         def without_codes(ctx: Any, tensors: Sequence[Tensor], call: Call, inplace: bool) -> Tensor:
-            """Where no kernel takes the tensors: they are kept"""
+            """Where no kernel takes the tensors: they are kept, or a copy of what is written over"""
             y: Tensor = op.evaluate((*tensors, call))
-            ctx.save_for_backward(*tensors)
+            ctx.save_for_backward(*[t.clone() if inplace else t for t in tensors])
             ctx.like, ctx.call = None, call
             return tensors[0].copy_(y) if inplace else y
 
@@ -504,7 +517,7 @@ class Coded(Saved):
 
             @staticmethod
             def backward(ctx: Any, gradient: Tensor) -> Any:
-                return *gradients_with(products, ctx, gradient, ctx.call), None, None
+                return *gradients_with(products, ctx, ctx.saved_tensors, gradient, ctx.call), None, None
 
         def quick(dtype: torch.dtype, call: Call) -> type[torch.autograd.Function]:
             on = (forwards.get((dtype, "default")) or coding.forward(dtype, "default")).on
@@ -522,17 +535,17 @@ class Coded(Saved):
 
                 @staticmethod
                 def backward(ctx: Any, gradient: Tensor) -> Any:
-                    slope = slopes.get(dtype)
+                    slope, kept = slopes.get(dtype), ctx.saved_tensors
                     if (
                         slope is not None
                         and ctx.like is CONTIGUOUS
                         and gradient.is_contiguous()
                         and plain(gradient)
                     ):
-                        result = slope(*ctx.saved_tensors, gradient, *scalars)
+                        result = slope(*kept, gradient, *scalars)
                         if result is not None:
                             return result
-                    return gradients_with(products, ctx, gradient, call)[0]
+                    return gradients_with(products, ctx, kept, gradient, call)[0]
 
             QuickFunction._backward_cls.like = CONTIGUOUS  # type: ignore[attr-defined]
             return QuickFunction
@@ -572,19 +585,19 @@ class Coded(Saved):
 
             @staticmethod
             def backward(ctx: Any, gradient: Tensor) -> Any:
-                return *gradients_with(far_products, ctx, gradient, ctx.call), None, None
+                return *gradients_with(far_products, ctx, ctx.saved_tensors, gradient, ctx.call), None, None
 
         super().__init__(op, CodedFunction, FarFunction)
 
 
-def final(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The same, for gradients of rounded slopes; an error where they are differentiated again, as autograd records."""
+def final(slopes: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The same, for rounded slopes; an error where they are differentiated again, as autograd records."""
     if not torch.is_grad_enabled():
-        return gradients
+        return slopes
     message = (
         b'with softknee.options(saved="lean") slopes are kept rounded, so that gradients cannot be differentiated '
         b'again; use saved="full" for second derivatives'
     )
-    refusing = torch._C._functions.DelayedError(message, len(gradients))
-    made = refusing(*[g.detach().requires_grad_() for g in gradients])
-    return made if len(gradients) > 1 else (made,)
+    refusing = torch._C._functions.DelayedError(message, len(slopes))
+    made = refusing(*[slope.detach().requires_grad_() for slope in slopes])
+    return made if len(slopes) > 1 else (made,)
