@@ -22,8 +22,33 @@ def test_a_measurement_names_its_peer_and_what_is_kept() -> None:
     assert forward.ratio_low <= forward.ratio <= forward.ratio_high
     assert math.isclose(forward.ratio, forward.peer_us / forward.softknee_us, rel_tol=5)
     assert forward.copy_share is not None
+    assert forward.ulp == forward.peer_ulp == 0.5
     (both,) = bench.measure("relu", {}, "float32", 256, "forward+backward", repetitions=3, seconds=0)
     assert (both.kept, both.peer_kept, both.copy_share) == (1, 32, None)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_largest_error_is_that_of_the_metric(dtype: str) -> None:
+    from softknee.testing import ulp_error
+
+    kind = getattr(torch, dtype)
+    exact = torch.cat(
+        [bench.everywhere(dtype)[::997].double() * (1 + 2.0**-30), torch.tensor([3e38, 1e39, -1e39]).double()]
+    )
+    exact = torch.cat([exact, torch.tensor([torch.inf, -torch.inf, 0.0, 2.0**-150, torch.nan]).double()])
+    for got in (
+        exact.to(kind),
+        (exact * 1.01).to(kind),
+        exact.to(kind).nextafter(torch.zeros((), dtype=kind)),
+    ):
+        each = [ulp_error(float(g), float(e), dtype) for g, e in zip(got, exact, strict=True)]
+        found = [bench.largest_error(got[k : k + 1], exact[k : k + 1]) for k in range(len(exact))]
+        assert found == pytest.approx([max(true, 0.5) for true in each], rel=1e-12)
+    assert bench.largest_error(torch.tensor([1.0, torch.nan]).to(kind), torch.ones(2).double()) == math.inf
+    every = bench.everywhere(dtype)
+    assert len(every.unique()) == len(every) - (dtype != "float32")  # both zeros
+    if dtype != "float32":
+        assert len(every) == 2**16 - 2 ** (16 - (8 if dtype == "bfloat16" else 5))
 
 
 def test_means_over_all_types() -> None:

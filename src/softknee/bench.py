@@ -28,6 +28,10 @@ from torch.autograd.graph import saved_tensors_hooks
 import softknee.functional as ours
 from softknee import __version__, catalogue
 from softknee.catalogue.definition import Definition
+from softknee.nn import launch
+from softknee.nn.pointwise import Call
+from softknee.nn.runtime import runtime
+from softknee.testing.metric import format_of
 
 __all__ = [
     "DTYPES",
@@ -37,6 +41,8 @@ __all__ = [
     "Measurement",
     "available",
     "cases",
+    "everywhere",
+    "largest_error",
     "measure",
     "seconds_of",
     "settings",
@@ -55,8 +61,9 @@ class Measurement:
     """One activation against one peer.
 
     Times are medians of one call, in microseconds. copy_share: the time of a copy of the input (into
-    a new tensor) over softknee's, of a forward pass. kept, peer_kept: bits that backward keeps, each
-    element's share.
+    a new tensor) over softknee's, of a forward pass; into_share: the same of passes into a tensor that is there. kept, peer_kept: bits that backward keeps, each
+    element's share. ulp, peer_ulp: the largest error of values (`largest_error`) at 65,536 numbers over the whole
+    range of the type, for 16 bits all there are; of float64, beside which there is nothing finer, None.
     """
 
     function: str
@@ -74,6 +81,9 @@ class Measurement:
     peer_kept: float | None
     repetitions: int
     calls: int
+    ulp: float | None = None
+    peer_ulp: float | None = None
+    into_share: float | None = None
 
     @property
     def spread(self) -> float:
@@ -124,6 +134,8 @@ def _torch_activation(definition: Definition, arguments: Mapping[str, Any]) -> F
 
 #: bytes of results before measuring: a virtual machine whose host took idle memory back gets it page by page
 FRESH = 2**30
+#: elements from which on memory is what counts
+LARGE = 2**20
 #: how often a figure is measured, at most; and how far its quartiles may be apart not to be measured again
 ATTEMPTS, STEADY = 3, 1.25
 
@@ -204,6 +216,8 @@ def measure(
     if passes == "forward":
         runs = {n: (lambda f=f: f(x)) for n, f in functions.items()}  # type: ignore[misc]
         runs["copy"] = x.clone
+        if (into := _into(catalogue.get(name), arguments, x)) is not None:
+            runs |= {"into": into[0], "copy into": into[1]}
     else:
         leaf = x.clone().requires_grad_()
         kept = {n: None if n == "torch.compile" else _kept(f, leaf) for n, f in functions.items()}
@@ -220,6 +234,11 @@ def measure(
     times = _steadiest(attempts, [peer for peer in functions if peer != "softknee"])
     us = {n: statistics.median(t) * 1e6 for n, t in times.items()}
     label = name if not arguments else f"{name}({', '.join(f'{k}={v}' for k, v in arguments.items())})"
+    errors = dict.fromkeys(functions)
+    if passes == "forward" and dtype != "float64":
+        every = everywhere(dtype).to(device)
+        exact = function(every.double(), **arguments)
+        errors = {n: _short(largest_error(f(every), exact)) for n, f in functions.items()}  # type: ignore[misc]
     results = []
     for peer in functions:
         if peer == "softknee":
@@ -227,9 +246,46 @@ def measure(
         low, middle, high = _quartiles(times, peer)
         figures = (_short(v) for v in (us[peer], us["softknee"], middle, low, high))
         share = _short(us["copy"] / us["softknee"]) if "copy" in us else None
+        there = _short(us["copy into"] / us["into"]) if "into" in us else None
         results.append(Measurement(label, dtype, size, passes, peer, *figures, share, kept["softknee"], kept[peer],
-                                   repetitions, calls))  # fmt: skip
+                                   repetitions, calls, errors["softknee"], errors[peer], there))  # fmt: skip
     return results
+
+
+def _into(
+    definition: Definition, arguments: Mapping[str, Any], x: torch.Tensor
+) -> tuple[Callable[[], object], ...] | None:
+    """The function's values and a copy of its input, each into the same tensor; of large ones, and without numbers"""
+    if x.numel() < LARGE or not x.is_cpu or not definition.choices.keys() >= arguments.keys():
+        return None
+    op, call, out = runtime(definition).operator(arguments, {}), Call(), torch.empty_like(x)
+    return lambda: launch.run(op, (x,), call, out=out), lambda: out.copy_(x)
+
+
+@cache
+def everywhere(dtype: str) -> torch.Tensor:
+    """The finite ones of 65,536 numbers of a type: of 16 bits all there are, of 32 and 64 bits a number in the middle of
+    each stretch that begins with other 16 bits"""
+    kind = getattr(torch, dtype)
+    size = kind.itemsize
+    integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[size]
+    first = torch.arange(-(2**15), 2**15, dtype=torch.int64) << 8 * size - 16
+    numbers = (first + (1 << 8 * size - 17 if size > 2 else 0)).to(integer).view(kind)
+    return numbers[numbers.isfinite()]
+
+
+def largest_error(got: torch.Tensor, exact: torch.Tensor) -> float:
+    """The largest distance from float64 values in units in the last place of the correctly rounded results, as
+    `softknee.testing.ulp_error` has it for one, but at least 0.5."""
+    form = format_of(got.dtype)
+    right, got = exact.to(got.dtype).double(), got.double()
+    wrong = (got != right) & ~(got.isnan() & right.isnan())
+    beyond = 2.0 ** (form.most + 1)  # where the infinities stand
+    got, right, exact = got[wrong].nan_to_num(torch.nan, beyond, -beyond), right[wrong], exact[wrong]
+    exponent = torch.frexp(right.abs().clamp(max=form.largest)).exponent - 1
+    unit = torch.ldexp(torch.ones_like(right), exponent.clamp(min=form.least) - form.precision + 1)
+    error = (got - exact.nan_to_num(torch.nan, beyond, -beyond)).abs() / unit
+    return max(0.5, float(error.nan_to_num(torch.inf, torch.inf).max())) if error.numel() else 0.5
 
 
 def steadier(first: Sequence[Measurement], again: Sequence[Measurement]) -> list[Measurement]:

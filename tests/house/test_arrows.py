@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn": _BASE | {"kernels", "analysis"},
     "functional": _TORCH,  # the public name of nn's functions
     "testing": _TORCH,
-    "bench": _TORCH | {"functional"},
+    "bench": _TORCH | {"functional", "testing"},
     "diagnose": _TORCH,
     "compare": _TORCH,
     "claims": _TORCH | {"compare"},

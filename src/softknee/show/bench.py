@@ -65,15 +65,31 @@ def _cell(r: Measurement | None) -> str:
 
 
 def summary(results: Sequence[Measurement]) -> Table:
-    """Share of a copy's speed, and what backward keeps."""
-    shown = Table(title="beside a copy of the input; bits an element kept for backward", title_justify="left")
-    for heading in ("", "type", "share of a copy's speed", "kept", "kept by torch"):
+    """Share of a copy's speed, what backward keeps, and the largest error of values."""
+    size = max((r.size for r in results if r.copy_share is not None), default=None)
+    at = (
+        ""
+        if size is None
+        else f"share of a copy's speed at {size:,} elements, new and into memory that is there; "
+    )
+    shown = Table(
+        title=f"{at}bits an element kept for backward; largest error in ULP over the whole range",
+        title_justify="left",
+    )
+    for heading in ("", "type", "new", "into", "kept", "torch's", "error", "torch's"):
         shown.add_column(heading, justify="left" if heading in ("", "type") else "right")
     for function, dtype in dict.fromkeys((r.function, r.dtype) for r in results):
         rows = [r for r in results if (r.function, r.dtype) == (function, dtype)]
-        largest = max((r for r in rows if r.copy_share is not None), key=lambda r: r.size, default=None)
+        largest = next((r for r in rows if r.size == size and r.copy_share is not None), None)
         kept = next((r for r in rows if r.kept is not None and r.peer == "torch"), None)
-        share = "" if largest is None else f"{largest.copy_share:.2f} at {largest.size:,}"
-        bits = ("", "") if kept is None else (f"{kept.kept:.3g}", f"{kept.peer_kept:.3g}")
-        shown.add_row(function, dtype, share, *bits)
+        exact = next((r for r in rows if r.ulp is not None and r.peer == "torch"), None)
+        shares = (largest.copy_share, largest.into_share) if largest else (None, None)
+        bits = (kept.kept, kept.peer_kept) if kept else (None, None)
+        errors = (exact.ulp, exact.peer_ulp) if exact else (None, None)
+        cells = [*(_figure(v, ".2f") for v in shares), *(_figure(v, ".3g") for v in (*bits, *errors))]
+        shown.add_row(function, dtype, *cells)
     return shown
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
