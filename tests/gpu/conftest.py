@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.laws.conftest import KNOWN
 
 from softknee.nn import gpu, launch, parts, pointwise, runtime, saved
 from softknee.testing import laws
@@ -26,8 +25,11 @@ from softknee.testing import laws
 triton = pytest.importorskip("triton")
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-#: what does not hold: as on the CPU
-LIMITS = KNOWN
+#: what does not hold: terms that cancel are computed in more than pairs of float64 on the CPU only (docs/accuracy.md)
+LIMITS = {
+    f"test_value_and_derivative[float64-{name}]": "the error is small against the terms, not against their difference"
+    for name in ("dsilu", "xielu")
+}
 #: of values and of derivatives; 16-bit results are rounded from float32, not correctly rounded
 BOUNDS = {"float32": (2.0, 2.0), "float16": (0.502, 0.502), "bfloat16": (0.502, 0.502)}
 #: 16-bit derivatives beyond that, around a root: the least bound that holds at all inputs (docs/gpu.md)

@@ -25,6 +25,7 @@ from softknee.kernels.primitives import (
     Odd,
     Pair,
     Single,
+    Triple,
     Wide,
 )
 from softknee.kernels.program import Program
@@ -162,6 +163,66 @@ def test_pair_is_as_good_as_stated(name: str) -> None:
 def test_pair_uses_both_parts_of_its_argument(name: str) -> None:
     error, place = worst(name, evaluate(Pair, name, thirds(name), third=True), third=True)
     assert error <= PAIR_ERROR[name], place
+
+
+@pytest.mark.parametrize("third", [False, True])
+@pytest.mark.parametrize("name", ORACLES)
+def test_triple_is_good_to_2_to_the_minus_130(name: str, third: bool) -> None:
+    """Of the result, or of 1 where it is a sine, a cosine or a part of the normal distribution; or it is NaN."""
+    x = points(name)
+    program = Program()
+    a = Triple(program)
+    number = a.from_value(program.input(0, "f64"))
+    y = getattr(a, name)(a.mul(number, a.const(Fraction(1, 3))) if third else number)
+    parts = run_program(program, list(y), [x], "float64")
+    wide = name in {"sin", "cos", "normal_cdf"}
+    unknown = 0
+    with mp.workprec(1200):
+        for here, *found in zip(x.tolist(), *(v.tolist() for v in parts), strict=True):
+            if name == "log" and here == 3 and third:
+                continue
+            if math.isnan(sum(found)):
+                unknown += 1
+                assert abs(here) >= {"erf": 3, "normal_cdf": 4.2}.get(name, 2**50)
+                continue
+            argument = mpf(here) / 3 if third else mpf(here)
+            true = ORACLES[name](argument)
+            least = max(1, abs(argument) * mpf(2) ** -20) if wide else mpf(10) ** -200
+            assert abs(sum(map(mpf, found)) - true) <= mpf(2) ** -130 * max(abs(true), least), here
+    assert unknown < len(x) / 2
+
+
+def test_triple_arithmetic() -> None:
+    """To 2^-150 of the terms, also of those that cancel; compared and chosen by all parts."""
+    random = np.random.default_rng(1)
+    x, y = (random.choice([-1, 1], 200) * 2.0 ** random.uniform(-9, 9, 200) for _ in "xy")
+    y[:20] = x[:20]
+    program = Program()
+    a = Triple(program)
+    u, v = (a.mul(a.from_value(program.input(k, "f64")), a.const(Fraction(1, 3))) for k in (0, 1))
+    w = a.add(u, a.const(Fraction(1, 3 << 60)))  # differs from u in its second part, or its third
+    results: dict[str, Callable[[mpf, mpf, mpf], mpf]] = {
+        "add": lambda u, v, w: u + v, "sub": lambda u, v, w: u - v, "mul": lambda u, v, w: u * v,
+        "div": lambda u, v, w: u / v, "minimum": lambda u, v, w: min(u, v), "maximum": lambda u, v, w: max(u, v),
+    }  # fmt: skip
+    numbers = [(getattr(a, name)(u, v), exact) for name, exact in results.items()]
+    numbers += [
+        (a.sub(w, u), lambda u, v, w: w - u),
+        (a.maximum(w, u), lambda u, v, w: w),
+        (a.minimum(w, u), lambda u, v, w: u),
+        (a.sqrt(a.abs(u)), lambda u, v, w: mp.sqrt(abs(u))),
+        (a.sign(u), lambda u, v, w: mp.sign(u)),
+        (a.select(a.eq(u, v), u, a.const(0)), lambda u, v, w: u if u == v else mpf(0)),
+        (a.select(a.ge(u, w), u, a.const(1)), lambda u, v, w: mpf(1)),
+    ]
+    for number, exact in numbers:
+        parts = run_program(program, list(number), [x, y], "float64")
+        with mp.workprec(400):
+            for p, q, *found in zip(x.tolist(), y.tolist(), *(v.tolist() for v in parts), strict=True):
+                third, other = mpf(p) / 3, mpf(q) / 3
+                true = exact(third, other, third + mpf(2) ** -60 / 3)
+                largest = max(abs(third), abs(other), abs(true))
+                assert abs(sum(map(mpf, found)) - true) <= mpf(2) ** -148 * largest, (p, q)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from softknee.catalogue import RIGHT, Definition, Parameter, x
-from softknee.kernels import primitives
+from softknee.kernels import plan, primitives
 from softknee.lang import differentiate, exp, log, maximum, number, sigmoid, stabilise, symbol, tanh, where
 from softknee.nn import launch, pointwise, runtime
 from softknee.testing import Case, Failure, cases_of, laws, mechanics
@@ -49,6 +49,11 @@ def gated() -> Definition:
 
 def learned() -> Definition:
     return made(x * sigmoid(beta * x), parameters=[Parameter("beta", 1.0, learnable=True)])
+
+
+def vanishing() -> Definition:
+    """At -log(3)/beta"""
+    return made(x * (sigmoid(beta * x) - number(1) / 4), parameters=[Parameter("beta", 1.0, learnable=True)])
 
 
 def accuracy(dtype: str) -> Law:
@@ -93,6 +98,10 @@ def wrong_coefficient(patch: Patch) -> None:
                     name,
                     lambda self, a, right=right: self.mul(right(self, a), self.const(1 + 2.0**-20)),
                 )
+
+
+def pairs_alone(patch: Patch) -> None:
+    patch.setattr(plan, "beside_roots", lambda *_: None)
 
 
 def no_stabilising(patch: Patch) -> None:
@@ -201,6 +210,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], Callable[[], Definition], Call
     "a rule of the second derivative": (wrong_second_rule, gated, gated, laws.derivatives_agree),
     "a coefficient": (wrong_coefficient, gated, gated, accuracy("float32")),
     "a coefficient, in float64": (wrong_coefficient, lambda: made(sigmoid(x)), lambda: made(sigmoid(x)), accuracy("float64")),
+    "terms that cancel, in pairs of float64": (pairs_alone, vanishing, vanishing, accuracy("float64")),
     "the last bit of a 16-bit result": (changed_results(next_16_bit), gated, gated, accuracy("bfloat16")),
     "no limits at infinity": (no_stabilising, gated, gated, limits),
     "no rewriting": (no_rewriting, lambda: made(log(1 + exp(x))), lambda: made(log(1 + exp(x))), totality),

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import zlib
+
+import mpmath as mp
+import numpy as np
 import pytest
 from tests.laws.common import assert_none, cases, every, parametrised, unusual
 
 from softknee.catalogue import Definition
-from softknee.testing import hard_points, laws, log_uniform
+from softknee.lang.evaluate import evaluate
+from softknee.lang.nodes import substitute
+from softknee.testing import Case, hard_points, laws, log_uniform
+from softknee.testing.points import roots
 
 
 @every
@@ -31,4 +39,43 @@ def test_other_parameters(definition: Definition) -> None:
             "float32", 24
         )
         failures += laws.accuracy(case, "float32", points)[0]
+    assert_none(failures)
+
+
+def _anywhere(definition: Definition, random: np.random.Generator) -> Case:
+    """Parameters at random, as far as the constraints allow; those that are learned as numbers or as tensors."""
+    (base, *_) = cases(definition)
+    while True:
+        values = {p.name: float(np.float32(random.normal(0, 1.5))) for p in definition.parameters}
+        if "threshold" in values:
+            values["threshold"] = math.inf
+        if all(evaluate(c, values) for c in definition.constraints):
+            return Case(
+                definition, base.choices, values, base.tensors if random.random() < 0.5 else frozenset()
+            )
+
+
+def _beside_roots(case: Case, dtype: str) -> list[float]:
+    """The numbers next to roots of the value that are not 0, and some that share fewer digits with them"""
+    kind = np.dtype(dtype).type
+    found = []
+    for near in roots(substitute(case.definition.chosen(case.choices), dict(case.values)), 3):
+        ends = (near * (1 - 2.0**-30), near * (1 + 2.0**-30))
+        if abs(near) < 1e-6 or not case.exact.value(ends[0]) * case.exact.value(ends[1]) < 0:
+            continue
+        with mp.workdps(40):
+            root = kind(mp.findroot(lambda x: case.exact._at(x)[0], ends, solver="anderson", verify=False))
+        found += [float(root + k * np.spacing(root)) for k in range(-8, 9)]
+        found += [float(kind(root * (1 + s * 2.0**-k))) for s in (1, -1) for k in range(5, 45, 6)]
+    return found
+
+
+@parametrised
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_roots_that_move_with_parameters(definition: Definition, dtype: str) -> None:
+    """There all the digits that the terms of a sum begin with are lost."""
+    random = np.random.default_rng(zlib.crc32(definition.name.encode()))
+    failures = []
+    for case in (_anywhere(definition, random) for _ in range(8)):
+        failures += laws.accuracy(case, dtype, _beside_roots(case, dtype), order=0)[0]
     assert_none(failures)

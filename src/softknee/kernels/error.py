@@ -12,10 +12,10 @@ import struct
 from collections.abc import Set as AbstractSet
 from fractions import Fraction
 
-from softknee.kernels.primitives import SINGLE_ERROR
+from softknee.kernels.primitives import SINGLE_ERROR, exact
 from softknee.lang.nodes import Node, walk
 
-__all__ = ["SINGLE_LIMIT", "single_error"]
+__all__ = ["SINGLE_LIMIT", "digits_of", "single_error"]
 
 #: largest error, in units in the last place, of a value and of a derivative computed in float32
 SINGLE_LIMIT = (1.6, 3.4)
@@ -87,3 +87,24 @@ def _power_of_two(n: Node) -> bool:
         return n.op == "number" and math.frexp(abs(n.payload))[0] == 0.5
     p, q = abs(Fraction(n.payload)).as_integer_ratio()
     return p != 0 and p & (p - 1) == 0 and q & (q - 1) == 0
+
+
+def digits_of(n: Node, of: dict[str, int]) -> float:
+    """The most binary digits that the exact value of a product or a choice can have; infinitely many for others"""
+    if n.op == "symbol":
+        return of.get(str(n.payload), math.inf)
+    if n.op == "sign":
+        return 0
+    if n.op == "number":
+        value = exact(n.payload) if math.isfinite(n.payload) else Fraction(0)
+        size, scale = abs(value.numerator), value.denominator
+        if size in (0, scale):  # a product with it is the other factor, or 0
+            return 0
+        return (
+            (size // (size & -size)).bit_length() if scale & (scale - 1) == 0 and scale < 2**126 else math.inf
+        )
+    if n.op == "mul":
+        return sum(digits_of(a, of) for a in n.args)
+    if n.op in ("neg", "abs", "minimum", "maximum", "where"):
+        return max(digits_of(a, of) for a in n.args[n.op == "where" :])
+    return math.inf

@@ -597,8 +597,10 @@ def _decided(
     t.do("br label %finer.head")
     t.label("finer.end")
     for k, value in best.items():
-        again = t.put(f"load {v}, ptr %again.{k}")
-        right = t.put(f"select {b} {unsure[k]}, {v} {again}, {v} {value}")
+        again, chosen = t.put(f"load {v}, ptr %again.{k}"), unsure[k]
+        if finer.condition is not None:  # what it does not know is NaN
+            chosen = t.put(f"and {b} {chosen}, {t.put(f'fcmp ord {v} {again}, {again}')}")
+        right = t.put(f"select {b} {chosen}, {v} {again}, {v} {value}")
         ways[k].append(f"[ {right}, %finer.end ]")
     t.do("br label %decided")
     t.label("decided")

@@ -14,24 +14,23 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cache, partial, reduce
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from softknee.kernels import native
 from softknee.kernels.arrays import from_bfloat16, narrowed, run, run_program
-from softknee.kernels.error import SINGLE_LIMIT, single_error
+from softknee.kernels.cancel import beside_roots
+from softknee.kernels.error import SINGLE_LIMIT, digits_of, single_error
 from softknee.kernels.llvm import SIZE, Finer, Kernel, Operand, Scalar, form_of, to_llvm
 from softknee.kernels.lower import lower
 from softknee.kernels.measure import measured_error
 from softknee.kernels.pieces import REACHES, Pieces, evaluate, fitted, shortcut
-from softknee.kernels.primitives import Double, Odd, Pair, Single, exact
+from softknee.kernels.primitives import Double, Odd, Pair, Single
 from softknee.kernels.program import Program, Value
 from softknee.kernels.table import is_choice, is_exact, split, table_of
 from softknee.kernels.triton import Layout, to_triton
-from softknee.lang.nodes import Node, logical_or, symbols_in, walk, where
-from softknee.lang.stabilise import around_roots
+from softknee.lang.nodes import Node, symbols_in, walk
 
 __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"]
 
@@ -169,17 +168,18 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
                 entries, digits[name] = _rounded_entries(entries), _DIGITS[storage]
             found = program.lookup(program.input(place, "i32"), payload=entries)
         values[name] = found if arithmetic is Single else program.widen(found)
-    results = lower(roots, program, arithmetic(program), values)
-    finer = None
-    if backend == "cpu" and arithmetic is Double:
-        finer = _nearer(roots, plan)
-    elif backend == "cpu" and arithmetic is Pair and not plan.factors:
-        finer = _around_roots(plan, program, values)
+    computed = arithmetic(program)
+    results = lower(roots, program, computed, values)
     short = None
     if backend == "cpu" and _pieces_pay(plan):
         places = {n: k for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
         ends = [(e, o.storage == "bits") for e, o in plan.outputs]
         short = shortcut(ends, places, bool(plan.factors), arithmetic)
+    finer = None
+    if backend == "cpu" and arithmetic is Double:
+        finer = _nearer(roots, plan)
+    if backend == "cpu" and not (short or finer or plan.factors):
+        finer = beside_roots(plan.outputs, plan.inputs, computed, values)
     header = (
         "\n".join(f"{o.storage} {o.access}: {e!r}"[:400] for e, o in plan.outputs)
         + f"\ncomputed in {arithmetic.__name__} arithmetic"
@@ -196,7 +196,7 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
         exact=frozenset(
             k
             for k, (root, (_, o)) in enumerate(zip(roots, plan.outputs, strict=True))
-            if o.storage == "bfloat16" and _digits(root, digits) <= _DIGITS["bfloat16"]
+            if o.storage == "bfloat16" and digits_of(root, digits) <= _DIGITS["bfloat16"]
         ),
     )
 
@@ -223,7 +223,7 @@ def _nearer(roots: list[Node], plan: Plan) -> Finer | None:
         if o.access == "row"
         and o.storage in _DIGITS
         and roots[k].op != "symbol"
-        and _digits(roots[k], digits) > 53
+        and digits_of(roots[k], digits) > 53
     }
     if not rounded:
         return None
@@ -234,46 +234,8 @@ def _nearer(roots: list[Node], plan: Plan) -> Finer | None:
     return Finer(program, dict(zip(rounded, results, strict=True)), error=2.0**-22 if by_table else 2.0**-32)
 
 
-def _around_roots(plan: Plan, program: Program, values: dict[str, Value]) -> Finer | None:
-    """The float64 results whose terms cancel at roots, by polynomials around these; the program gets the condition."""
-    names = [name for name, i in plan.inputs if isinstance(i, Operand)]
-    expressions, near = {}, []
-    for k, (expression, o) in enumerate(plan.outputs):
-        for name in names if o.access == "row" and o.storage == "float64" else ():
-            expression, there = around_roots(expression, name)
-            if there:
-                expressions[k] = expression
-                near += there
-    if not near:
-        return None
-    (here,) = lower([where(reduce(logical_or, near), 1, 0)], program, Pair(program), values)
-    other = Program()
-    given = {name: other.input(k, "f64") for k, (name, _) in enumerate(plan.inputs)}
-    results = lower(list(expressions.values()), other, Pair(other), given)
-    return Finer(other, dict(zip(expressions, results, strict=True)), program.ne(here, program.const(0.0)))
-
-
 #: the binary digits of a number
 _DIGITS = {"bfloat16": 8, "float16": 11}
-
-
-def _digits(n: Node, of: dict[str, int]) -> float:
-    """The most binary digits that the exact value of a product or a choice can have; infinitely many for others"""
-    if n.op == "symbol":
-        return of.get(str(n.payload), math.inf)
-    if n.op == "number":
-        value = exact(n.payload) if math.isfinite(n.payload) else Fraction(0)
-        size, scale = abs(value.numerator), value.denominator
-        if size in (0, scale):  # a product with it is the other factor, or 0
-            return 0
-        return (
-            (size // (size & -size)).bit_length() if scale & (scale - 1) == 0 and scale < 2**126 else math.inf
-        )
-    if n.op == "mul":
-        return sum(_digits(a, of) for a in n.args)
-    if n.op in ("neg", "abs", "minimum", "maximum", "where"):
-        return max(_digits(a, of) for a in n.args[n.op == "where" :])
-    return math.inf
 
 
 def _pieces_pay(plan: Plan) -> bool:

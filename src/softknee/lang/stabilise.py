@@ -4,8 +4,8 @@
 the derivative of a stable form is stable. `stabilise` is the last step before a backend: it adds
 guards against overflow (`GUARDS`), a Taylor polynomial where terms cancel at 0 or far out (`series`),
 and finite inputs in place of infinite ones where the arithmetic would meet inf * 0, inf - inf or
-inf / inf on the way to a limit that exists (`tame`). For float64 results there is, besides, a Taylor
-polynomial where terms cancel at a root (`around_roots`).
+inf / inf on the way to a limit that exists (`tame`). Where terms cancel at a root (`vanishes`) a kernel
+computes in more digits.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from softknee.lang.nodes import (
 )  # fmt: skip
 from softknee.lang.simplify import simplify
 
-__all__ = ["EXAMPLES", "GUARDS", "IDENTITIES", "around_roots", "rewrite", "series", "stabilise", "tame"]
+__all__ = ["EXAMPLES", "GUARDS", "IDENTITIES", "rewrite", "series", "stabilise", "tame", "vanishes"]
 
 Rule = Callable[[Node], Node | None]
 #: name -> rule; `EXAMPLES` has an expression that each one changes
@@ -484,83 +484,21 @@ def _taylor(n: Node, name: str, end: int) -> tuple[Node | None, Fraction]:
 
 # Cancellation at roots
 
-#: numbers between which they are looked for, no likely roots themselves, and how many at most are taken care of
+#: numbers between which they are looked for, no likely roots themselves, and values of other symbols
 _LOOKED = tuple(sorted(s * 1.01 * 2.0 ** (k / 8) for s in (1, -1) for k in range(-80, 41)))
-_MOST = 4
-#: operations that make no errors worth mentioning
-_PLAIN = {
-    "number", "constant", "symbol", "neg", "abs", "sign", "add", "sub", "mul", "div", "sqrt", "minimum", "maximum", "where",
-    "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
-}  # fmt: skip
-
-
-def around_roots(root: Node, name: str = "x") -> tuple[Node, list[Node]]:
-    """A factor of the expression that is a sum of x alone becomes, near a root r other than 0, its Taylor polynomial of
-    x - r: the terms cancel there, and their errors are left. Also, where that is.
-
-    For arithmetic that tells apart the r of different numbers next to them.
-    """
-    near: list[Node] = []
-
-    def within(n: Node, given: tuple[tuple[Node, bool], ...]) -> Node:
-        if n.op in ("mul", "div", "neg"):
-            return make(n.op, tuple(within(a, given) for a in n.args))
-        if n.op == "where" and symbols_in(n.args[0]) == [name]:
-            condition, yes, no = n.args
-            return where(
-                condition, within(yes, (*given, (condition, True))), within(no, (*given, (condition, False)))
-            )
-        if n.op not in ("add", "sub") or symbols_in(n) != [name] or all(m.op in _PLAIN for m in walk(n)):
-            return n
-        for there, polynomial in _at_roots(n, name, given):
-            near.append(there)
-            n = where(there, polynomial, n)
-        return n
-
-    return within(root, ()), near
-
-
-def _at_roots(n: Node, name: str, given: tuple[tuple[Node, bool], ...]) -> list[tuple[Node, Node]]:
-    """Where polynomials hold around roots, and the polynomials. given: conditions, and whether they hold there"""
-    function = compiled((n, *(condition for condition, _ in given)), (name,), "float")
-    values = [function(x) for x in _LOOKED]
-    found = [
-        _around_root(n, name, x, y)
-        for x, y, (f, *holds), (g, *_) in zip(_LOOKED, _LOOKED[1:], values, values[1:], strict=False)
-        if f * g < 0 < x * y and all(bool(h) is wanted for h, (_, wanted) in zip(holds, given, strict=True))
-    ]
-    return [each for each in found if each is not None] if len(found) <= _MOST else []
+_TRIED = (1.25, -1.25, 0.5, -0.4)
 
 
 @lru_cache(maxsize=256)
-def _around_root(n: Node, name: str, low: float, high: float) -> tuple[Node, Node] | None:
-    """Where the polynomial holds around a root between two numbers, and it"""
-    import mpmath as mp
+def vanishes(n: Node, name: str) -> bool:
+    """Whether an expression changes its sign at a number other than 0, for some values of the other symbols"""
+    import numpy as np
 
-    of_x = compiled((n,), (name,), "mpmath")
-
-    def function(x: Any) -> Any:
-        return of_x(x)[0]
-
-    with mp.workdps(60):
-        try:
-            r = mp.findroot(function, (low, high), solver="anderson")
-            terms = [mp.mpf(0), *mp.taylor(function, r, 12)[1:]]
-        except (ValueError, ZeroDivisionError, TypeError):
-            return None
-        radius = mp.ldexp(1, math.frexp(low)[1] - 8)
-        for x in (r - radius, r + radius):
-            if not abs(mp.polyval(terms[::-1], x - r) - function(x)) <= abs(function(x)) * mp.mpf(2) ** -62:
-                return None
-        while abs(terms[-1]) * radius ** (len(terms) - 2) <= abs(terms[1]) * mp.mpf(2) ** -64:
-            terms.pop()
-        place, *exact = (Fraction(int(mp.nint(t * mp.mpf(2) ** 180)), 2**180) for t in (r, *terms[1:]))
-        ends = number(Fraction(float(r - radius))), number(Fraction(float(r + radius)))
-    x = symbol(name)
-    h, total = x - number(place), number(exact[-1])
-    for coefficient in exact[-2::-1]:
-        total = total * h + number(coefficient)
-    return logical_and(x > ends[0], x < ends[1]), total * h
+    others = [other for other in symbols_in(n) if other != name]
+    x, given = np.array(_LOOKED), np.random.default_rng(0).choice(_TRIED, (len(others), 64, 1))
+    with np.errstate(all="ignore"):
+        y = np.broadcast_to(compiled((n,), (name, *others), "numpy")(x, *given)[0], (64, len(x)))
+        return bool(np.any((y[:, :-1] * y[:, 1:] < 0) & (x[:-1] * x[1:] > 0)))
 
 
 # Infinite and huge inputs

@@ -99,8 +99,9 @@ def roots(expression: Node, most: int = 12) -> tuple[float, ...]:
     function = compiled((expression,), ("x",), "numpy")
     with np.errstate(all="ignore"):
         y = np.broadcast_to(np.asarray(function(_GRID)[0], dtype=float), _GRID.shape)
+        products = y[:-1] * y[1:]
     found = []
-    for i in np.flatnonzero((y[:-1] * y[1:] < 0) & np.isfinite(y[:-1] * y[1:])):
+    for i in np.flatnonzero((products < 0) & np.isfinite(products)):
         low, high, below = float(_GRID[i]), float(_GRID[i + 1]), y[i]
         for _ in range(60):
             middle = (low + high) / 2

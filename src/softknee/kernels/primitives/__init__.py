@@ -1,10 +1,11 @@
-"""Three arithmetics that write elementary functions into a `Program`.
+"""The arithmetics that write elementary functions into a `Program`.
 
 A kernel computes in about twice the precision of its result and rounds once:
 
 * `Double`, one f64, for results in float32, float16 and bfloat16;
 * `Pair`, an unevaluated sum of two f64, for results in float64;
 * `Odd`, the same for 16-bit results beside the middle of two numbers, where `Double` cannot tell the nearer one;
+* `Triple`, of three f64, for float64 results whose terms have most digits in common;
 * `Single`, one f32, for float32 results at full speed with a stated error.
 
 All have the same methods, named as the operations of `softknee.lang`. Everything is branch-free
@@ -21,6 +22,7 @@ from softknee.kernels.primitives.common import exact
 from softknee.kernels.primitives.double import Double
 from softknee.kernels.primitives.pair import Odd, Pair, Wide
 from softknee.kernels.primitives.single import Single
+from softknee.kernels.primitives.triple import Triple
 
 __all__ = [
     "DOUBLE_ERROR",
@@ -31,6 +33,7 @@ __all__ = [
     "Odd",
     "Pair",
     "Single",
+    "Triple",
     "Wide",
     "exact",
 ]

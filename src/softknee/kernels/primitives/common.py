@@ -120,6 +120,22 @@ class Common:
             total = self.p.fma(total, z, self.p.const(x))
         return total
 
+    def _two_sum(self, a: Value, b: Value) -> tuple[Value, Value]:
+        """a + b = s + e exactly (Knuth 1969)"""
+        p = self.p
+        s = p.add(a, b)
+        t = p.sub(s, a)
+        return s, p.add(p.sub(a, p.sub(s, t)), p.sub(b, t))
+
+    def _product(self, a: Value, b: Value) -> tuple[Value, Value]:
+        h = self.p.mul(a, b)
+        return h, self.p.fma(a, b, self.p.neg(h))
+
+    def _power_of_two(self, shifted: Value) -> Value:
+        p = self.p
+        bits = p.ishl(p.bits(shifted), p.const(52, "i64"))
+        return p.from_bits(p.iadd(bits, p.const(ONE, "i64")))
+
     def _split_normal(self, x: Value) -> tuple[Value, Value]:
         """(-k, m) with x = 2^k m, m in [sqrt(1/2), sqrt(2)), for normal x > 0.
 

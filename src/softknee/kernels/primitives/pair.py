@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from softknee.kernels import coefficients as fitted
-from softknee.kernels.primitives.common import FIRST_EXPONENT, LOG2E, MAGIC, ONE, SIGN, Common, exact, nearest
+from softknee.kernels.primitives.common import FIRST_EXPONENT, LOG2E, MAGIC, SIGN, Common, exact, nearest
 from softknee.kernels.program import Value
 
 __all__ = ["Odd", "Pair", "Wide"]
@@ -55,21 +55,10 @@ class Pair(Common):
 
     # exact building blocks ----------------------------------------------------------------------
 
-    def _two_sum(self, a: Value, b: Value) -> tuple[Value, Value]:
-        """a + b = s + e exactly (Knuth 1969)"""
-        p = self.p
-        s = p.add(a, b)
-        t = p.sub(s, a)
-        return s, p.add(p.sub(a, p.sub(s, t)), p.sub(b, t))
-
     def _fast(self, a: Value, b: Value) -> Wide:
         """a + b normalised, for |a| >= |b| or a = 0 (Dekker 1971)"""
         s = self.p.add(a, b)
         return Wide(s, self.p.sub(b, self.p.sub(s, a)))
-
-    def _product(self, a: Value, b: Value) -> tuple[Value, Value]:
-        h = self.p.mul(a, b)
-        return h, self.p.fma(a, b, self.p.neg(h))
 
     def _sum(self, first: Value, *others: Value | None) -> Value:
         for other in others:
@@ -293,11 +282,6 @@ class Pair(Common):
         m = self._fast(r.high, s.high)
         m2 = self._fast(m.high, w)
         return shifted, self._fast(m2.high, self._sum(w_low, s.low, r.low, m.low, m2.low))
-
-    def _power_of_two(self, shifted: Value) -> Value:
-        p = self.p
-        bits = p.ishl(p.bits(shifted), p.const(52, "i64"))
-        return p.from_bits(p.iadd(bits, p.const(ONE, "i64")))
 
     def _exp(self, x: Wide) -> Wide:
         """e^x; x already within [-746, 710]. In two steps, as 2^k alone need not be normal."""

@@ -341,7 +341,7 @@ class Single(Common):
         u = p.mul(minus_half, a)
         return self._exponent(u, p.fma(minus_half, a, p.neg(u)))
 
-    def _product(self, a: Value, a_low: Value, b: Value, b_low: Value) -> tuple[Value, Value]:
+    def _wide_product(self, a: Value, a_low: Value, b: Value, b_low: Value) -> tuple[Value, Value]:
         """(a + a_low)(b + b_low) as a sum of two"""
         p = self.p
         value = p.mul(a, b)
@@ -351,7 +351,7 @@ class Single(Common):
     def normal_pdf(self, x: Scaled) -> Scaled:
         k, t, w = self._gauss(self._most(self.p.abs(self._plain(x)), 20.0))
         high, low = fitted.INVERSE_ROOT_TWO_PI_SINGLE
-        return Scaled(*self._product(t, w, self._c(high), self._c(low)), k, bounded=True)
+        return Scaled(*self._wide_product(t, w, self._c(high), self._c(low)), k, bounded=True)
 
     def normal_cdf(self, x: Scaled) -> Scaled:
         """normal_cdf(-a) = e^(-a^2/2) U(a), U a polynomial around the nearest multiple of 15/32"""
@@ -366,7 +366,7 @@ class Single(Common):
         rest = c[-1]
         for below in reversed(c[:-1]):
             rest = p.fma(rest, d, below)
-        tail, tail_low = self._product(t, w, first, p.fma(rest, d, low))
+        tail, tail_low = self._wide_product(t, w, first, p.fma(rest, d, low))
         one, zero = self._c(1.0), self._c(0.0)
         s = p.scale(tail, k)
         upper = p.sub(one, s)
