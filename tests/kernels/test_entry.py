@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import BaseTorchDispatchMode
 
 import softknee
 import softknee.functional as F
@@ -20,6 +21,7 @@ from softknee.kernels.entry import HUGE, RUNTIME, SERIAL, Tensor
 from softknee.kernels.llvm import Operand, Scalar
 from softknee.kernels.plan import Plan, compile_plan
 from softknee.lang.nodes import symbol, where
+from softknee.nn.launch import _library
 
 X, G = symbol("x"), symbol("g")
 SQUARE = Plan(((X * X, Operand("float32")),), (("x", Operand("float32")),))
@@ -183,6 +185,75 @@ def test_a_call_with_too_few_or_too_many_operands_is_declined() -> None:
     assert torch.equal(bound(x), x * x)
     for others in ((), (x, x), (x.t(),), (x[:5],), (x.double(),), (None,)):
         assert bound(*others) is None
+
+
+def _inside(watching: str, call: Any, x: Any) -> Any:
+    """What a call gives while something watches"""
+    results = []
+
+    def kept(t: Any) -> Any:
+        results.append(call(t))
+        return t
+
+    if watching == "mode":
+        with BaseTorchDispatchMode():
+            kept(x)
+    elif watching == "tracer":
+        torch.jit.trace(kept, x, check_trace=False)
+    elif watching == "negative":
+        kept(torch._neg_view(x))
+    else:
+        getattr(torch, watching)(kept)(x)
+    (result,) = results
+    return result
+
+
+@pytest.mark.filterwarnings("ignore:.*jit.trace", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("watching", ["mode", "tracer", "vmap", "negative"])
+def test_nothing_is_done_while_something_watches_or_for_a_view_of_the_negative(watching: str) -> None:
+    """Even of a tensor that takes no part"""
+    x, other = torch.randn(6, 4), torch.randn(6, 4)
+    like = Tensor("float32", (6, 4), (4, 1))
+    for kernel in (
+        compile_plan(SQUARE).on,
+        compile_plan(SQUARE).bound([1, 24, 4096, 1, 0], 24, [like], [like]),
+    ):
+        assert torch.equal(kernel(x), x * x)
+        assert _inside(watching, lambda t, k=kernel: k(t if watching == "negative" else other), x) is None
+        assert torch.equal(kernel(x), x * x)
+
+
+@pytest.mark.parametrize("watching", ["mode", "tracer", "vmap", "negative"])
+@pytest.mark.filterwarnings("ignore:.*jit.trace", "ignore::torch.jit.TracerWarning")
+def test_functions_of_what_is_watched(watching: str) -> None:
+    """Twice in the ordinary way, so that the short one is there"""
+    x, weight = torch.randn(6, 4), torch.tensor([0.3])
+    functions = [
+        F.silu,
+        lambda t: F.prelu(t, weight),
+        lambda t: F.siglu(t, t),
+        F.glu,
+        lambda t: F.bilinear(t, t),
+    ]
+    for function in functions:
+        for _ in range(2):
+            function(x)
+        result = _inside(watching, function, x)
+        wanted = function(-x if watching == "negative" else x)
+        if watching != "vmap":
+            torch.testing.assert_close(result, wanted)
+        else:
+            torch.testing.assert_close(torch.vmap(function)(x), wanted)
+
+
+def test_without_the_functions_that_tell_who_watches_nothing_is_taken() -> None:
+    def unknown(name: str) -> Any:
+        raise RuntimeError(f"could not parse dispatch key: {name}")
+
+    kept = list(native._runtime)
+    assert not native.watch(None, None, torch.empty(0), torch._C._parse_dispatch_key)
+    assert not native.watch(_library("libc10"), _library("libtorch_cpu"), torch.empty(0), unknown)
+    assert list(native._runtime) == kept
 
 
 def test_a_function_of_no_tensor_at_all() -> None:

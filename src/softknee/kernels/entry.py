@@ -17,7 +17,19 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["CHUNK", "HUGE", "RUNTIME", "SERIAL", "TEXT", "Form", "Place", "Tensor", "bound", "kept"]
+__all__ = [
+    "CHUNK",
+    "HUGE",
+    "RUNTIME",
+    "SERIAL",
+    "TEXT",
+    "WATCHING",
+    "Form",
+    "Place",
+    "Tensor",
+    "bound",
+    "kept",
+]
 
 Shape = tuple[int, ...]
 
@@ -28,12 +40,15 @@ SERIAL = 16384
 #: outputs of this many bytes are asked for in huge pages: a page fault costs more than the arithmetic
 HUGE = 4 << 20
 
-#: addresses needed at run time, in this order; `native.py` fills the table
+#: torch's keys that a thread's calls have while a dispatch mode, a transform of torch.func or a tracer watches
+WATCHING = ("Python", "FuncTorchDynamicLayerFrontMode", "Tracer")
+#: addresses needed at run time, in this order, and the numbers of those keys; `native.py` fills the table
 RUNTIME = (
     "PyBytes_AsString", "PyLong_AsVoidPtr", "PyLong_AsSsize_t", "PyFloat_AsDouble", "PyEval_SaveThread",
     "PyEval_RestoreThread", "PyTuple_New", "PyTuple_SetItem", "Py_IncRef", "Py_DecRef", "PyErr_Clear",
     "PyObject_CallNoArgs", "_Py_NoneStruct", "_Py_TrueStruct", "GOMP_parallel", "omp_get_thread_num",
     "omp_get_num_threads", "tensor_of", "threads_of", "new_tensor", "data_of", "free_tensor", "object_of", "madvise",
+    "has_key", "is_negative", "place_of_tensor", *WATCHING,
 )  # fmt: skip
 
 #: DLPack's type codes with their bits, as the four bytes of a DLDataType of one lane; torch's number of the type
@@ -365,7 +380,8 @@ _LIKE_SAID = f"""  %r.said.p = getelementptr i64, ptr %r.about, i64 {_HEAD + 2}
 _FOR_TENSORS = (
     "PyBytes_AsString", "PyLong_AsSsize_t", "PyFloat_AsDouble", "PyTuple_New", "PyTuple_SetItem", "Py_IncRef",
     "Py_DecRef", "PyErr_Clear", "PyObject_CallNoArgs", "_Py_NoneStruct", "_Py_TrueStruct", "GOMP_parallel", "tensor_of",
-    "threads_of", "new_tensor", "data_of", "free_tensor", "object_of", "madvise",
+    "threads_of", "new_tensor", "data_of", "free_tensor", "object_of", "madvise", "has_key", "is_negative",
+    "place_of_tensor", *WATCHING,
 )  # fmt: skip
 
 _SETUP = f"""{_runtime(*_FOR_TENSORS)}
@@ -380,9 +396,23 @@ _SETUP = f"""{_runtime(*_FOR_TENSORS)}
 """
 
 
+def _unwatched(then: str) -> str:
+    """Goes from block `quiet` to block `then` where nothing watches this thread's calls"""
+    lines = []
+    for k, key in enumerate(WATCHING):
+        following = f"quiet.{k + 1}" if k + 1 < len(WATCHING) else then
+        lines += [
+            f"quiet.{k}:" if k else "quiet:",
+            f"  %key.{k} = ptrtoint ptr %rt.{key} to i16",
+            f"  %has.{k} = call zeroext i1 %rt.has_key(i16 zeroext %key.{k})",
+            f"  br i1 %has.{k}, label %unsuited, label %{following}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def _look(start: str, fine: str) -> str:
-    """Asks for the first %given tensors, from block `start` on; one of the kernel's types goes on in block `fine`,
-    which ends in block `found`."""
+    """Asks for the first %given tensors, from block `start` on; one of the kernel's types, and no view of the negative
+    of another, goes on in block `fine`, which ends in block `found`."""
     return f"""look:
   %k = phi i64 [ 0, %{start} ], [ %k.next, %found ]
   %arg.p = getelementptr ptr, ptr %args, i64 %k
@@ -411,8 +441,13 @@ seen.it:
   %on.cpu = icmp eq i32 %device, 1
   %of.type = icmp eq i64 %type, %wanted
   %has.data = icmp ne i64 %data, 0
+  %inside = ptrtoint ptr %rt.place_of_tensor to i64
+  %held = getelementptr i8, ptr %arg, i64 %inside
+  %negative = call zeroext i1 %rt.is_negative(ptr %held)
+  %as.stored = xor i1 %negative, true
   %fine.1 = and i1 %on.cpu, %of.type
-  %fine = and i1 %fine.1, %has.data
+  %fine.2 = and i1 %fine.1, %as.stored
+  %fine = and i1 %fine.2, %has.data
   br i1 %fine, label %{fine}, label %unsuited
 found:
   %k.next = add i64 %k, 1
@@ -549,7 +584,7 @@ unsuited:
 #: without, the results, a tuple where there are several. None, with nothing done, where the tensors do not suit it.
 #: Suited are tensors in the CPU's memory, of the kernel's types, of one shape, with the strides of the first
 #: result, which must have no gaps; a "splat" has strides 0, and "bits", never the first result, are as long as they
-#: must be. Results are made like the first tensor, if it has no gaps. Where there is no pool of threads, many
+#: must be. Nothing is suited while a dispatch mode, a transform or a tracer watches. Results are made like the first tensor, if it has no gaps. Where there is no pool of threads, many
 #: elements are left to a caller that has one; but those with bits, which nothing else computes, are done on this thread.
 _ON = f"""
 define ptr @on(ptr %self, ptr %args, i64 %nargs) #0 {{
@@ -557,8 +592,8 @@ entry:
 {_SETUP}  %exchange = icmp ne ptr %rt.tensor_of, null
   %takes.tensors = icmp ne i64 %inputs, 0
   %can = and i1 %exchange, %takes.tensors
-  br i1 %can, label %arity, label %unsuited
-arity:
+  br i1 %can, label %quiet, label %unsuited
+{_unwatched("arity")}arity:
   %without = add i64 %inputs, %m
   %makes = icmp eq i64 %nargs, %without
   %given = select i1 %makes, i64 %inputs, i64 %n
@@ -873,8 +908,10 @@ entry:
   %takes.tensors = icmp ne i64 %inputs, 0
   %fitting = and i1 %complete, %takes.tensors
   %can = and i1 %both, %fitting
-  br i1 %can, label %look, label %unsuited
-{_look("entry", "check")}{_CHECK}shapes:
+  br i1 %can, label %quiet, label %unsuited
+{_unwatched("plain")}plain:
+  br label %look
+{_look("plain", "check")}{_CHECK}shapes:
   %place.p = getelementptr i64, ptr %d, i64 %begin
   %place.address = ptrtoint ptr %place.p to i64
   %there = sub i64 0, %place.address{_scalars("shapes", "%given", "hands")}

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from softknee.kernels.entry import RUNTIME, TEXT, Form, Place, Tensor, bound, kept
+from softknee.kernels.entry import RUNTIME, TEXT, WATCHING, Form, Place, Tensor, bound, kept
 
 __all__ = ["assembly", "cache_folder", "features", "load", "load_text", "machine_name"]
 
@@ -180,7 +180,7 @@ def _address(function: Any) -> int | None:
 
 
 def _fill_runtime() -> None:
-    values = {"_Py_NoneStruct": id(None), "_Py_TrueStruct": id(True)}
+    values = {"_Py_NoneStruct": id(None), "_Py_TrueStruct": id(True)} | dict.fromkeys(WATCHING)
     for k, name in enumerate(RUNTIME):
         if name in values:
             _runtime[k] = values[name]
@@ -205,9 +205,29 @@ def connect(pool: Any) -> bool:
     return True
 
 
+def watch(c10: Any, library: Any, tensor: Any, key_of: Callable[[str], Any]) -> bool:
+    """Takes torch's functions that tell whether a key is among those of this thread's calls, and whether a tensor is a
+    view of the negative of another; False where one is missing. tensor: any; key_of: a key by its name."""
+    symbols = {
+        "has_key": (c10, "_ZN3c104impl28tls_is_dispatch_key_includedENS_11DispatchKeyE"),
+        "is_negative": (library, "_ZN2at6native6is_negERKNS_6TensorE"),
+    }
+    try:
+        found = {name: _address(getattr(lib, symbol)) for name, (lib, symbol) in symbols.items()}
+        found |= {key: key_of(key).value for key in WATCHING}
+        # a Python tensor holds torch's, which is one address
+        words = (ctypes.c_void_p * (type(tensor).__basicsize__ // 8)).from_address(id(tensor))
+        found["place_of_tensor"] = 8 * list(words).index(tensor._cdata)
+    except (AttributeError, RuntimeError, ValueError):
+        return False
+    for name, value in found.items():
+        _runtime[RUNTIME.index(name)] = value
+    return True
+
+
 def exchange(tensors: type, threads: Callable[[], int]) -> bool:
     """Takes a tensor type's C functions, for kernels called with tensors, and what tells the number of
-    threads; False where it has none of the DLPack version known here."""
+    threads; False where it has none of the DLPack version known here. After `watch`, which the kernels call."""
     capsule = getattr(tensors, "__dlpack_c_exchange_api__", None)
     if capsule is None:
         return False

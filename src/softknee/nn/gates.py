@@ -215,12 +215,12 @@ def _function(g: Gate) -> Callable[..., Tensor]:
     one, two = ("input", "gate") if g.torch else ("gate", "up")
     text = f"""from __future__ import annotations
 def {g.name}({arguments}) -> Tensor:
-    if {usual} and type({one}) is _exact and {one}.layout is _strided:
+    if {usual} and type({one}) is _exact:
         if {two} is None:
             if type(dim) is int and (y := _halved({one}, dim, interleaved, not gate_first)) is not None:
                 return y
-        elif type({two}) is _exact and {one}.shape == {two}.shape and {two}.dtype is {one}.dtype and {one}.is_floating_point():
-            return _joint({first}, {second})
+        elif type({two}) is _exact and (y := _joint({first}, {second})) is not None:
+            return y
     if _overridden(({first}, {second})):
         return _handle({g.name}, ({first}, {second}), {heads}, {every})
 {alone}    return _apply(_run, {first}, {second}, {values}, {choices}, dim, gate_first, interleaved)
@@ -229,7 +229,7 @@ def {g.name}({arguments}) -> Tensor:
     op = run.operator({}, {})
     scope: dict[str, Any] = {
         "_apply": _apply, "_run": run, "_handle": handle_torch_function, "_overridden": has_torch_function,
-        "_joint": op.joint(), "_halved": parts.halved(op), "_exact": Tensor, "_strided": torch.strided, **{f"_d_{n}": d.default_of(n) for n in parameters},
+        "_joint": op.joint(), "_halved": parts.halved(op), "_exact": Tensor, **{f"_d_{n}": d.default_of(n) for n in parameters},
     }  # fmt: skip
     exec(compile(text, f"<softknee.functional.{g.name}>", "exec"), scope)
     made: Callable[..., Tensor] = scope[g.name]
@@ -290,14 +290,8 @@ def bilinear(
     if weight is not None:
         return torch.nn.functional.bilinear(input1, input2, weight, bias)  # type: ignore[arg-type]
     if not options:
-        if (
-            type(input1) is Tensor is type(input2)
-            and input1.dtype is input2.dtype
-            and input1.shape == input2.shape
-            and input1.is_floating_point()
-            and input1.layout is torch.strided
-        ):
-            return _joint_product(input1, input2)
+        if type(input1) is Tensor is type(input2) and (y := _joint_product(input1, input2)) is not None:
+            return y  # type: ignore[no-any-return]
         return _product(input1, input2)
     return _functions["bilinear"](input1, input2, **options)
 

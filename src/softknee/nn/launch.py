@@ -76,7 +76,8 @@ def _connect() -> bool:
 
 _pool = _connect()
 _forked = False
-native.exchange(Tensor, torch.get_num_threads)
+if native.watch(_library("libc10"), _library("libtorch_cpu"), torch.empty(0), torch._C._parse_dispatch_key):
+    native.exchange(Tensor, torch.get_num_threads)
 native.llvm()  # takes more than all the rest of a first call: better here, beside the import of torch
 
 

@@ -25,13 +25,15 @@ class Way:
     same for tensors like these alone, None for others.
     """
 
-    __slots__ = ("_backs", "_ons", "call", "on", "op", "ready", "shapes")
+    __slots__ = ("_backs", "_ons", "alike", "call", "on", "op", "ready", "shapes")
 
     def __init__(
         self, op: Pointwise, ready: _Ready, tensors: tuple[Tensor, ...], shapes: list[torch.Size], call: Call
     ) -> None:
         self.op, self.ready, self.shapes, self.call = op, ready, shapes, call
         self.on = ready.bound(tensors)
+        #: whether they have one type: then autocast changes nothing
+        self.alike = all(t.dtype is tensors[0].dtype for t in tensors)
         self._backs: dict[Any, Any] = {}
         self._ons: dict[tuple[bool, ...], Any] = {}  # what gives the gradients, by which are needed
 

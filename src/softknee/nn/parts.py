@@ -278,7 +278,9 @@ def halved(op: Pointwise) -> Any:
     """The operator as a function of a plain tensor's two halves, as `Pointwise.unary` is of one tensor: what it
     has done before takes the short way. None where another is wanted."""
     kept: dict[Any, _Way] = {}
-    latest: Any = (None,)  # how the last call was done, and for what
+    strided = torch.strided
+    #: how the last call was done, and for what
+    latest: Any = (None, None, None, None, None, None)
 
     def call(x: Tensor, dim: int, interleaved: bool, backwards: bool) -> Tensor | None:
         nonlocal latest
@@ -286,23 +288,36 @@ def halved(op: Pointwise) -> Any:
             return None
         options, recording = _options.call, x.requires_grad and _grad_enabled()
         saved = _options.kept if recording else FULL
-        if (
-            x.is_cpu
-            and not x.is_neg()
-            and not _functorch_active()
-            and _dual_level._current_level < 0
-            and not _modes()
-            and _tracing() is None
-        ):
-            way, *asked = latest
-            if asked == [dim, interleaved, backwards, options, saved] and (y := way.on(x)) is not None:
+        if _dual_level._current_level < 0:
+            way, at, turns, order, as_said, form = latest  # at once: another thread may be calling, too
+            if (
+                options is as_said
+                and dim == at
+                and interleaved == turns
+                and backwards == order
+                and saved == form
+                and (y := way.on(x)) is not None  # it asks for the rest
+            ):
                 return _stretched(x, (way, y), options) if recording else y  # type: ignore[no-any-return]
-            key = x.shape, x.dtype, dim, interleaved, backwards, options.precision, saved
-            if (way := kept.get(key)) is not None and x.is_contiguous():
-                if not way.coding:
-                    latest = way, dim, interleaved, backwards, options, saved
-                return _stretched(x, (way, None), options) if recording else way.values(x, options)  # type: ignore[no-any-return]
-        if not -x.dim() <= dim < x.dim() or x.shape[dim] % 2 or not x.is_floating_point():
+            if (
+                x.is_cpu
+                and x.layout is strided
+                and not x.is_neg()
+                and not _functorch_active()
+                and not _modes()
+                and _tracing() is None
+            ):
+                key = x.shape, x.dtype, dim, interleaved, backwards, options.precision, saved
+                if (way := kept.get(key)) is not None and x.is_contiguous():
+                    if not way.coding:
+                        latest = way, dim, interleaved, backwards, options, saved
+                    return _stretched(x, (way, None), options) if recording else way.values(x, options)  # type: ignore[no-any-return]
+        if (
+            x.layout is not strided
+            or not -x.dim() <= dim < x.dim()
+            or x.shape[dim] % 2
+            or not x.is_floating_point()
+        ):
             return None
         key = x.shape, x.dtype, dim, interleaved, backwards, options.precision, saved
         layout = Layout(dim, 2, interleaved, backwards)

@@ -371,61 +371,77 @@ class Pointwise:
         def call(x: Any) -> Any:
             if _is_compiling():
                 return self._traced(x, now())
-            if (
-                x.is_cpu
-                and x.layout is strided
-                and not _functorch_active()
-                and _dual_level._current_level < 0
-                and not modes()
-                and tracing() is None
-                and not x.is_neg()
-                and current.usual
-            ):
-                if x.requires_grad and _grad_enabled():
-                    if (record := recorded.get(x.dtype) or recording(x.dtype)) is not None:
-                        return record(x)
-                elif (on := values.get(x.dtype) or evaluating(x.dtype)) is not None and (
-                    result := on(x)
-                ) is not None:
-                    return result
+            if current.usual and _dual_level._current_level < 0:
+                if not (x.requires_grad and _grad_enabled()):  # the kernel asks for the rest
+                    if (on := values.get(x.dtype) or evaluating(x.dtype)) is not None and (
+                        result := on(x)
+                    ) is not None:
+                        return result
+                elif (
+                    x.is_cpu
+                    and x.layout is strided
+                    and not _functorch_active()
+                    and not modes()
+                    and tracing() is None
+                    and not x.is_neg()
+                    and (record := recorded.get(x.dtype) or recording(x.dtype)) is not None
+                ):
+                    return record(x)
             floating = x.is_floating_point() and x.layout is strided
             return self(x, now()) if floating else otherwise(x)
 
         return call
 
     def joint(self) -> Any:
-        """The operator as a function of two tensors of one shape and type, as `unary` has it for one."""
-        kernels = self.kernels
-        modes, tracing = launch._modes, launch._tracing
-        storages = launch.STORAGE
-        product, serial, huge = self.product, launch.SERIAL, launch.HUGE
+        """The operator as a function of two tensors, as `unary` has it for one; None where they are not of one shape and
+        floating type."""
+        recorded, values = self.forms, self.ready  # by type, for the usual options
+        modes, tracing, strided = launch._modes, launch._tracing, torch.strided
+        product, serial = self.product, launch.SERIAL
+
+        def recording(dtype: torch.dtype) -> Any:
+            form = saved_form(self, current.kept) if dtype in launch.STORAGE else None
+            made = recorded[dtype] = None if form is None else form.usual(dtype, usual)
+            return made
+
+        def evaluating(dtype: torch.dtype) -> Any:
+            kernel = self.kernels.get((dtype, "default"))
+            if kernel is None or not kernel.whole:
+                return None
+            values[dtype] = kernel.on
+            return kernel.on
 
         def call(a: Tensor, b: Tensor) -> Any:
-            if product and current.usual:  # where torch is as fast or faster
-                if (size := a.numel()) < serial:
-                    return torch.mul(a, b)
-                recording = _grad_enabled() and (a.requires_grad or b.requires_grad)
-                if not recording and size * a.element_size() < huge:
-                    return torch.mul(a, b)
-            if _is_compiling():
+            compiling = _is_compiling()
+            short = not compiling and current.usual and _dual_level._current_level < 0
+            recorded_now = _grad_enabled() and (a.requires_grad or b.requires_grad)
+            if (
+                short
+                and not recorded_now  # the kernel asks for the rest
+                and (on := values.get(a.dtype) or evaluating(a.dtype)) is not None
+                and (result := on(a, b)) is not None
+            ):
+                return result
+            alike = a.layout is strided is b.layout and a.dtype is b.dtype and a.shape == b.shape
+            if not (alike and a.is_floating_point()):
+                return None
+            if compiling:
                 return self._traced(a, b, current.call)
             if (
-                a.is_cpu
+                short
+                and recorded_now
+                and a.is_cpu
                 and b.is_cpu
                 and not _functorch_active()
-                and _dual_level._current_level < 0
                 and not modes()
                 and tracing() is None
                 and not a.is_neg()
                 and not b.is_neg()
             ):
-                if _grad_enabled() and (a.requires_grad or b.requires_grad):
-                    if a.dtype in storages and (made := saved_form(self, current.kept)) is not None:
-                        return made.apply(a, b, current.call, False)
-                elif (kernel := kernels.get((a.dtype, current.call.precision))) is not None and (
-                    kernel.whole and (result := kernel.on(a, b)) is not None
-                ):
-                    return result
+                if product and a.numel() < serial:
+                    return torch.mul(a, b)  # which is sooner done
+                if (record := recorded.get(a.dtype) or recording(a.dtype)) is not None:
+                    return record(a, b)
             return self(a, b, current.call)
 
         return call

@@ -176,27 +176,31 @@ class Runtime:
 
         def call(x: Tensor, *values: Any, dim: int) -> Any:
             nonlocal latest
+            if compiling() or dual_level._current_level >= 0:
+                return None
+            options, needed = current.call, False
+            for v in values:
+                if type(v) not in _exact:
+                    return None
+                needed = needed or v.requires_grad
+            needed = (needed or x.requires_grad) and grad_enabled()
+            last_dim, last_options, way = latest  # at once: another thread may be calling, too
             if (
-                compiling()
-                or active()
-                or dual_level._current_level >= 0
+                last_dim == dim
+                and last_options is options
+                and (way.alike or not autocast("cpu"))
+                and (y := way.on(x, *values)) is not None  # it asks for the rest
+            ):
+                return recorded((way, y), x, *values) if needed else y
+            if (
+                active()
                 or autocast("cpu")
                 or modes()
                 or tracing() is not None
                 or not x.is_cpu
-                or x.is_neg()
+                or x.layout is not torch.strided
+                or any(t.is_neg() for t in (x, *values))
             ):
-                return None
-            needed, options = x.requires_grad, current.call
-            for v in values:
-                if type(v) not in _exact or v.is_neg():
-                    return None
-                needed = needed or v.requires_grad
-            needed = needed and grad_enabled()
-            last_dim, last_options, way = latest  # at once: another thread may be calling, too
-            if last_dim == dim and last_options is options and (y := way.on(x, *values)) is not None:
-                return recorded((way, y), x, *values) if needed else y
-            if x.layout is not torch.strided:
                 return None
             key: Any = (dim, options.precision, x.dtype, x.shape, x.stride())
             for v in values:

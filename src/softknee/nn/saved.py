@@ -376,6 +376,33 @@ class Joint(Saved):
                     results = op.gradients(tensors, (gradient,), ctx.call, needs)
                 return *results, None, None
 
+        def quick(dtype: torch.dtype, call: Call) -> type[torch.autograd.Function]:
+            on = (forwards.get((dtype, "default")) or flat_kernel(op, dtype, "default")).on
+            scalars = call.scalars
+
+            class QuickFunction(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx: Any, *tensors: Tensor) -> Tensor:
+                    if (y := on(*tensors, *scalars)) is None:
+                        y = op.evaluate((*tensors, call))
+                    ctx.to_save = tensors  # what save_for_backward does
+                    return y  # type: ignore[no-any-return]
+
+                @staticmethod
+                def backward(ctx: Any, gradient: Tensor) -> Any:
+                    tensors, needs = ctx.saved_tensors, ctx.needs_input_grad
+                    if plain(gradient) and False not in needs:
+                        slopes = backwards.usual.get(dtype)
+                        results = slopes and slopes(*tensors, gradient, *scalars)
+                        if results is None:
+                            results = backwards(tensors, gradient, call)
+                        if results is not None:
+                            return results
+                    return tuple(op.gradients(tensors, (gradient,), call, needs))
+
+            return QuickFunction
+
+        self.quick = quick
         super().__init__(op, JointFunction)
         self.back = back
         self.backward_kernel = lambda *key: backwards.made.get(key) or backwards.kernel(*key)
