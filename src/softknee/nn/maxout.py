@@ -10,6 +10,14 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 __all__ = ["Maxout", "maxout"]
 
+# names of this module: at few elements the way to an attribute of an attribute counts
+_unflatten, _grad_enabled, _is_compiling, _functorch_active, _dual_level = (
+    torch.unflatten,
+    torch.is_grad_enabled,
+    torch.compiler.is_compiling,
+    torch._C._are_functorch_transforms_active,
+    torch.autograd.forward_ad,
+)
 #: of so many elements, places may take eight bytes each: it is sooner done
 FEW = 65536
 
@@ -31,7 +39,8 @@ def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
         raise TypeError(f"maxout takes a tensor, got {type(input).__name__}: {input!r:.60}")
     if not isinstance(pieces, int) or pieces < 1:
         raise ValueError(f"maxout: pieces must be a positive whole number, got {pieces!r}")
-    if not -input.dim() <= dim < input.dim():
+    rank = input.dim()
+    if not -rank <= dim < rank:
         raise IndexError(f"maxout: there is no dimension {dim} in an input of shape {tuple(input.shape)}")
     size = input.shape[dim]
     if size % pieces:
@@ -40,13 +49,13 @@ def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
         )
     if pieces == 1:
         return input * 1
-    groups, along = torch.unflatten(input, dim, (size // pieces, pieces)), dim % input.dim() + 1
-    recording = torch.is_grad_enabled() and input.requires_grad
+    groups, along = _unflatten(input, dim, (size // pieces, pieces)), dim % rank + 1
+    recording = input.requires_grad and _grad_enabled()
     if (
-        torch.compiler.is_compiling()
+        _is_compiling()
         or (recording and input.numel() <= FEW)
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
+        or _functorch_active()
+        or _dual_level._current_level >= 0
     ):
         return groups.max(along).values  # which remembers where the largest was: the first of equal ones
     if recording:
@@ -69,7 +78,7 @@ class _Largest(torch.autograd.Function):
         (places,) = ctx.saved_tensors
         shape = [*gradient.shape[: ctx.dim], ctx.pieces, *gradient.shape[ctx.dim :]]
         places, gradient = places.long().unsqueeze(ctx.dim), gradient.unsqueeze(ctx.dim)
-        return gradient.new_zeros(shape).scatter(ctx.dim, places, gradient), None
+        return gradient.new_zeros(shape).scatter_(ctx.dim, places, gradient), None
 
 
 class Maxout(torch.nn.Module):
