@@ -3,7 +3,7 @@
     python benchmarks/gates.py                                  # everything; some minutes
     python benchmarks/gates.py --record                         # and written down: the tables of docs/gates.md
     python benchmarks/gates.py --units swiglu --sizes 1048576 --repetitions 31
-    python benchmarks/gates.py --roofline --sizes 1048576 8388608   # what memory leaves to be won by bilinear
+    python benchmarks/gates.py --roofline --sizes 1048576 8388608   # what memory leaves to be won
     python benchmarks/gates.py --short-rows --sizes 8192 65536      # glu along rows of few elements, against torch's
 
 "two tensors" is unit(gate, up); "halves" is unit(x), x of twice as many elements in rows of 2 x 1,024;
@@ -166,27 +166,35 @@ def short_rows(size: int, dtype: str, repetitions: int, least: float, shown: Tab
         shown.add_row(f"{size:,}", passes, *(ratio(width, passes) for width in WIDTHS))
 
 
-def roofline(size: int, repetitions: int) -> None:
-    """bilinear, forward and backward, against the memory traffic that no implementation can do without: reading
-    gate, up and the gradient, and gate and up once more, writing the result and two gradients. torch.add into
-    a tensor that exists moves three tensors, and nothing else; what is moved counts 8/3 of its time."""
+def roofline(units: list[str], size: int, repetitions: int) -> Table:
+    """Forward and backward against the memory traffic that no implementation can do without: reading gate, up and the
+    gradient, and gate and up once more, writing the result and two gradients. torch.add into a tensor that exists
+    moves three tensors, and nothing else; what is moved counts 8/3 of its time."""
     a, b, out = (torch.randn(size) for _ in range(3))
-    (theirs, x), (ours, _) = pair("bilinear", "two tensors", size, "float32", a.device)
+    both = {unit: pair(unit, "two tensors", size, "float32", a.device) for unit in units}
     gradient = torch.randn(size)
-    calls = (
-        lambda: torch.add(a, b, out=out),
-        lambda: torch.autograd.grad(theirs(*x), x, gradient),
-        lambda: torch.autograd.grad(ours(*x), x, gradient),
-    )
-    times: list[list[float]] = [[], [], []]
+    calls: dict[Any, Callable[[], object]] = {"add": lambda: torch.add(a, b, out=out)}
+    for unit in units:
+        for which, (f, x) in enumerate(both[unit]):
+            calls[unit, which] = lambda f=f, x=x: torch.autograd.grad(f(*x), x, gradient)  # type: ignore[misc]
+    times: dict[Any, list[float]] = {key: [] for key in calls}
     for _ in range(repetitions):
-        for kept, call in zip(times, calls, strict=True):
-            kept.append(min(seconds_of(call, 1, lambda: None) for _ in range(5)) * 1e6)
-    add, torch_us, softknee_us = map(statistics.median, times)
-    print(
-        f"{size:,} elements: memory alone {add * 8 / 3:.0f} us, softknee {softknee_us:.0f} us, torch {torch_us:.0f} us; "
-        f"torch over softknee {torch_us / softknee_us:.2f}, over memory alone {torch_us / (add * 8 / 3):.2f}"
+        for key, call in calls.items():
+            times[key].append(min(seconds_of(call, 1, lambda: None) for _ in range(5)) * 1e6)
+    middle = {key: statistics.median(found) for key, found in times.items()}
+    memory = middle["add"] * 8 / 3
+    shown = Table(
+        title=f"forward+backward of two tensors, {size:,} float32 elements: microseconds, and ratios of them; memory "
+        f"alone takes {memory:.0f}",
+        title_justify="left",
     )
+    for heading in ("unit", "torch", "softknee", "torch / softknee", "torch / memory", "memory / softknee"):
+        shown.add_column(heading, justify="left" if heading == "unit" else "right")
+    for unit in units:
+        theirs, ours = middle[unit, 0], middle[unit, 1]
+        ratios = (theirs / ours, theirs / memory, memory / ours)
+        shown.add_row(unit, f"{theirs:.0f}", f"{ours:.0f}", *(f"{r:.2f}" for r in ratios))
+    return shown
 
 
 def table(results: list[dict[str, Any]], dtype: str, form: str, passes: str) -> Table:
@@ -224,7 +232,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.01, help="the least a repetition lasts")
     parser.add_argument("--out", type=Path, help="where to write what was measured")
     parser.add_argument("--record", action="store_true", help="all of it, into benchmarks/results")
-    parser.add_argument("--roofline", action="store_true", help="bilinear against memory alone, and no more")
+    parser.add_argument(
+        "--roofline", action="store_true", help="units of two tensors against memory alone, and no more"
+    )
     parser.add_argument(
         "--short-rows", action="store_true", help="glu along rows of few elements, and no more"
     )
@@ -235,11 +245,11 @@ def main() -> None:
     ):
         parser.error("--record measures everything: leave out what chooses a part")
     torch.set_num_threads(options.threads)
+    device, console = torch.device(options.device), Console()
     if options.roofline:
         for size in options.sizes:
-            roofline(size, options.repetitions)
+            console.print(roofline(options.units, size, options.repetitions))
         return
-    device, console = torch.device(options.device), Console()
     if options.short_rows:
         for dtype in options.dtypes:
             shown = Table(
