@@ -17,10 +17,10 @@ from torch.utils._python_dispatch import BaseTorchDispatchMode
 import softknee
 import softknee.functional as F
 from softknee.kernels import native
-from softknee.kernels.entry import HUGE, RUNTIME, SERIAL, Tensor
+from softknee.kernels.entry import CHUNK, HUGE, RUNTIME, SERIAL, SERIAL_LIGHT, Tensor
 from softknee.kernels.llvm import Operand, Scalar
 from softknee.kernels.plan import Plan, compile_plan
-from softknee.lang.nodes import symbol, where
+from softknee.lang.nodes import sigmoid, symbol, where
 from softknee.nn.launch import _library
 
 X, G = symbol("x"), symbol("g")
@@ -187,6 +187,13 @@ def test_a_call_with_too_few_or_too_many_operands_is_declined() -> None:
         assert bound(*others) is None
 
 
+@pytest.fixture
+def threads_again() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 def _inside(watching: str, call: Any, x: Any) -> Any:
     """What a call gives while something watches"""
     results = []
@@ -254,6 +261,53 @@ def test_without_the_functions_that_tell_who_watches_nothing_is_taken() -> None:
     assert not native.watch(None, None, torch.empty(0), torch._C._parse_dispatch_key)
     assert not native.watch(_library("libc10"), _library("libtorch_cpu"), torch.empty(0), unknown)
     assert list(native._runtime) == kept
+
+
+def _product(x: Any = X, factor: bool = True) -> native.Loaded:
+    inputs = (("x", Operand("float32")), ("g", Operand("float32")))
+    return compile_plan(
+        Plan(((x * G, Operand("float32")),), inputs, factors=frozenset({"g"} if factor else ()))
+    )
+
+
+@pytest.mark.parametrize("size", [1, 4097, 10 * CHUNK, 21 * CHUNK + 5, 64 * CHUNK])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_gradients_are_made_from_the_end(size: int, threads: int, threads_again: None) -> None:
+    torch.set_num_threads(threads)
+    x, g = torch.randn(size), torch.randn(size)
+    assert torch.equal(_product().on(x, g), x * g)
+
+
+def test_a_gradient_from_the_end_may_be_written_behind_where_it_is_read(threads_again: None) -> None:
+    torch.set_num_threads(1)
+    ahead, size = 10 * CHUNK, 64 * CHUNK
+    x, g = torch.randn(size), torch.randn(size)
+    for factor in (True, False):
+        memory = torch.cat([x, torch.zeros(ahead)])
+        assert _product(factor=factor).on(memory[:size], g, memory[ahead:])
+        assert torch.equal(memory[ahead:], x * g) is factor
+
+
+def test_rows_from_the_end(threads_again: None) -> None:
+    """Long ones with gaps, and short ones with a factor a row, whose gradient is summed"""
+    torch.set_num_threads(1)
+    for shape, weights in (((3, 30_011), ()), ((20_000, 5), (20_000, 1)), ((500, 300), (300,))):
+        x = torch.randn(shape[0], 2 * shape[1])[:, : shape[1]].requires_grad_()
+        weight, g = torch.rand(weights, requires_grad=True), torch.randn(shape)
+        found = torch.autograd.grad(
+            F.prelu(x, weight, dim=-1) if len(weights) < 2 else F.swish(x, weight), (x, weight), g
+        )
+        with torch.no_grad():
+            leaves = [t.double().requires_grad_() for t in (x, weight)]
+        a, b = leaves
+        y = a * torch.sigmoid(b * a) if len(weights) == 2 else torch.where(a > 0, a, b * a)
+        for one, other in zip(found, torch.autograd.grad(y, leaves, g.double()), strict=True):
+            torch.testing.assert_close(one, other.float(), rtol=1e-5, atol=1e-4)
+
+
+def test_a_few_instructions_stay_on_one_thread_as_long_as_torchs() -> None:
+    assert compile_plan(SQUARE).form.serial == SERIAL_LIGHT
+    assert _product(sigmoid(X)).form.serial == SERIAL
 
 
 def test_a_function_of_no_tensor_at_all() -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "HUGE",
     "RUNTIME",
     "SERIAL",
+    "SERIAL_LIGHT",
     "TEXT",
     "WATCHING",
     "Form",
@@ -35,8 +36,8 @@ Shape = tuple[int, ...]
 
 #: elements of a row in one unit of work
 CHUNK = 4096
-#: below this many elements a call stays on one thread
-SERIAL = 16384
+#: below this many elements a call stays on one thread, of a kernel of few instructions below as many as in torch
+SERIAL, SERIAL_LIGHT = 16384, 32769
 #: outputs of this many bytes are asked for in huge pages: a page fault costs more than the arithmetic
 HUGE = 4 << 20
 
@@ -62,22 +63,28 @@ _TYPES = {
 _DLTENSOR = 48
 _MADV_HUGEPAGE = 14
 #: words of a description before its operands, and words an operand
-_HEAD, _EACH = 9, 3
-#: words of a call before the operands' addresses: the geometry, units, groups, the kernel, how many operands
-_WORK = 5
+_HEAD, _EACH = 11, 3
+#: words of a call before the operands' addresses: the geometry, units, groups, the kernel, how many operands, whether it
+#: goes backwards
+_WORK = 6
+#: elements, or a few more, in a row on the way backwards
+_STRETCH = 32768
 
 
 class Form(NamedTuple):
     """What a kernel takes: an address for each operand, results last, then scalars.
 
     inputs: storage and access of each; results: storage of each, rows all. Without them `@on` declines
-    every call.
+    every call. serial: below so many elements `@on` stays on one thread. backwards: each thread does what it has
+    last first: what came before left in the caches what it did last.
     """
 
     operands: int
     scalars: int
     inputs: tuple[tuple[str, str], ...] = ()
     results: tuple[str, ...] = ()
+    serial: int = SERIAL
+    backwards: bool = False
 
     def words(self, kernel: int) -> list[int]:
         """The description of the kernel at that address"""
@@ -93,6 +100,8 @@ class Form(NamedTuple):
             rows[0] if rows else -1,  # what results are made like; `bound`: where it says where operands lie
             0,  # elements, and where the geometry begins, in words: see `bound`; `kept` has others here
             0,
+            int(self.backwards),
+            self.serial,
         ]
         for storage, access in every:
             # a stride is the model's times the last of the three; -1: not compared
@@ -118,14 +127,14 @@ class Place(NamedTuple):
 
 
 def bound(
-    kernel: int, scalars: int, geometry: Sequence[int], elements: int, inputs: Sequence[Tensor],
+    form: Form, kernel: int, geometry: Sequence[int], elements: int, inputs: Sequence[Tensor],
     results: Sequence[Tensor], places: Sequence[Place] | None = None,
 ) -> list[int]:  # fmt: skip
     """The description of a kernel for tensors of some shapes and strides, and a geometry, which begins with the number
     of units. places: of the kernel's operands in the tensors; None: each is a tensor, results last."""
     tensors = [*inputs, *results]
     given, made = tuple((t.storage, "row") for t in inputs), tuple(t.storage for t in results)
-    words = Form(len(tensors), scalars, given, made).words(kernel)
+    words = form._replace(operands=len(tensors), inputs=given, results=made).words(kernel)
     words[7] = elements
     _describe(words, [(t.shape, t.strides) for t in tensors])
     places = [Place(k) for k in range(len(tensors))] if places is None else places
@@ -183,7 +192,7 @@ def _words(base: str, **places: int) -> str:
 
 
 _DESCRIBED = f"""  %d = call ptr %rt.PyBytes_AsString(ptr %self)
-{_words("%d", kernel=0, n=1, inputs=2, m=3, size=4, bits=5, rows=6)}
+{_words("%d", kernel=0, n=1, inputs=2, m=3, size=4, bits=5, rows=6, backwards=9, serial=10)}
   %operands.and.scalars = add i64 %n, %m
   %words = add i64 %operands.and.scalars, {_WORK}
   %work = alloca i64, i64 %words, align 16
@@ -191,6 +200,8 @@ _DESCRIBED = f"""  %d = call ptr %rt.PyBytes_AsString(ptr %self)
   store ptr %kernel, ptr %w.kernel
   %w.n = getelementptr i64, ptr %work, i64 4
   store i64 %n, ptr %w.n
+  %w.backwards = getelementptr i64, ptr %work, i64 5
+  store i64 %backwards, ptr %w.backwards
   %addresses = getelementptr i64, ptr %work, i64 {_WORK}
   %numbers = getelementptr i64, ptr %addresses, i64 %n"""
 
@@ -338,12 +349,18 @@ define internal void @region(ptr %work) #0 {{
 define internal void @share(ptr %work, i64 %me, i64 %all) #0 {{
 entry:
   %geometry = load ptr, ptr %work
-{_words("%work", units=1, groups=2, kernel=3, n=4)}
+{_words("%work", units=1, groups=2, kernel=3, n=4, backwards=5)}
   %operands = getelementptr i64, ptr %work, i64 {_WORK}
   %scalars = getelementptr i64, ptr %operands, i64 %n
+  %from.end = icmp ne i64 %backwards, 0
+{_words("%geometry", length=0, chunk=1)}
+  %unit.1 = call i64 @llvm.umin.i64(i64 %length, i64 %chunk)
+  %unit = call i64 @llvm.umax.i64(i64 %unit.1, i64 1)
+  %stretch.1 = udiv i64 {_STRETCH}, %unit
+  %stretch = add i64 %stretch.1, 1
   br label %head
 head:
-  %g = phi i64 [ %me, %entry ], [ %g.next, %step ]
+  %g = phi i64 [ %me, %entry ], [ %g.next, %through ]
   %more = icmp ult i64 %g, %groups
   br i1 %more, label %step, label %done
 step:
@@ -352,7 +369,17 @@ step:
   %g.one = add i64 %g, 1
   %b = mul i64 %g.one, %units
   %last = udiv i64 %b, %groups
-  call void %kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %g, i64 %first, i64 %last)
+  br label %part
+part:
+  %end = phi i64 [ %last, %step ], [ %begin, %part ]
+  %left = sub i64 %end, %first
+  %too.many = icmp ugt i64 %left, %stretch
+  %cut = and i1 %too.many, %from.end
+  %units.now = select i1 %cut, i64 %stretch, i64 %left
+  %begin = sub i64 %end, %units.now
+  call void %kernel(ptr %operands, ptr %scalars, ptr %geometry, i64 %g, i64 %begin, i64 %end)
+  br i1 %cut, label %part, label %through
+through:
   %g.next = add i64 %g, %all
   br label %head
 done:
@@ -460,7 +487,7 @@ def _finish(like: str, size: str, work: str = "%work", before: str = "", after: 
     """From tensors that suit and scalars to what is returned. like: sets %r.rank, %r.shape and %r.strides of result
     %r; size and work: what @run takes; before and after: what is done around it."""
     return f"""hands:
-  %small = icmp ult i64 %elements, {SERIAL}
+  %small = icmp ult i64 %elements, %serial
   br i1 %small, label %results, label %ask
 ask:
   %pool = icmp ne ptr %rt.GOMP_parallel, null
@@ -786,6 +813,8 @@ _PLACES = f"""  %table = getelementptr i64, ptr %d, i64 %rows
   store ptr %kernel, ptr %p.kernel.p
   %p.count.p = getelementptr i64, ptr %placed, i64 4
   store i64 %p.count, ptr %p.count.p
+  %p.backwards.p = getelementptr i64, ptr %placed, i64 5
+  store i64 %backwards, ptr %p.backwards.p
   %p.operands = getelementptr i64, ptr %placed, i64 {_WORK}
   %p.scalars = getelementptr i64, ptr %p.operands, i64 %p.count
   br label %zeros
@@ -976,5 +1005,7 @@ unsuited:
 #: the module that all kernels are called through
 TEXT = f"""@runtime = external global [{len(RUNTIME)} x ptr]
 {_CALL}{_RUN}{_ON}{_BOUND}{_KEPT}
+declare i64 @llvm.umin.i64(i64, i64)
+declare i64 @llvm.umax.i64(i64, i64)
 attributes #0 = {{ nounwind "no-frame-pointer-elim"="false" }}
 """

@@ -310,8 +310,7 @@ class Loaded(NamedTuple):
         places: Sequence[Place] | None = None,
     ) -> Callable[..., Any]:  # fmt: skip
         """As `on` without results, for tensors of some shapes and strides alone: see `entry.bound`."""
-        scalars = self.form.scalars
-        return _function("bound", bound(self.address, scalars, geometry, elements, inputs, results, places))
+        return _function("bound", bound(self.form, self.address, geometry, elements, inputs, results, places))
 
     def kept(
         self, tensors: Any, size: int, most: int, addresses: Sequence[int], scalars: Sequence[float] = ()

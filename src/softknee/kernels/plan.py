@@ -21,6 +21,7 @@ from typing import Any, Literal
 from softknee.kernels import native
 from softknee.kernels.arrays import from_bfloat16, narrowed, run, run_program
 from softknee.kernels.cancel import beside_roots
+from softknee.kernels.entry import SERIAL, SERIAL_LIGHT
 from softknee.kernels.error import SINGLE_LIMIT, digits_of, single_error
 from softknee.kernels.llvm import SIZE, Finer, Kernel, Operand, Scalar, form_of, to_llvm
 from softknee.kernels.lower import lower
@@ -30,6 +31,7 @@ from softknee.kernels.primitives import Double, Odd, Pair, Single
 from softknee.kernels.program import Program, Value
 from softknee.kernels.table import is_choice, is_exact, split, table_of
 from softknee.kernels.triton import Layout, to_triton
+from softknee.lang.cost import cost
 from softknee.lang.nodes import Node, symbols_in, walk
 
 __all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"]
@@ -38,6 +40,10 @@ Precision = Literal["default", "exact"]
 #: largest measured error, in the same unit, of a value and of a derivative computed in float32 on the
 #: GPU, by the type that is stored: 1/500 of a unit of float16 is 16 units of float32, of bfloat16 131
 GPU_LIMIT = {"float32": (1.9, 1.9), "float16": (15.0, 15.0), "bfloat16": (125.0, 125.0)}
+
+
+#: the most additions' worth of work an element that two threads do no sooner together where there are few elements
+LIGHT = 8
 
 
 @dataclass(frozen=True)
@@ -362,4 +368,6 @@ def source(plan: Plan, backend: Literal["cpu", "assembly", "gpu"] = "cpu") -> st
 
 def compile_plan(plan: Plan) -> native.Loaded:
     form = form_of([i for _, i in plan.inputs], [o for _, o in plan.outputs])
+    few = cost(*(e for e, _ in plan.outputs)).weight <= LIGHT
+    form = form._replace(serial=SERIAL_LIGHT if few else SERIAL, backwards=bool(plan.factors))
     return native.load(plan.key(), lambda: to_llvm(kernel_of(plan), native.features()), form)
