@@ -137,9 +137,6 @@ def apply(op: Pointwise, x: Tensor, layout: Layout, tensors: tuple[Tensor, ...],
     ):
         return op(*layout.parts(x), *tensors, call)  # type: ignore[no-any-return]
     size = x.numel()
-    usual = op.product and x.is_cpu and _options.usual and not (recording or layout.interleaved)
-    if usual and launch.SERIAL <= size // layout.count < launch.HUGE // x.element_size():
-        return torch.mul(*layout.parts(x))  # which is sooner there
     here = not layout.interleaved or layout.count == 2
     if here and not tensors and size and x.is_cpu and x.is_contiguous() and x.data_ptr():
         kept = _options.kept if recording else FULL

@@ -397,7 +397,7 @@ class Pointwise:
         floating type."""
         recorded, values = self.forms, self.ready  # by type, for the usual options
         modes, tracing, strided = launch._modes, launch._tracing, torch.strided
-        product, serial = self.product, launch.SERIAL
+        product, large = self.product, launch.HUGE // 2
 
         def recording(dtype: torch.dtype) -> Any:
             form = saved_form(self, current.kept) if dtype in launch.STORAGE else None
@@ -438,8 +438,8 @@ class Pointwise:
                 and not a.is_neg()
                 and not b.is_neg()
             ):
-                if product and a.numel() < serial:
-                    return torch.mul(a, b)  # which is sooner done
+                if product and a.numel() * a.element_size() < large:  # then torch's node is sooner done
+                    return torch.mul(a, b)
                 if (record := recorded.get(a.dtype) or recording(a.dtype)) is not None:
                     return record(a, b)
             return self(a, b, current.call)

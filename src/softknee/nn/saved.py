@@ -36,7 +36,7 @@ CONTIGUOUS = "contiguous"
 PADDED = 64
 
 empty, empty_like, uint8, cpu = torch.empty, torch.empty_like, torch.uint8, torch.device("cpu")
-flat_kernel, plain = launch.flat_kernel, launch.plain
+flat_kernel, plain, grad_enabled = launch.flat_kernel, launch.plain, torch.is_grad_enabled
 #: whether `torch.autograd.grad(..., is_grads_batched=True)` made it
 _is_batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda gradient: False)
 
@@ -304,7 +304,8 @@ class Whole(Saved):
                 def backward(ctx: Any, gradient: Tensor) -> Any:
                     (x,) = ctx.saved_tensors
                     slope = slopes.get(dtype)
-                    if slope is not None and plain(gradient):
+                    # the kernel asks for the rest of what `plain` does
+                    if slope is not None and type(gradient) is Tensor and not grad_enabled():
                         result = slope(x, gradient, *scalars)
                         if result is not None:
                             return result
@@ -391,10 +392,10 @@ class Joint(Saved):
                 @staticmethod
                 def backward(ctx: Any, gradient: Tensor) -> Any:
                     tensors, needs = ctx.saved_tensors, ctx.needs_input_grad
-                    if plain(gradient) and False not in needs:
+                    if False not in needs and type(gradient) is Tensor and not grad_enabled():
                         slopes = backwards.usual.get(dtype)
                         results = slopes and slopes(*tensors, gradient, *scalars)
-                        if results is None:
+                        if results is None and plain(gradient):
                             results = backwards(tensors, gradient, call)
                         if results is not None:
                             return results
@@ -567,7 +568,8 @@ class Coded(Saved):
                         slope is not None
                         and ctx.like is CONTIGUOUS
                         and gradient.is_contiguous()
-                        and plain(gradient)
+                        and type(gradient) is Tensor
+                        and not grad_enabled()  # the kernel asks for the rest of what `plain` does
                     ):
                         result = slope(*kept, gradient, *scalars)
                         if result is not None:
