@@ -19,7 +19,7 @@ _unflatten, _grad_enabled, _is_compiling, _functorch_active, _dual_level = (
     torch.autograd.forward_ad,
 )
 #: of so many elements, places may take eight bytes each: it is sooner done
-FEW = 65536
+FEW = 262144
 
 
 def maxout(input: Tensor, pieces: int, dim: int = -1) -> Tensor:
