@@ -78,6 +78,19 @@ def test_digits_are_kept_at_roots(expression: Node, b: float, storage: Any) -> N
     assert found or b != 1
 
 
+def test_digits_are_kept_where_the_terms_of_a_factor_hold_the_cancelling_one() -> None:
+    """Far out nothing is left of this but -x sigmoid(b), of which rounding sigmoid(b) + 3/4 leaves little."""
+    expression = (f.sigmoid(B) + 0.75) * (f.expm1(X) - X) + 0.75 * X
+    given = ("x", Operand("float32")), ("b", Operand("float32", "splat"))
+    plan = Plan(((expression, Operand("float32")),), given)
+    x, b = -np.logspace(0, 30, 61, dtype="f4"), -33.0
+    (found,) = run(compile_plan(plan).call, kernel_of(plan), [x, np.full(1, b, "f4")])
+    of_x = compiled((expression,), ("x", "b"), "mpmath")
+    with mp.workdps(60):
+        for at, got in zip(x.tolist(), found.tolist(), strict=True):
+            assert ulp_error(got, of_x(mp.mpf(at), mp.mpf(b))[0], "float32") <= 0.51, at
+
+
 def test_more_digits_only_where_terms_may_cancel() -> None:
     def finer(expression: Node, storage: Any = "float64", **more: Any) -> bool:
         inputs = ("x", Operand(storage)), ("b", Operand(storage, "splat"))

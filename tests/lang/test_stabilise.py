@@ -130,6 +130,19 @@ def test_sums_that_vanish_elsewhere_than_at_0() -> None:
         assert not vanishes(other, "x")
 
 
+def test_products_that_overflow_on_the_way_have_their_small_factors_first() -> None:
+    a = symbol("a")
+    for side, formula in ((-1, a * x * sigmoid(x)), (1, (a * x * sigmoid(-a * x) + 1) * x)):
+        values = {"x": side * 1.7e308, "a": 1.5}
+        assert math.isnan(evaluate(formula, values))
+        stable = tame(formula)
+        assert evaluate(stable, values) == (0 if side < 0 else 1.7e308)
+        assert not any(n.op in ("minimum", "maximum") for n in walk(stable))
+        assert evaluate(stable, {"x": -3.0, "a": 1.25}) == pytest.approx(
+            evaluate(formula, {"x": -3.0, "a": 1.25})
+        )
+
+
 def test_infinite_and_huge_inputs_are_tamed() -> None:
     gate = tame(x * sigmoid(x))
     assert evaluate(gate, {"x": -math.inf}) == 0

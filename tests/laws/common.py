@@ -30,7 +30,7 @@ def cases(definition: Definition, dtype: str | None = None) -> list[Case]:
 
 
 #: what parameters are multiplied with, to leave their defaults and special values
-FACTORS = (1.375, 0.3, -0.7)
+FACTORS = (1.375, 0.3, -0.7, 19.5)
 
 
 def unusual(definition: Definition) -> list[Case]:

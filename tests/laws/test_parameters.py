@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
+import mpmath as mp
 import pytest
 import torch
-from tests.laws.common import DEFINITIONS, assert_none, cases, every, learnable
+from tests.laws.common import DEFINITIONS, assert_none, cases, every, learnable, unusual
 
 from softknee.catalogue import Definition
+from softknee.lang.differentiate import derivative
 from softknee.nn.classes import module_of
 from softknee.nn.functional import function_of
-from softknee.testing import mechanics
+from softknee.testing import Failure, mechanics
+from softknee.testing.metric import ulp_error
+from softknee.testing.oracle import Exact
 
 TORCH_MODULES = [d for d in DEFINITIONS if isinstance(getattr(torch.nn, d.module, None), type)]
 TORCH_FUNCTIONS = [d for d in DEFINITIONS if d.torch]
@@ -24,6 +29,34 @@ torch_function = pytest.mark.parametrize("definition", TORCH_FUNCTIONS, ids=lamb
 def test_parameter_gradients(definition: Definition) -> None:
     """One value for all, one a channel, one an element: each gradient is the sum over what it belongs to."""
     assert_none([f for case in cases(definition) for f in mechanics.parameter_gradients(case)])
+
+
+@learnable
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameter_gradients_of_huge_inputs(definition: Definition, dtype: str) -> None:
+    """Each against the derivative of the formula: it vanishes or grows as that does, for parameters of any sign."""
+    xs = [s * v for v in (3.0, 2.0**61, 1e20, 1e30, 3e38) for s in (1, -1)]
+    x = torch.tensor(xs, dtype=getattr(torch, dtype))
+    failures = []
+    for case in [*cases(definition), *unusual(definition)]:
+        given = {
+            n: torch.full_like(x, float(case.values[n])).requires_grad_()
+            for n in sorted(p.name for p in definition.learnable)
+        }
+        values = {n: float(v) for n, v in case.values.items()} | {
+            n: float(t.detach()[0]) for n, t in given.items()
+        }
+        y = replace(case, values=values, tensors=frozenset(given)).call(x, given)
+        slopes = torch.autograd.grad(y, list(given.values()), torch.ones_like(y), materialize_grads=True)
+        for name, found in zip(given, slopes, strict=True):
+            exact = Exact(derivative(definition.chosen(case.choices), name), values)
+            for at, got in zip(x.tolist(), found.tolist(), strict=True):
+                right = exact.value(at)
+                if not mp.isnan(right) and ulp_error(got, right, dtype, floor=0.25) > 8:
+                    failures.append(
+                        Failure("huge inputs", str(case), f"by {name} in {dtype}", at, got, right)
+                    )
+    assert_none(failures)
 
 
 @every

@@ -101,7 +101,9 @@ class _Doubt:
             return None
         if not any(vanishes(seen(n), name) for name in self.names if name in symbols_in(n)):
             return None
-        return p.lt(p.abs(self._computed(n)), p.mul(self._size(n), p.const(left)))
+        # where they cancel, the terms are of one size: that of those with errors, if there are any
+        size = reduce(p.add, map(self._size, [a for a in n.args if not _is_rounded(a)] or n.args[:1]))
+        return p.lt(p.abs(self._computed(n)), p.mul(size, p.const(left)))
 
     def _left(self, n: Node) -> float:
         """The part of its terms that has to be left of a sum; 0: anything"""
@@ -115,12 +117,12 @@ class _Doubt:
         return lower([n], self.arithmetic.program, self.arithmetic, self.values)[0]
 
     def _size(self, n: Node) -> Value:
-        """That of the terms with errors, as if none of them cancelled"""
+        """What a term would be if none of its own terms cancelled"""
         p = self.arithmetic.program
-        if n.op == "mul" and any(m.op in ("add", "sub") and not _is_rounded(m) for m in walk(n)):
-            return p.mul(*map(self._size, n.args))
-        if n.op in ("add", "sub"):
-            return reduce(p.add, map(self._size, [a for a in n.args if not _is_rounded(a)] or n.args[:1]))
+        if n.op in ("add", "sub", "mul") and any(
+            m.op in ("add", "sub") and not _is_rounded(m) for m in walk(n)
+        ):
+            return (p.mul if n.op == "mul" else p.add)(*map(self._size, n.args))
         return p.abs(self._computed(n))
 
 

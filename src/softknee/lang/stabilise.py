@@ -11,9 +11,10 @@ computes in more digits.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import product
 from typing import Any
 
@@ -504,11 +505,33 @@ def vanishes(n: Node, name: str) -> bool:
 # Infinite and huge inputs
 
 _LARGEST = 1.7976931348623157e308
+_FARTHEST: tuple[float, ...] = (_LARGEST, -_LARGEST)
 #: from here on a value at the far point counts as growing without bound
 _GROWN = 2.0**31
 
 
 _PROBES = tuple(s * v for s in (1.0, -1.0) for v in (0.3, 3.0, 30.0, 60.0, 120.0, 500.0, 1e4, 2.0**62, 1e300))
+
+
+def _small_first(root: Node, names: tuple[str, ...], values: Sequence[Sequence[float]]) -> Node:
+    """The expression with factors that are at most 1 before others in products, if fewer of them overflow on the way."""
+
+    def rule(n: Node) -> Node | None:
+        factors, stack = list[Node](), [n]
+        while stack:
+            m = stack.pop()
+            if m.op == "mul":
+                stack += m.args[::-1]
+            else:
+                factors.append(m)
+        return reduce(operator.mul, sorted(factors, key=lambda m: m.op not in _BOUNDED))
+
+    ordered, points = rebuild(root, lambda n: rule(n) if n.op == "mul" else None), list(product(*values))
+    before, after = (
+        sum(math.isnan(float(f(*p)[0])) for p in points)
+        for f in (compiled((n,), names, "float") for n in (root, ordered))
+    )
+    return ordered if after < before else root
 
 
 def _capped(root: Node, names: tuple[str, ...], values: Sequence[Sequence[float]]) -> Node:
@@ -530,7 +553,7 @@ def _capped(root: Node, names: tuple[str, ...], values: Sequence[Sequence[float]
         return None
 
     candidates = [rebuild(root, cap)]
-    for name in names[:1]:
+    for name in names[: len(symbols_in(root)) == 1]:  # another symbol could scale it
         x = symbol(name)
         candidates.append(substitute(root, {name: make("minimum", (x, number(40)))}))
         candidates.append(substitute(root, {name: make("maximum", (x, number(-40)))}))
@@ -550,8 +573,9 @@ def _capped(root: Node, names: tuple[str, ...], values: Sequence[Sequence[float]
     return best
 
 
-#: functions that are at 2^62, in every float type, what they are at infinity
-_SATURATED = {"sigmoid", "tanh", "normal_cdf", "normal_pdf", "erf", "exp"}
+#: functions that are at most 1; and that are at 2^62, in every float type, what they are at infinity
+_BOUNDED = {"sigmoid", "tanh", "normal_cdf", "normal_pdf", "erf"}
+_SATURATED = _BOUNDED | {"exp"}
 
 
 def _substituted(root: Node, tamed: Mapping[str, Node]) -> Node:
@@ -592,6 +616,7 @@ def tame(
     samples = samples or {}
     choices = [tuple(samples.get(name, (1.25, -1.25, 0.5))) for name in others]
     rest = [(0.7, -0.7, 1e300, -1e300, math.inf, -math.inf)] * (len(inputs) - 1)
+    root = _small_first(root, (*inputs, *others), [_FARTHEST] * len(inputs) + choices)
     root = _capped(root, (*inputs, *others), [_PROBES] * len(inputs) + choices)
     function = compiled((root,), (*inputs, *others), "float")
     tamed: dict[str, Node] = {}
