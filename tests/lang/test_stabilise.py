@@ -7,7 +7,7 @@ import math
 import mpmath as mp
 import pytest
 
-from softknee.lang import Node, absolute, exp, log, sigmoid, symbol, symbols_in, tanh, walk
+from softknee.lang import Node, absolute, exp, log, sigmoid, sqrt, symbol, symbols_in, tanh, walk
 from softknee.lang.evaluate import evaluate, evaluate_mp
 from softknee.lang.stabilise import (
     EXAMPLES,
@@ -128,6 +128,18 @@ def test_sums_that_vanish_elsewhere_than_at_0() -> None:
         assert vanishes(vanishing, "x")
     for other in (x + sigmoid(x) * x, x - sin(x), exp(x) + 1, x * sigmoid(a * x) + x, a + exp(absolute(a))):
         assert not vanishes(other, "x")
+
+
+def test_a_root_of_a_square_whose_factor_may_vanish() -> None:
+    a = symbol("a")
+    stable = stabilise(x / sqrt(1 + a * x * x))
+    for at, factor, right in (
+        (1e20, 0.0, 1e20),
+        (1e200, 0.0, 1e200),
+        (1e20, 1e-40, 1e20 / math.sqrt(2)),
+        (1e200, 4.0, 0.5),
+    ):
+        assert evaluate(stable, {"x": at, "a": factor}) == pytest.approx(right)
 
 
 def test_products_that_overflow_on_the_way_have_their_small_factors_first() -> None:

@@ -273,12 +273,14 @@ _HUGE = number(2**60)
 
 @_rule(sqrt(_x * _x + 4), GUARDS)
 def _root_without_overflow(n: Node) -> Node | None:
-    """sqrt(k u^2 + c) = sqrt(k) |u| to the last bit where |u| > 2^60: u^2 may overflow there"""
+    """sqrt(k u^2 + c) = sqrt(k) |u| to the last bit where |u| > 2^60: u^2 may overflow there; where k u^2 > 2^120 if k may
+    be 0"""
     parts = _root_of_multiple_plus(n)
     if parts is None:
         return None
     k, u, _ = parts
-    return where(absolute(u) > _HUGE, absolute(u) if k is None else sqrt(k) * absolute(u), n)
+    huge = simplify(k * u * u) > _HUGE * _HUGE if k is not None and symbols_in(k) else absolute(u) > _HUGE
+    return where(huge, absolute(u) if k is None else sqrt(k) * absolute(u), n)
 
 
 def _applied(root: Node, rules: Mapping[str, Rule]) -> Node:
