@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache, reduce
 from itertools import product
+from random import Random
 from typing import Any
 
 from softknee.lang.differentiate import derivative
@@ -488,20 +489,23 @@ def _taylor(n: Node, name: str, end: int) -> tuple[Node | None, Fraction]:
 # Cancellation at roots
 
 #: numbers between which they are looked for, no likely roots themselves, and values of other symbols
-_LOOKED = tuple(sorted(s * 1.01 * 2.0 ** (k / 8) for s in (1, -1) for k in range(-80, 41)))
+_LOOKED = tuple(sorted(s * 1.01 * 2.0 ** (k / 3) for s in (1, -1) for k in range(-30, 16)))
 _TRIED = (1.25, -1.25, 0.5, -0.4)
 
 
 @lru_cache(maxsize=256)
 def vanishes(n: Node, name: str) -> bool:
     """Whether an expression changes its sign at a number other than 0, for some values of the other symbols"""
-    import numpy as np
-
     others = [other for other in symbols_in(n) if other != name]
-    x, given = np.array(_LOOKED), np.random.default_rng(0).choice(_TRIED, (len(others), 64, 1))
-    with np.errstate(all="ignore"):
-        y = np.broadcast_to(compiled((n,), (name, *others), "numpy")(x, *given)[0], (64, len(x)))
-        return bool(np.any((y[:, :-1] * y[:, 1:] < 0) & (x[:-1] * x[1:] > 0)))
+    function, draw = compiled((n,), (name, *others), "float"), Random(0)
+    for _ in range(32 if others else 1):
+        given = draw.choices(_TRIED, k=len(others))
+        values = [function(x, *given)[0] for x in _LOOKED]
+        if any(
+            f * g < 0 < x * y for x, y, f, g in zip(_LOOKED, _LOOKED[1:], values, values[1:], strict=False)
+        ):
+            return True
+    return False
 
 
 # Infinite and huge inputs
