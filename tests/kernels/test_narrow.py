@@ -39,7 +39,7 @@ def slow_gathers(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine, but for what it may have"""
     found = native.features() - {"quick-gather"}
     monkeypatch.setattr(native, "features", lambda: found)
-    monkeypatch.setattr(plan, "_sources", lambda: "slow gathers")  # kernels of their own
+    monkeypatch.setattr(plan, "sources", lambda: "slow gathers")  # kernels of their own
 
 
 def test_a_table_where_gathers_are_quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

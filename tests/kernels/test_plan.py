@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import mpmath as mp
@@ -12,13 +13,24 @@ import pytest
 import softknee.lang as f
 from softknee.kernels.arrays import run
 from softknee.kernels.llvm import Operand
-from softknee.kernels.plan import Plan, arithmetic_for, compile_plan, kernel_of
+from softknee.kernels.plan import Plan, arithmetic_for, compile_plan, kernel_of, sources
 from softknee.kernels.primitives import Double, Pair
 from softknee.lang.evaluate import compiled
 from softknee.lang.nodes import Node, symbol, symbols_in
 from softknee.testing.metric import ulp_error
 
 X, G, B = symbol("x"), symbol("g"), symbol("b")
+
+
+@pytest.mark.parametrize("changed", ["kernels/llvm.py", "lang/stabilise.py"])
+def test_what_is_cached_is_never_older_than_the_code(changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, find = Path.read_bytes, sources.__wrapped__
+    before = find()
+    assert find() == before
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda path: read(path) + (b"\n" if path.as_posix().endswith(changed) else b"")
+    )
+    assert find() != before
 
 
 @pytest.mark.parametrize("access", ["sum_row", "sum_rows"])

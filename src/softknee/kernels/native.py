@@ -86,8 +86,8 @@ def assembly(ir: str) -> str:
     return str(_target_machine().emit_assembly(_module(ir)))
 
 
-# The cache: object code by a hash of all that determines it. Anything may be wrong with the folder:
-# a kernel is then compiled again, and the user is told once.
+# The cache: object code, and what else takes long to find, by a hash of all that determines it. Anything may be
+# wrong with the folder: it is then made again, and the user is told once.
 
 _told = False
 
@@ -122,7 +122,7 @@ _MAGIC = b"softknee1"
 
 
 def _read(path: Path) -> bytes | None:
-    """The object code in a cache file, None unless it is there and whole."""
+    """What a cache file keeps, None unless it is there and whole."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -133,7 +133,7 @@ def _read(path: Path) -> bytes | None:
     head = len(_MAGIC) + 32
     body = data[head:]
     if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(body).digest() != data[len(_MAGIC) : head]:
-        return None  # cut short or not ours: compiled again and replaced
+        return None  # cut short or not ours: made again and replaced
     return body
 
 
@@ -153,20 +153,24 @@ def _write(path: Path, body: bytes) -> None:
         _tell(str(error))
 
 
+def cached(key: str, suffix: str, make: Callable[[], bytes]) -> bytes:
+    """What `make` gives, which `key` must determine; made if it is not in the cache."""
+    folder = cache_folder()
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    path = folder / digest[:2] / f"{digest[2:]}.{suffix}" if folder is not None else None
+    body = _read(path) if path is not None else None
+    if body is None:
+        body = make()
+        if path is not None:
+            _write(path, body)
+    return body
+
+
 def object_code(key: str, ir: Callable[[], str], opt: int = 2) -> bytes:
     """Object code for `key` (which must determine the IR and opt), compiled if it is not in the cache."""
     import llvmlite
 
-    folder = cache_folder()
-    whole = f"{key}\0{llvmlite.__version__}\0{machine_name()}"
-    digest = hashlib.sha256(whole.encode()).hexdigest()
-    path = folder / digest[:2] / f"{digest[2:]}.o" if folder is not None else None
-    body = _read(path) if path is not None else None
-    if body is None:
-        body = _compile(ir(), opt)
-        if path is not None:
-            _write(path, body)
-    return body
+    return cached(f"{key}\0{llvmlite.__version__}\0{machine_name()}", "o", lambda: _compile(ir(), opt))
 
 
 # The runtime: addresses the kernels call through a table that we own, so that the thread pool can

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,9 +33,10 @@ from softknee.kernels.program import Program, Value
 from softknee.kernels.table import is_choice, is_exact, split, table_of
 from softknee.kernels.triton import Layout, to_triton
 from softknee.lang.cost import cost
-from softknee.lang.nodes import Node, symbols_in, walk
+from softknee.lang.nodes import Node, symbols_in
+from softknee.lang.stored import to_json
 
-__all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of"]
+__all__ = ["SINGLE_LIMIT", "Plan", "arithmetic_for", "compile_plan", "kernel_of", "sources"]
 
 Precision = Literal["default", "exact"]
 #: largest measured error, in the same unit, of a value and of a derivative computed in float32 on the
@@ -58,22 +60,18 @@ class Plan:
 
     def key(self) -> str:
         """Determines the code: the expressions' structure, the operands, and our own sources."""
-        place: dict[int, int] = {}
-        nodes = []
-        for n in walk(*(e for e, _ in self.outputs)):
-            place[id(n)] = len(place)
-            nodes.append((n.op, [place[id(a)] for a in n.args], repr(n.payload)))
-        ends = [(place[id(e)], o) for e, o in self.outputs]
-        return repr((nodes, ends, self.inputs, self.precision, sorted(self.factors), _sources()))
+        expressions, ends = to_json(*(e for e, _ in self.outputs)), [o for _, o in self.outputs]
+        return repr((expressions, ends, self.inputs, self.precision, sorted(self.factors), sources()))
 
 
 @cache
-def _sources() -> str:
-    """A hash of the code that writes kernels, so that a cached one is never older than it."""
-    digest = hashlib.sha256()
+def sources() -> str:
+    """A hash of the code that finds expressions and writes kernels, so that what is cached is never older than it."""
+    digest = hashlib.sha256("".join(d.version for d in distributions(name="mpmath")).encode())
     here = Path(__file__).parent
-    for path in sorted(here.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for folder in (here, here.parent / "lang"):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 

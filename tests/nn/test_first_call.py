@@ -1,0 +1,150 @@
+"""What a first call finds out is kept on disk; whatever the folder holds, results are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from softknee import catalogue
+from softknee.kernels import native
+from softknee.lang import Node, symbol
+from softknee.lang.stored import to_json
+from softknee.nn import pointwise
+from softknee.nn.runtime import Runtime
+
+#: their terms cancel at 0, so that a series must be found; and a warm first call that took 0.05 s
+NAME = "smu"
+SECONDS = 0.03
+x = symbol("x")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SOFTKNEE_CACHE", str(tmp_path))
+    monkeypatch.setattr(native, "_told", False)
+    return tmp_path
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[Node]:
+    """The expressions that were made stable, not read"""
+    every: list[Node] = []
+    search = pointwise.stabilise
+    monkeypatch.setattr(
+        pointwise, "stabilise", lambda root, *given: every.append(root) or search(root, *given)
+    )
+    return every
+
+
+def expressions() -> tuple[Node, ...]:
+    """Those of a new operator and its gradient"""
+    op = Runtime(catalogue.get("tanhshrink")).operator({}, {})
+    derived = op.backward((True,))
+    assert derived is not None
+    return op.expressions + derived[0].expressions
+
+
+def same(a: tuple[Node, ...], b: tuple[Node, ...]) -> bool:
+    return all(m is n for m, n in zip(a, b, strict=True))
+
+
+def test_they_are_read_again(cache: Path, found: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = expressions()
+    assert len(found) == 2
+    assert same(expressions(), first)
+    assert len(found) == 2
+    monkeypatch.setenv("SOFTKNEE_CACHE", "off")
+    assert same(expressions(), first)
+    assert len(found) == 4
+
+
+def test_the_code_that_finds_them_is_part_of_the_key(
+    cache: Path, found: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = expressions()
+    monkeypatch.setattr(pointwise, "sources", lambda: "another version")
+    assert same(expressions(), first)
+    assert len(found) == 4
+
+
+def test_all_that_is_given_is_part_of_the_key(cache: Path, found: list[Node]) -> None:
+    root = x * symbol("beta")
+    for inputs, samples, several in (
+        (("x",), {}, False), (("x",), {}, True), (("x", "beta"), {}, False), (("x",), {"beta": (1.0, 2.0)}, False),
+    ):  # fmt: skip
+        pointwise._stabilised((root,), inputs, samples, several)
+    assert len(found) == 4
+
+
+def contents(body: bytes) -> bytes:
+    return native._MAGIC + hashlib.sha256(body).digest() + body
+
+
+DAMAGE = {
+    "empty": b"",
+    "cut": None,
+    "foreign": b"x" * 500,
+    "whole, but no text": contents(b"\x80\x04."),
+    "whole, but no expressions": contents(b"{}"),
+    "whole, but too few": contents(b"[[],[]]"),
+    "whole, but of no language": contents(b'[[["exp",[],null]],[0]]'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_files(cache: Path, found: list[Node], damage: str) -> None:
+    first = expressions()
+    for path in cache.rglob("*.json"):
+        path.write_bytes(path.read_bytes()[:-9] if (body := DAMAGE[damage]) is None else body)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same(expressions(), first)
+    assert len(found) == 4
+
+
+def test_what_a_whole_file_says_is_taken(cache: Path) -> None:
+    """Else the tests above would hold without a cache."""
+    first = expressions()
+    for path in cache.rglob("*.json"):
+        path.write_bytes(contents(to_json(x + 1).encode()))
+    assert not same(expressions(), first)
+
+
+def test_no_folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = expressions()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SOFTKNEE_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(RuntimeWarning, match="not cached on disk"):
+        assert same(expressions(), first)
+
+
+CALL = f"""
+import sys, time
+import torch
+import softknee.functional as F
+
+x = torch.randn(64, requires_grad=True, dtype=getattr(torch, sys.argv[1]))
+start = time.process_time()
+F.{NAME}(x, 0.25).sum().backward()
+print(time.process_time() - start, "mpmath" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_with_a_filled_cache_it_is_quick(cache: Path, dtype: str) -> None:
+    command = [sys.executable, "-c", CALL, dtype]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("COV_", "COVERAGE_"))}
+    cold, *warm = [
+        subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout.split()
+        for _ in range(3)
+    ]
+    assert cold[1] == "True"  # there was something to find
+    assert all(loaded == "False" for _, loaded in warm)
+    best = min(float(seconds) for seconds, _ in warm)
+    assert best < SECONDS, f"a first call with a filled cache takes {best:.3f} s"
