@@ -55,7 +55,13 @@ _exact = (Tensor, torch.nn.Parameter)
 _strided_layout = torch.strided
 _empty_like = torch.empty_like
 _grad_enabled = torch.is_grad_enabled
-_broadcast = lru_cache(maxsize=1024)(torch.broadcast_shapes)
+_scalar = torch.empty((), device="cpu")
+
+
+@lru_cache(maxsize=1024)
+def _broadcast(*shapes: torch.Size) -> torch.Size:
+    """As `torch.broadcast_shapes`, which imports torch's tracer: longer than all the rest of a first call"""
+    return torch.broadcast_tensors(*[_scalar.expand(shape) for shape in shapes])[0].shape
 
 
 def _library(name: str) -> ctypes.CDLL | None:
