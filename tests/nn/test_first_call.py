@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -136,6 +137,19 @@ start = time.process_time()
 eval(call).sum().backward()
 print(time.process_time() - start, *{"mpmath", "sympy"}.intersection(sys.modules))
 """
+
+
+def test_shapes_that_differ_do_not_load_the_tracer() -> None:
+    code = """
+    import sys, torch, softknee.functional as F
+    x = torch.randn(8, 6)
+    F.prelu(x, x[0])
+    F.swish(x, beta=x[:, :1])
+    F.swiglu(x, x[:, :1])
+    F.softmax(x, -1, mask=x[0] < 9)
+    sys.exit("sympy" in sys.modules)
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

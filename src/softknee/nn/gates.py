@@ -23,6 +23,7 @@ from softknee.catalogue.definition import Definition
 from softknee.catalogue.gates import GATES, USUAL, Gate, gated
 from softknee.nn import parts, recognise
 from softknee.nn.constrain import constrain_
+from softknee.nn.launch import broadcast_shapes
 from softknee.nn.make import named
 from softknee.nn.options import current
 from softknee.nn.pointwise import Call, constant
@@ -87,7 +88,7 @@ def _wider(name: str, gate: Tensor, up: Tensor) -> Tensor:
     if gate.shape == up.shape:
         return gate
     try:
-        return gate.broadcast_to(torch.broadcast_shapes(gate.shape, up.shape))
+        return gate.broadcast_to(broadcast_shapes(gate.shape, up.shape))
     except RuntimeError:
         raise ValueError(
             f"{name}: a gate of shape {tuple(gate.shape)} does not broadcast with an other input of shape "

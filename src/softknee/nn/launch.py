@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STORAGE",
+    "broadcast_shapes",
     "contiguous_stride",
     "dense",
     "eligible",
@@ -60,8 +61,14 @@ _scalar = torch.empty((), device="cpu")
 
 @lru_cache(maxsize=1024)
 def _broadcast(*shapes: torch.Size) -> torch.Size:
-    """As `torch.broadcast_shapes`, which imports torch's tracer: longer than all the rest of a first call"""
     return torch.broadcast_tensors(*[_scalar.expand(shape) for shape in shapes])[0].shape
+
+
+def broadcast_shapes(*shapes: torch.Size) -> torch.Size:
+    """As `torch.broadcast_shapes`, which imports torch's tracer: longer than all the rest of a first call, if nothing is
+    traced."""
+    traced = torch.compiler.is_dynamo_compiling() or _modes() or _tracing() is not None
+    return torch.broadcast_shapes(*shapes) if traced else _broadcast(*shapes)
 
 
 def _library(name: str) -> ctypes.CDLL | None:

@@ -67,7 +67,7 @@ def _masked(name: str, x: Tensor, mask: Tensor | None) -> Tensor:
         kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         raise TypeError(f"{name}: a mask is a tensor of bool, True where an entry takes part; got {kind}")
     try:
-        fits = mask.shape == x.shape or torch.broadcast_shapes(mask.shape, x.shape) == x.shape
+        fits = mask.shape == x.shape or launch.broadcast_shapes(mask.shape, x.shape) == x.shape
     except RuntimeError:
         fits = False
     if not fits:

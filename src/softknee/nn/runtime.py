@@ -19,6 +19,7 @@ from softknee.lang.differentiate import derivative
 from softknee.lang.evaluate import compiled
 from softknee.lang.nodes import Node, substitute, symbols_in
 from softknee.lang.stabilise import rewrite
+from softknee.nn.launch import broadcast_shapes
 from softknee.nn.pointwise import Call, Pointwise, constant, current
 from softknee.nn.saved import saved_form
 
@@ -306,7 +307,7 @@ def shaped(name: str, parameter: str, value: Tensor, x: Any, dim: int) -> Tensor
     rank = x.dim()
     if value.dim() != 1:
         try:
-            torch.broadcast_shapes(value.shape, x.shape)
+            broadcast_shapes(value.shape, x.shape)
         except RuntimeError:
             raise ValueError(
                 f"{name}: {parameter} of shape {tuple(value.shape)} does not broadcast with the input of "
