@@ -131,6 +131,30 @@ def compiled() -> str:
     return "\n".join(lines)
 
 
+def first_calls() -> str:
+    """Processor time of first calls, with an empty and with a filled cache"""
+    run, *rows = records("first-call") or [{}]
+    if not rows:
+        return "Not measured yet: `python benchmarks/first_call.py` measures."
+    heads = [
+        f"{state} cache: median, ms | slowest | below {1000 * s:.0f} ms" for state, s in run["limits"].items()
+    ]
+    lines = ["| | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (3 * len(heads))]
+    for dtype, passes in dict.fromkeys((r["dtype"], r["passes"]) for r in rows):
+        found = [r for r in rows if (r["dtype"], r["passes"]) == (dtype, passes)]
+        cells = []
+        for state, limit in run["limits"].items():
+            slowest = max(found, key=lambda r: r[state])
+            cells += [
+                f"{1000 * median(r[state] for r in found):.1f}",
+                f"{1000 * slowest[state]:.1f} ({slowest['function']})",
+                f"{sum(r[state] < limit for r in found)} of {len(found)}",
+            ]
+        lines.append(f"| {dtype}, {passes.replace('+', ' and ')} | " + " | ".join(cells) + " |")
+    where = f"{run['device']}, torch {run['torch']}, Python {run['python']}, softknee {run['softknee']}"
+    return "\n".join([*lines, "", f"Measured on {run['date']}: {where}; {run['input']}."])
+
+
 def libraries() -> str:
     """softknee beside other libraries' activations: forward, and with backward in brackets"""
     run, *rows = records("libraries-cpu") or [{}]
@@ -385,6 +409,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "defects": defects,
     "diagnosis-peers": diagnosis_peers,
     "diagnosis-truth": diagnosis_truth,
+    "first-calls": first_calls,
     "gates": gates,
     "libraries": libraries,
     "memory": memory,
