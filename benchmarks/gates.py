@@ -31,7 +31,7 @@ from rich.table import Table
 from torch import Tensor
 
 import softknee.functional as softknee_functional
-from softknee.bench import DTYPES, PASSES, seconds_of, settings
+from softknee.bench import ATTEMPTS, DTYPES, PASSES, STEADY, seconds_of, settings
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -116,10 +116,18 @@ def measure(
         return lambda: torch.autograd.grad(f(*x), x, gradient)
 
     calls_of = [call(f, x) for f, x in both]
-    times, calls = timed(calls_of, repetitions, least, synchronize)
-    low, middle, high = statistics.quantiles(
-        [a / b for a, b in zip(*times, strict=True)], n=4, method="inclusive"
-    )
+    best = None
+    for _ in range(ATTEMPTS):  # where something else on the machine got in between, again
+        times, calls = timed(calls_of, repetitions, least, synchronize)
+        low, middle, high = statistics.quantiles(
+            [a / b for a, b in zip(*times, strict=True)], n=4, method="inclusive"
+        )
+        if best is None or high / low < best[0]:
+            best = high / low, times, calls, (low, middle, high)
+        if best[0] < STEADY:
+            break
+    assert best is not None
+    _, times, calls, (low, middle, high) = best  # what scattered least is what counts
     torch_us, softknee_us = (statistics.median(t) * 1e6 for t in times)
     numbers = {
         "torch_us": torch_us, "softknee_us": softknee_us, "ratio": middle, "ratio_low": low, "ratio_high": high,
