@@ -73,6 +73,7 @@ def measured(name: str, dtype: str, passes: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", help="activations; the whole catalogue where none is given")
+    parser.add_argument("--passes", nargs="+", choices=bench.PASSES, default=bench.PASSES)
     parser.add_argument("--slowest", type=int, default=10, help="how many of the slowest are printed")
     parser.add_argument("--out", type=Path, help=f"where to record; {RESULTS.name} for the whole catalogue")
     given = parser.parse_args()
@@ -84,7 +85,7 @@ def main() -> None:
     run = bench.settings(torch.get_num_threads(), 0)
     run |= {"benchmark": "first calls", "input": "64 numbers from N(0, 1)", "limits": LIMITS}
     rows = []
-    cases = list(product(names, DTYPES, bench.PASSES))
+    cases = list(product(names, DTYPES, given.passes))
     with out.open("w", encoding="utf-8", buffering=1) as file:
         file.write(json.dumps(run) + "\n")
         for case in track(cases, "First calls", console=Console(stderr=True), transient=True):
