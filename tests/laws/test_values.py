@@ -8,11 +8,12 @@ import zlib
 import mpmath as mp
 import numpy as np
 import pytest
-from tests.laws.common import assert_none, cases, every, parametrised, unusual
+from tests.laws.common import TYPES, assert_none, cases, every, parametrised, unusual
 
 from softknee.catalogue import Definition
 from softknee.lang.evaluate import evaluate
 from softknee.lang.nodes import substitute
+from softknee.nn.runtime import WRITTEN, runtime
 from softknee.testing import Case, hard_points, laws, log_uniform
 from softknee.testing.points import roots
 
@@ -30,16 +31,34 @@ def test_16_bit_results_are_correctly_rounded(definition: Definition, dtype: str
     assert_none([f for case in cases(definition, dtype) for f in laws.accuracy(case, dtype, samples=48)[0]])
 
 
+OFTEN = {("written", "float32"), ("written", "bfloat16"), ("given", "float32"), ("given", "float64")}
+
+
 @parametrised
-def test_other_parameters(definition: Definition) -> None:
-    """Given as Python numbers, which keep their float64 value beside a float32 tensor."""
+@pytest.mark.parametrize(
+    ("how", "dtype"),
+    [
+        pytest.param(how, dtype, marks=[] if (how, dtype) in OFTEN else pytest.mark.exhaustive)
+        for how in ("written", "given")
+        for dtype in TYPES
+    ],
+)
+def test_other_parameters(
+    definition: Definition, how: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python numbers, which keep their float64 value beside narrower tensors: written into the expression, or given to a
+    kernel at the call."""
+    _take_numbers(definition, how, monkeypatch)
     failures = []
     for case in unusual(definition):
-        points = hard_points(definition, "float32", case.values, case.choices)[::3] + log_uniform(
-            "float32", 24
-        )
-        failures += laws.accuracy(case, "float32", points)[0]
+        points = hard_points(definition, dtype, case.values, case.choices)[::3] + log_uniform(dtype, 24)
+        failures += laws.accuracy(case, dtype, points)[0]
     assert_none(failures)
+
+
+def _take_numbers(definition: Definition, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("softknee.nn.runtime.WRITTEN", WRITTEN if how == "written" else 0)
+    monkeypatch.setattr(runtime(definition), "written", set())
 
 
 def _anywhere(definition: Definition, random: np.random.Generator) -> Case:
@@ -72,8 +91,12 @@ def _beside_roots(case: Case, dtype: str) -> list[float]:
 
 @parametrised
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_roots_that_move_with_parameters(definition: Definition, dtype: str) -> None:
+@pytest.mark.parametrize("how", ["written", "given"])
+def test_roots_that_move_with_parameters(
+    definition: Definition, how: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """There all the digits that the terms of a sum begin with are lost."""
+    _take_numbers(definition, how, monkeypatch)
     random = np.random.default_rng(zlib.crc32(definition.name.encode()))
     failures = []
     for case in (_anywhere(definition, random) for _ in range(8)):

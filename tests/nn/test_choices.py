@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections import deque
 
 import pytest
@@ -9,8 +11,10 @@ import torch
 
 import softknee as sk
 import softknee.functional as F
+from softknee.lang.nodes import as_node, symbol, where
 from softknee.nn.functional import function_of, observed
-from softknee.nn.runtime import MOST, SEEN, runtime
+from softknee.nn.pointwise import Call, Pointwise
+from softknee.nn.runtime import MOST, SEEN, WRITTEN, runtime
 
 
 def _forget(monkeypatch: pytest.MonkeyPatch, function, run) -> None:
@@ -80,6 +84,59 @@ def test_numbers_given_before_take_the_short_way(
     for k in range(300):
         function(x, values[0] - (k // 2) / 1024, *values[1:])
     assert len(run.met) <= MOST
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("leaky_relu", (0.0,)), ("hardtanh", (0.0, 6.0)), ("threshold", (0.0, 0.3)), ("swish", (0.0,)), ("frelu", (0.0,)),
+     ("elu", (1e-300,)), ("softshrink", (0.0,))],
+)  # fmt: skip
+def test_numbers_written_into_the_expression_change_nothing_at_the_limits(
+    name, values, dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 x is NaN where x is, though simplification takes it for 0"""
+    run, function = runtime(sk.get(name).definition), getattr(F, name)
+    x = torch.tensor([math.nan, -math.inf, math.inf, 0.0, -0.0, 1e-40, 3e38, -3e38, 0.3, -2.0], dtype=dtype)
+    found = []
+    for most in (WRITTEN, 0):
+        _forget(monkeypatch, function, run)
+        monkeypatch.setattr("softknee.nn.runtime.WRITTEN", most)
+        monkeypatch.setattr(run, "written", set())
+        leaf = x.clone().requires_grad_()
+        y = function(leaf, *values)
+        (slope,) = torch.autograd.grad(y.sum(), leaf)
+        found.append((y.detach(), slope[1:]))
+    for mine, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=1e-6, atol=0, equal_nan=True)
+
+
+def test_only_the_first_numbers_get_kernels_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, x = runtime(sk.get("leaky_relu").definition), torch.randn(100)
+    _forget(monkeypatch, F.leaky_relu, run)
+    monkeypatch.setattr(run, "written", set())
+    before = len(run._operators)
+    for k in range(50):
+        slope = 0.01371 + k / 64
+        torch.testing.assert_close(F.leaky_relu(x, slope), torch.nn.functional.leaky_relu(x, slope))
+    assert len(run.written) == WRITTEN
+    assert len(run._operators) <= before + WRITTEN + 1
+
+
+@pytest.mark.parametrize("border", [0.3, 0.7, 1 / 3, 2.1, 1 - 2.0**-30, 1 + 2.0**-30, -0.3, -1 + 2.0**-30])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_borders_that_no_float32_is(border: float, dtype: torch.dtype) -> None:
+    """Numbers on either side of it are on the right side."""
+    near, x = torch.tensor(border, dtype=dtype), symbol("x")
+    at = torch.stack([torch.nextafter(near, -near), near, torch.nextafter(near, 2 * near)])
+    for compare in (operator.lt, operator.le, operator.gt, operator.ge):
+        for swapped in (False, True):
+            sides = (as_node(border), x) if swapped else (x, border)
+            step = Pointwise.of(where(compare(*sides), 2, 1), ("x",))
+            wanted = compare(border, at.double()) if swapped else compare(at.double(), border)
+            assert torch.equal(step(at, Call()) == 2, wanted), (compare, swapped)
+    moved = Pointwise.of(x - border, ("x",))
+    torch.testing.assert_close(moved(at, Call()), (at.double() - border).to(dtype), rtol=2.0**-23, atol=0)
 
 
 def test_zeros_are_one_number_whatever_was_met_before(monkeypatch: pytest.MonkeyPatch) -> None:

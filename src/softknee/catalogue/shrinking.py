@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from softknee.catalogue.definition import Claims, Definition, Parameter, Reference, x
-from softknee.lang import absolute, sign, symbol, tanh, where
+from softknee.lang import absolute, symbol, tanh, where
 
 FAMILY = "shrinkage"
 
@@ -28,7 +28,7 @@ DEFINITIONS = (
     ),
     Definition(
         "softshrink",
-        where(absolute(x) <= lambd, 0, x - lambd * sign(x)),
+        where(absolute(x) <= lambd, 0, where(x > 0, x - lambd, x + lambd)),
         parameters=[Parameter("lambd", 0.5, doc="how far the input is moved towards 0")],
         constraints=[lambd >= 0],
         kinks={-lambd: 0, lambd: 0},

@@ -38,10 +38,11 @@ def single_error(root: Node, scalars: AbstractSet[str] = frozenset()) -> float:
         elif n.op in ("number", "constant"):
             error[id(n)] = 0.0  # a factor carries what it lost in rounding
         elif n.op in ("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"):
-            rounded = any(a.op == "number" and not _single(a) for a in n.args)  # a border moved
-            error[id(n)] = math.inf if rounded or any(parts) else 0.0
+            moved = n.op in ("eq", "ne") and any(a.op == "number" and not _single(a) for a in n.args)
+            error[id(n)] = math.inf if moved or any(parts) else 0.0  # borders are rounded to the right side
         elif n.op in _EXACT:
-            error[id(n)] = max(parts, default=0.0)
+            picked = any(a.op == "number" and not _single(a) for a in n.args)  # rounded before it is used
+            error[id(n)] = max([0.5 * picked, *parts])
         elif n.op in ("add", "sub"):
             exact = not any(parts)
             agree = n.op == "add" and all(signs)

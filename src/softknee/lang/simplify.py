@@ -171,8 +171,10 @@ def _sub(n: Node) -> Node | None:
         for p, q in (a.args, a.args[::-1]):
             if q is b or (q.op == "mul" and _factors(q) == _factors(b)):
                 return p
-    if a.op == "sqrt" and b.op == "div" and b.args[1] is a:  # r - q/r = (r^2 - q) / r
-        return (a.args[0] - b.args[0]) / a
+    if a.op == "sqrt":  # r - k (q/r) = (r^2 - k q) / r
+        k, part = b.args if b.op == "mul" and b.args[0].op == "number" else (number(1), b)
+        if part.op == "div" and part.args[1] is a:
+            return (a.args[0] - k * part.args[0]) / a
     merged = _merge_where(n)  # an expression has no truth value
     return _common_factor(n) if merged is None else merged
 

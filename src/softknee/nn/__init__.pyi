@@ -1202,7 +1202,7 @@ class Softplus(torch.nn.Softplus):
     """
 
 class Softshrink(torch.nn.Softshrink):
-    """softshrink(x) = where(abs(x) <= lambd, 0, x - lambd*sign(x))
+    """softshrink(x) = where(abs(x) <= lambd, 0, where(x > 0, x - lambd, x + lambd))
 
     For sparse coding and unrolled ISTA: it is the proximal map of the L1 norm; large inputs lose lambd, so hidden layers shrink.
 

@@ -1097,7 +1097,7 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | Tenso
     """
 
 def softshrink(input: Tensor, lambd: float | Tensor = 0.5) -> Tensor:
-    """softshrink(x) = where(abs(x) <= lambd, 0, x - lambd*sign(x))
+    """softshrink(x) = where(abs(x) <= lambd, 0, where(x > 0, x - lambd, x + lambd))
 
     For sparse coding and unrolled ISTA: it is the proximal map of the L1 norm; large inputs lose lambd, so hidden layers shrink.
 

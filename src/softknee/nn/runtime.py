@@ -1,11 +1,13 @@
 """What a definition becomes in torch: its operators, made on first use and kept.
 
-A parameter that has its default value is written into the expression; another Python number is
-given to the kernel at the call, as float64; a tensor (a learnable parameter) is one more input.
+A parameter that is a Python number is written into the expression: its default always, others as long as
+a function meets few of them. Numbers that keep changing are given to one kernel at the call, as float64;
+a tensor (a learnable parameter) is one more input.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +32,8 @@ _exact = (Tensor, torch.nn.Parameter)
 PLAIN = frozenset({float, int, str})
 #: how many calls with other values than the usual ones a function keeps, and how many it remembers before
 MOST, SEEN = 64, 8
+#: for how many numbers, or combinations of them, a function has expressions and kernels of their own
+WRITTEN = 16
 _PLAIN = Call()
 _EXACT = Call(precision="exact")
 
@@ -64,6 +68,8 @@ class Runtime:
         #: the same with other numbers and choices, by all their values: functions of a tensor
         self.met: dict[tuple[Any, ...], Any] = {}
         self._seen: deque[tuple[Any, ...]] = deque(maxlen=SEEN)
+        #: the numbers that are written into expressions
+        self.written: set[tuple[tuple[str, float], ...]] = set()
 
     def operator(
         self, choices: Mapping[str, Any], given: Mapping[str, Any], training: bool = False, order: int = 0,
@@ -72,16 +78,28 @@ class Runtime:
         """given: a Tensor (an input of the operator) or a number for each parameter that is not at
         its default."""
         tensors = tuple([n for n, v in given.items() if not isinstance(v, (int, float))])
-        scalars = tuple([n for n in given if n not in tensors])
-        key = (tuple(choices.items()), tensors, scalars, training, order, wrt)
-        if torch.compiler.is_dynamo_compiling():
+        numbers = tuple([(n, v) for n, v in given.items() if n not in tensors])
+        compiling = torch.compiler.is_dynamo_compiling()
+        written = numbers if numbers and not compiling and self._writes(numbers) else ()
+        scalars = () if written else tuple([n for n, _ in numbers])
+        key = (tuple(choices.items()), tensors, scalars, written, training, order, wrt)
+        if compiling:
             return getattr(self, _prepare(self.number, key))  # type: ignore[no-any-return]
         op = self._operators.get(key)
         return self._make(*key) if op is None else op
 
+    def _writes(self, numbers: tuple[tuple[str, float], ...]) -> bool:
+        """Whether these are among the first that are met; and float32 has them, with all that they lose in it."""
+        if numbers in self.written:
+            return True
+        if len(self.written) >= WRITTEN or any(v and not 2.0**-99 < abs(v) < 2.0**99 for _, v in numbers):
+            return False
+        self.written.add(numbers)
+        return True
+
     def _make(
         self, choices: tuple[tuple[str, Any], ...], tensors: tuple[str, ...], scalars: tuple[str, ...],
-        training: bool, order: int, wrt: str,
+        written: tuple[tuple[str, float], ...], training: bool, order: int, wrt: str,
     ) -> Pointwise:  # fmt: skip
         expression: Node = self.definition.chosen(dict(choices), training)
         if order:
@@ -90,7 +108,7 @@ class Runtime:
         defaults = {
             n: p.default for n, p in self.parameters.items() if n not in given and p.default is not None
         }
-        expression = substitute(expression, defaults)
+        expression = substitute(expression, defaults | dict(written))
         noise = tuple(n.name for n in self.definition.noise) if training else ()
         used = symbols_in(expression)
         inputs = self.definition.inputs
@@ -100,7 +118,9 @@ class Runtime:
         usual = {n: float(self.parameters[n].default or 0.5) for n in op.scalars}
         op.samples = {n: (v, -v, 0.5) for n, v in usual.items()}
         op.data = inputs
-        self._operators[choices, tensors, scalars, training, order, wrt] = op
+        if written and not _as_good(op, expression):
+            op = self._make(choices, tensors, tuple(n for n, _ in written), (), training, order, wrt)
+        self._operators[choices, tensors, scalars, written, training, order, wrt] = op
         return op
 
     # Calls
@@ -299,6 +319,18 @@ class Runtime:
             f"{self.name} is not defined for {x.dtype} tensors"
             + ("" if x.is_complex() else "; convert the input first, e.g. with x.float()")
         )
+
+
+def _as_good(op: Pointwise, expression: Node) -> bool:
+    """Whether what was made of an expression with numbers in it is still NaN where that is: 0 x was taken for 0."""
+    names = tuple(symbols_in(expression))
+    before = compiled((expression,), names, "float")
+    after = compiled(op.expressions, names, "float")
+    for k in range(len(names)):
+        at = [math.nan if j == k else 1.0 for j in range(len(names))]
+        if math.isnan(before(*at)[0]) > math.isnan(after(*at)[0]):
+            return False
+    return True
 
 
 def shaped(name: str, parameter: str, value: Tensor, x: Any, dim: int) -> Tensor:

@@ -28,19 +28,27 @@ def _toward_zero(number: float) -> float:
     return math.ldexp(math.trunc(mantissa * 2**24), exponent - 24)
 
 
+def _next(number: float, direction: float) -> float:
+    """The next f32 in the direction of a sign"""
+    mantissa, exponent = math.frexp(abs(number))
+    down = direction * number < 0 and mantissa == 0.5  # to a smaller power of two
+    return number + math.copysign(math.ldexp(1.0, exponent - 24 - down), direction)
+
+
 class Scaled(NamedTuple):
     """(value + low) 2^floor(exponent); low None: 0, exponent None: 0.
 
     low is what a product can still use of a literal or of a primitive before it is rounded, so that
     x sigmoid(x) is rounded once. The exponent is a float: a result too small for f32 keeps its digits
     until the end, so that x sigmoid(x) is right where sigmoid(x) alone is subnormal. bounded: |value| is
-    finite, at most 1 or so, for every input.
+    finite, at most 1 or so, for every input. literal: the number that it is.
     """
 
     value: Value
     low: Value | None = None
     exponent: Value | None = None
     bounded: bool = False
+    literal: Fraction | None = None
 
 
 class Single(Common):
@@ -63,7 +71,7 @@ class Single(Common):
         lost = float(exact(number) - Fraction(high)) if math.isfinite(high) else 0.0
         if abs(lost) < 2.0**-140:
             return Scaled(self._c(rounded))
-        return Scaled(self._c(high), self._c(lost))
+        return Scaled(self._c(high), self._c(lost), literal=exact(number))
 
     def from_value(self, value: Value) -> Scaled:
         return Scaled(value)
@@ -85,18 +93,30 @@ class Single(Common):
         for left, right in ((x, y), (y, x)):
             made = self.instruction(left)
             if made.op == "mul":
-                return Scaled(self.p.fma(*made.args, right))
-        return Scaled(self.p.add(x, y))
+                return self._with_lost(self.p.fma(*made.args, right), a, b)
+        return self._with_lost(self.p.add(x, y), a, b)
 
     def sub(self, a: Scaled, b: Scaled) -> Scaled:
         p = self.p
         x, y = self._plain(a), self._plain(b)
         left, right = self.instruction(x), self.instruction(y)
         if left.op == "mul":
-            return Scaled(p.fma(*left.args, p.neg(y)))
-        if right.op == "mul":
-            return Scaled(p.fma(p.neg(right.args[0]), right.args[1], x))
-        return Scaled(p.sub(x, y))
+            total = p.fma(*left.args, p.neg(y))
+        elif right.op == "mul":
+            total = p.fma(p.neg(right.args[0]), right.args[1], x)
+        else:
+            total = p.sub(x, y)
+        return self._with_lost(total, a, self.neg(b))
+
+    def _lost(self, a: Scaled) -> float:
+        """What a literal is beside the nearest f32"""
+        return 0.0 if a.literal is None else float(a.literal - Fraction(self._number(self._plain(a)) or 0.0))
+
+    def _with_lost(self, total: Value, *terms: Scaled) -> Scaled:
+        """A sum, and what literals in it are beside their f32: next to a root it is all that is left"""
+        for lost in filter(None, map(self._lost, terms)):
+            total = self.p.add(total, self._c(lost))
+        return Scaled(total)
 
     def mul(self, a: Scaled, b: Scaled) -> Scaled:
         p = self.p
@@ -130,7 +150,8 @@ class Single(Common):
 
     def neg(self, a: Scaled) -> Scaled:
         low = None if a.low is None else self._minus(a.low)
-        return Scaled(self._minus(a.value), low, a.exponent, a.bounded)
+        literal = None if a.literal is None else -a.literal
+        return Scaled(self._minus(a.value), low, a.exponent, a.bounded, literal)
 
     def _minus(self, a: Value) -> Value:
         made = self.instruction(a)
@@ -154,30 +175,39 @@ class Single(Common):
         return Scaled(p.select(p.gt(rounded, zero), self._c(1.0), below))
 
     def minimum(self, a: Scaled, b: Scaled) -> Scaled:
-        return self._extreme(self.lt, a, b)
+        return self._extreme(self.p.lt, a, b)
 
     def maximum(self, a: Scaled, b: Scaled) -> Scaled:
-        return self._extreme(self.gt, a, b)
+        return self._extreme(self.p.gt, a, b)
 
-    def _extreme(self, order: Callable[[Scaled, Scaled], Value], a: Scaled, b: Scaled) -> Scaled:
+    def _extreme(self, order: Callable[[Value, Value], Value], a: Scaled, b: Scaled) -> Scaled:
         if self._number(b.value) is not None:
             a, b = b, a
-        chosen = order(a, b)  # false for NaN: b, which is NaN unless a is
+        if self._number(a.value) is not None:
+            a = Scaled(self._plain(a))
+        chosen = order(self._plain(a), self._plain(b))  # false for NaN: b, which is NaN unless a is
         if self._number(a.value) is None:
             chosen = self.p.or_(chosen, self.is_nan(a))
         return self.select(chosen, a, b)
 
+    def _border(self, a: Scaled, upward: bool) -> Value:
+        """a; of a literal that is no f32 the next f32 above or below: what is computed is on the same side of it"""
+        value, lost = self._plain(a), self._lost(a)
+        if not lost or upward == (lost < 0):
+            return value
+        return self._c(_next(self._number(value) or 0.0, lost))
+
     def lt(self, a: Scaled, b: Scaled) -> Value:
-        return self.p.lt(self._plain(a), self._plain(b))
+        return self.p.lt(self._border(a, False), self._border(b, True))
 
     def le(self, a: Scaled, b: Scaled) -> Value:
-        return self.p.le(self._plain(a), self._plain(b))
+        return self.p.le(self._border(a, True), self._border(b, False))
 
     def gt(self, a: Scaled, b: Scaled) -> Value:
-        return self.p.gt(self._plain(a), self._plain(b))
+        return self.p.gt(self._border(a, True), self._border(b, False))
 
     def ge(self, a: Scaled, b: Scaled) -> Value:
-        return self.p.ge(self._plain(a), self._plain(b))
+        return self.p.ge(self._border(a, False), self._border(b, True))
 
     def eq(self, a: Scaled, b: Scaled) -> Value:
         return self.p.eq(self._plain(a), self._plain(b))
