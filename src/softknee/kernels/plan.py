@@ -174,16 +174,16 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
         values[name] = found if arithmetic is Single else program.widen(found)
     computed = arithmetic(program)
     results = lower(roots, program, computed, values)
-    short = None
-    if backend == "cpu" and _pieces_pay(plan):
-        places = {n: k for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
-        ends = [(e, o.storage == "bits") for e, o in plan.outputs]
-        short = shortcut(ends, places, bool(plan.factors), arithmetic)
     finer = None
     if backend == "cpu" and arithmetic is Double:
         finer = _nearer(roots, plan)
-    if backend == "cpu" and not (short or finer or plan.factors):
+    if backend == "cpu" and not (finer or plan.factors):
         finer = beside_roots(plan.outputs, plan.inputs, computed, values)
+    short = None
+    if backend == "cpu" and not finer and _pieces_pay(plan):
+        places = {n: k for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
+        ends = [(e, o.storage == "bits") for e, o in plan.outputs]
+        short = shortcut(ends, places, bool(plan.factors), arithmetic)
     header = (
         "\n".join(f"{o.storage} {o.access}: {e!r}"[:400] for e, o in plan.outputs)
         + f"\ncomputed in {arithmetic.__name__} arithmetic"

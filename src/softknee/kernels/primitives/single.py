@@ -106,7 +106,7 @@ class Single(Common):
             total = p.fma(p.neg(right.args[0]), right.args[1], x)
         else:
             total = p.sub(x, y)
-        return self._with_lost(total, a, self.neg(b))
+        return self._with_lost(total, a, self.neg(b) if b.literal else b)
 
     def _lost(self, a: Scaled) -> float:
         """What a literal is beside the nearest f32"""
