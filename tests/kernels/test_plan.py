@@ -65,8 +65,6 @@ def test_sums_do_not_ask_for_pairs(access: str) -> None:
 @pytest.mark.parametrize("storage", ["float32", "float64"])
 def test_digits_are_kept_at_roots(expression: Node, b: float, storage: Any) -> None:
     """Where the terms have as many digits in common as what they are computed in is good to"""
-    if storage == "float32" and len(symbols_in(expression)) == 1:
-        pytest.skip("its root does not move")
     of_x = compiled((expression,), ("x", "b"), "mpmath")
     kind = np.dtype(storage).type
     b = float(kind(b))
@@ -121,6 +119,6 @@ def test_more_digits_only_where_terms_may_cancel() -> None:
     for expression in (f.exp(X) - 3, X * (f.tanh(X) + B), f.where(X > 0, X, f.exp(X) - B), B * X * X - 1):
         assert finer(expression)
     assert finer(f.exp(X) - B, "float32")
-    assert not finer(f.exp(X) - 3, "float32")
+    assert finer(f.exp(X) - 3, "float32")
     assert not finer(B * X * X - 1, "float32")
     assert not finer(X * (f.exp(X) - 3), factors=frozenset({"b"}))

@@ -31,6 +31,11 @@ def test_16_bit_results_are_correctly_rounded(definition: Definition, dtype: str
     assert_none([f for case in cases(definition, dtype) for f in laws.accuracy(case, dtype, samples=48)[0]])
 
 
+#: what docs/accuracy.md says is not reached
+LIMITS = {
+    "float64": ("e_swish", "sine", "sinlu", "snake", "snake_beta", "softplus"),  # inputs near the largest
+    "bfloat16": ("penalized_tanh", "sine"),  # of numbers so small that they are a x but for a part in 2^250
+}
 OFTEN = {("written", "float32"), ("written", "bfloat16"), ("given", "float32"), ("given", "float64")}
 
 
@@ -44,10 +49,16 @@ OFTEN = {("written", "float32"), ("written", "bfloat16"), ("given", "float32"), 
     ],
 )
 def test_other_parameters(
-    definition: Definition, how: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+    definition: Definition,
+    how: str,
+    dtype: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Python numbers, which keep their float64 value beside narrower tensors: written into the expression, or given to a
     kernel at the call."""
+    if definition.name in LIMITS.get(dtype, ()) and (how, dtype) != ("written", "bfloat16"):
+        request.applymarker(pytest.mark.xfail(strict=True, reason="docs/accuracy.md"))
     _take_numbers(definition, how, monkeypatch)
     failures = []
     for case in unusual(definition):

@@ -52,8 +52,7 @@ def beside_roots(
 ) -> Finer | None:
     """The results for which the arithmetic may not be good enough; its program gets the condition.
 
-    values: the inputs in it. float32 functions of one variable stay as they are: what they make of every number can be
-    measured (docs/accuracy.md), and their roots do not move."""
+    values: the inputs in it."""
     trust = _TRUSTED.get(type(arithmetic))
     if trust is None:
         return None
@@ -61,10 +60,7 @@ def beside_roots(
     found = {
         k: there
         for k, (e, o) in enumerate(outputs)
-        if o.access == "row"
-        and o.storage == trust.storage
-        and (o.storage == "float64" or len(symbols_in(e)) > 1)
-        and (there := doubt.of(e)) is not None
+        if o.access == "row" and o.storage == trust.storage and (there := doubt.of(e)) is not None
     }
     if not found:
         return None

@@ -531,11 +531,14 @@ def _either(t: _Text, kernel: Kernel, short: Shortcut, given: Given) -> list[str
     t.do(f"br i1 {everywhere}, label %either, label %usual")
     t.label("usual")
     names = _body(t, kernel.program, given)
-    usual = [_rounded(t, "float32", names[value], value.type) for value, _ in kernel.results]  # 0 stays 0
+    decided = _decided(t, kernel, kernel.finer, names, given) if kernel.finer else {}
+    results = [decided.get(k) or (names[value], value.type) for k, (value, _) in enumerate(kernel.results)]
+    usual = [_rounded(t, "float32", *result) for result in results]  # 0 stays 0
     right = [t.put(f"select {b} {condition}, {v} {x}, {v} {y}") for x, y in zip(found, usual, strict=True)]
     t.do("br label %either")
     t.label("either")
-    return [t.put(f"phi {v} [ {x}, %shortcut ], [ {y}, %usual ]") for x, y in zip(found, right, strict=True)]
+    last = "decided" if decided else "usual"
+    return [t.put(f"phi {v} [ {x}, %shortcut ], [ {y}, %{last} ]") for x, y in zip(found, right, strict=True)]
 
 
 def _decided(

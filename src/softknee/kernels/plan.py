@@ -180,7 +180,7 @@ def kernel_of(plan: Plan, backend: Literal["cpu", "gpu"] = "cpu") -> Kernel:
     if backend == "cpu" and not (finer or plan.factors):
         finer = beside_roots(plan.outputs, plan.inputs, computed, values)
     short = None
-    if backend == "cpu" and not finer and _pieces_pay(plan):
+    if backend == "cpu" and _pieces_pay(plan):
         places = {n: k for k, (n, i) in enumerate(plan.inputs) if isinstance(i, Operand)}
         ends = [(e, o.storage == "bits") for e, o in plan.outputs]
         short = shortcut(ends, places, bool(plan.factors), arithmetic)

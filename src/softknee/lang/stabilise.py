@@ -489,7 +489,8 @@ def _taylor(n: Node, name: str, end: int) -> tuple[Node | None, Fraction]:
 # Cancellation at roots
 
 #: numbers between which they are looked for, no likely roots themselves, and values of other symbols
-_LOOKED = tuple(sorted(s * 1.01 * 2.0 ** (k / 3) for s in (1, -1) for k in range(-30, 16)))
+_SIZES = (*(k / 3 for k in range(-30, 16)), *range(6, 60, 3))
+_LOOKED = tuple(sorted(s * 1.01 * 2.0**k for s in (1, -1) for k in _SIZES))
 _TRIED = (1.25, -1.25, 0.5, -0.4)
 
 
