@@ -132,6 +132,7 @@ def test_the_number_of_threads_changes_nothing(name: str) -> None:
 # Compilers and tracers
 
 
+@pytest.mark.inductor
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMPILED)
 def test_compile(name: str) -> None:
@@ -142,6 +143,7 @@ def test_compile(name: str) -> None:
 quiet = pytest.mark.filterwarnings("ignore")
 
 
+@pytest.mark.inductor
 @quiet
 @pytest.mark.slow
 def test_compile_uses_our_derivatives() -> None:
@@ -157,6 +159,7 @@ def test_compile_uses_our_derivatives() -> None:
     assert g.tolist() == pytest.approx([8.2446145e-09, 4.1399377e-08], rel=1e-4)
 
 
+@pytest.mark.inductor
 @quiet
 @pytest.mark.slow
 def test_a_compiled_training_step() -> None:

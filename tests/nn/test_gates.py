@@ -225,6 +225,7 @@ def test_transforms() -> None:
     )
 
 
+@pytest.mark.inductor
 @pytest.mark.parametrize("name", ["glu", "clamped_swiglu"])
 def test_compiled(name: str) -> None:
     torch._dynamo.reset()
@@ -236,6 +237,7 @@ def test_compiled(name: str) -> None:
             torch.testing.assert_close(got, want)
 
 
+@pytest.mark.inductor
 def test_compiled_with_one_tensor_for_both() -> None:
     torch._dynamo.reset()
     x = drawn(3, 8, dtype=torch.float32)
@@ -246,6 +248,7 @@ def test_compiled_with_one_tensor_for_both() -> None:
             torch.testing.assert_close(got, want)
 
 
+@pytest.mark.inductor
 def test_a_compiled_block() -> None:
     block, x = nn.GatedMLP(4, 6, "mish"), torch.randn(2, 4)
     with warnings.catch_warnings():
